@@ -1,0 +1,40 @@
+# The gateway's two commands are `make run` and `make test`; CI calls the same.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+TOOLS    = GOBIN=$(CURDIR)/bin/tools $(GO) install
+# Development tools, pinned.
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: all build run test test-deps lint vuln fuzz clean help
+
+all: build
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+build: ## build bin/gateway, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/gateway ./cmd/gateway
+
+run: build ## run the gateway; without GATEWAY_MQTT_URL it starts its built-in broker
+	./bin/gateway
+
+test: test-deps ## install what the tests need, then run all of them with the race detector
+	$(GO) test -race -count=1 -timeout 30m ./...
+
+test-deps:
+	@./scripts/test-deps.sh
+
+lint: ## gofmt, go vet, staticcheck, and govulncheck where its database can be reached
+	@untidy="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$untidy" ]; then echo "gofmt would change:"; echo "$$untidy"; exit 1; fi
+	$(GO) vet ./...
+	@$(TOOLS) $(STATICCHECK)
+	./bin/tools/staticcheck ./...
+	@./scripts/vuln.sh $(GOVULNCHECK)
+
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	@./scripts/fuzz.sh
+
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,108 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// CIDRs is a list of networks.
+type CIDRs []netip.Prefix
+
+// Decode takes comma-separated networks from the environment.
+func (c *CIDRs) Decode(value string) error {
+	*c = nil
+	if strings.TrimSpace(value) == "" {
+		return nil
+	}
+	for item := range strings.SplitSeq(value, ",") {
+		item = strings.TrimSpace(item)
+		network, err := netip.ParsePrefix(item)
+		if err != nil {
+			if addr, err := netip.ParseAddr(item); err == nil && addr.Zone() == "" {
+				return valueErrorf("%q has no prefix length; write %s/%d", item, addr, addr.BitLen())
+			}
+			return valueErrorf("%q is not a network; write for example 10.0.0.0/8", item)
+		}
+		if network != network.Masked() {
+			return valueErrorf("%q is an address inside a network; write %s", item, network.Masked())
+		}
+		*c = append(*c, network)
+	}
+	return nil
+}
+
+func checkAccess(c *Config) ([]string, error) {
+	switch c.Auth {
+	case "none":
+	case "keys", "jwt":
+		return nil, refuse(envAuth, "%q does not exist in this version; write none", c.Auth)
+	default:
+		return nil, refuse(envAuth, "%q is unknown; write none", c.Auth)
+	}
+	for i, host := range c.AllowedHosts {
+		clean, err := cleanHost(strings.TrimSpace(host))
+		if err != nil {
+			return nil, refuse("GATEWAY_ALLOWED_HOSTS", "%q: %s", host, err)
+		}
+		c.AllowedHosts[i] = clean
+	}
+	for i, origin := range c.AllowedOrigins {
+		clean, err := cleanOrigin(strings.TrimSpace(origin))
+		if err != nil {
+			return nil, refuse("GATEWAY_ALLOWED_ORIGINS", "%q: %s", origin, err)
+		}
+		c.AllowedOrigins[i] = clean
+	}
+	return nil, nil
+}
+
+// cleanHost returns host or host:port as a browser would send it in Host.
+func cleanHost(s string) (string, error) {
+	switch {
+	case strings.Contains(s, "*"):
+		return "", valueError("patterns are not allowed; list each host")
+	case strings.ContainsAny(s, "/@"):
+		return "", valueError("write the host without scheme and path, for example gateway.example or gateway.example:8080")
+	}
+	host, port, err := splitHostPort(s)
+	if err != nil {
+		return "", err
+	}
+	if port == "0" {
+		return "", valueError("port 0 is never asked for; write the port of the listener, or none")
+	}
+	if host, err = destination(host); err != nil {
+		return "", err
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port == "" {
+		return host, nil
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), port), nil
+}
+
+// cleanOrigin returns the origin as a browser would send it in Origin.
+func cleanOrigin(s string) (string, error) {
+	if strings.Contains(s, "*") {
+		return "", valueError("patterns are not allowed; list each origin")
+	}
+	scheme, rest, found := strings.Cut(s, "://")
+	scheme = strings.ToLower(scheme)
+	if !found || scheme != "http" && scheme != "https" {
+		return "", valueError("must start with http:// or https://, for example https://app.example")
+	}
+	if strings.ContainsAny(rest, "/?#@") {
+		return "", valueError("must end after the host and port, without path or slash, for example https://app.example")
+	}
+	host, err := cleanHost(rest)
+	if err != nil {
+		return "", err
+	}
+	if scheme == "http" && strings.HasSuffix(host, ":80") || scheme == "https" && strings.HasSuffix(host, ":443") {
+		return "", valueError("browsers leave out the default port; leave it out here, too")
+	}
+	return scheme + "://" + host, nil
+}

@@ -1,0 +1,73 @@
+package config
+
+import "testing"
+
+func TestOnlyAuthNoneExists(t *testing.T) {
+	wantRefused(t, []refused{
+		{"keys", env{"GATEWAY_AUTH": "keys"}, []string{"GATEWAY_AUTH", `"keys" does not exist in this version`, "write none"}},
+		{"jwt", env{"GATEWAY_AUTH": "jwt"}, []string{"GATEWAY_AUTH", `"jwt" does not exist in this version`}},
+		{"other", env{"GATEWAY_AUTH": "basic"}, []string{"GATEWAY_AUTH", `"basic" is unknown`}},
+		{"case", env{"GATEWAY_AUTH": "None"}, []string{"GATEWAY_AUTH", "write none"}},
+	})
+}
+
+func TestAllowedHostIsAHostName(t *testing.T) {
+	var cases []refused
+	for _, c := range []struct{ rule, host, want string }{
+		{"scheme", "https://gateway.example", "without scheme"},
+		{"path", "gateway.example/x", "without scheme and path"},
+		{"any", "*", "patterns"},
+		{"pattern", "*.example", "patterns"},
+		{"user", "u@gateway.example", "without scheme"},
+		{"port hex", "gateway.example:0x50", "in decimal"},
+		{"port 0", "gateway.example:0", "port 0"},
+		{"IPv6 without brackets", "fd00::1", "needs brackets"},
+		{"space", "gateway example", "neither"},
+		{"trailing dot", "gateway.example.", "neither"},
+		{"second of two", "a.example,b_.:1:1", "brackets"},
+	} {
+		cases = append(cases, refused{c.rule, env{"GATEWAY_ALLOWED_HOSTS": c.host}, []string{"GATEWAY_ALLOWED_HOSTS", c.want}})
+	}
+	wantRefused(t, cases)
+}
+
+func TestAllowedOriginIsWhatABrowserSends(t *testing.T) {
+	var cases []refused
+	for _, c := range []struct{ rule, origin, want string }{
+		{"any", "*", "patterns"},
+		{"any of a scheme", "https://*", "patterns"},
+		{"pattern", "https://*.example", "patterns"},
+		{"path", "https://app.example/admin", "without path"},
+		{"trailing slash", "https://app.example/", "without path or slash"},
+		{"query", "https://app.example?x", "without path"},
+		{"user", "https://u@app.example", "without path"},
+		{"no scheme", "app.example", "must start with http"},
+		{"other scheme", "ftp://app.example", "must start with http"},
+		{"null", "null", "must start with http"},
+		{"no host", "https://", "neither"},
+		{"default port", "https://app.example:443", "default port"},
+		{"default port of http", "http://app.example:80", "default port"},
+		{"bad port", "https://app.example:0443", "leading zero"},
+		{"second of two", "https://a.example,https://b.example/", "without path"},
+	} {
+		cases = append(cases, refused{c.rule, env{"GATEWAY_ALLOWED_ORIGINS": c.origin}, []string{"GATEWAY_ALLOWED_ORIGINS", c.want}})
+	}
+	wantRefused(t, cases)
+}
+
+func TestTrustedProxyIsANetwork(t *testing.T) {
+	var cases []refused
+	for _, c := range []struct{ rule, cidr, want string }{
+		{"address", "10.0.0.1", "write 10.0.0.1/32"},
+		{"IPv6 address", "fd00::1", "write fd00::1/128"},
+		{"host bits", "10.1.2.3/8", "write 10.0.0.0/8"},
+		{"prefix too long", "10.0.0.0/33", "not a network"},
+		{"leading zero", "10.0.0.0/08", "not a network"},
+		{"name", "proxy.lan", "not a network"},
+		{"any", "*", "not a network"},
+		{"zone", "fe80::1%eth0/64", "not a network"},
+	} {
+		cases = append(cases, refused{c.rule, env{"GATEWAY_TRUSTED_PROXIES": c.cidr}, []string{"GATEWAY_TRUSTED_PROXIES", c.want}})
+	}
+	wantRefused(t, cases)
+}

@@ -1,0 +1,133 @@
+// Package config reads the gateway's settings from the environment and from
+// the files the environment names. It refuses what cannot work, so that a
+// Config that Load returns needs no second check.
+//
+// Every error is one line. It names the variable, says what to do, and never
+// holds a secret. Only the command reads this package.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/kelseyhightower/envconfig"
+)
+
+// Variables that errors of other variables mention, too.
+const (
+	envHTTPAddr       = "GATEWAY_HTTP_ADDR"
+	envAdminAddr      = "GATEWAY_ADMIN_ADDR"
+	envEmbeddedAddr   = "GATEWAY_EMBEDDED_ADDR"
+	envMQTTURL        = "GATEWAY_MQTT_URL"
+	envSettingsFile   = "GATEWAY_SETTINGS_FILE"
+	envUsername       = "GATEWAY_MQTT_USERNAME"
+	envPassword       = "GATEWAY_MQTT_PASSWORD"
+	envAuth           = "GATEWAY_AUTH"
+	envAllowAnonymous = "GATEWAY_ALLOW_ANONYMOUS"
+)
+
+// Config is the whole configuration. The tags are the one source for the
+// parser, for Usage and for the table in docs/configuration.md.
+//
+// The envconfig tag holds the full name and Process gets no prefix: with a
+// prefix, envconfig reads the bare name (HTTP_ADDR) as well.
+//
+// A Config does not change after Load, so any goroutine may read it.
+type Config struct {
+	HTTPAddr  string `envconfig:"GATEWAY_HTTP_ADDR" default:"127.0.0.1:8080" desc:"Address of the public listener: REST, streams, WebSocket, console."`
+	AdminAddr string `envconfig:"GATEWAY_ADMIN_ADDR" default:"127.0.0.1:8081" desc:"Address of the admin listener: metrics and health."`
+
+	MQTTURL          string        `envconfig:"GATEWAY_MQTT_URL" desc:"Broker: mqtt://, mqtts://, ws:// or wss://, host and port. Not set: the settings file, else the embedded broker."`
+	SettingsFile     string        `envconfig:"GATEWAY_SETTINGS_FILE" desc:"A settings.ini of the device SDK that names the broker. GATEWAY_MQTT_URL wins over it."`
+	EmbeddedAddr     string        `envconfig:"GATEWAY_EMBEDDED_ADDR" default:"127.0.0.1:1883" desc:"Address of the embedded broker, which starts when no broker is set."`
+	MQTTUsername     string        `envconfig:"GATEWAY_MQTT_USERNAME" desc:"User name at the broker."`
+	MQTTPassword     Secret        `envconfig:"GATEWAY_MQTT_PASSWORD" desc:"Password at the broker. Needs GATEWAY_MQTT_USERNAME."`
+	MQTTPasswordFile string        `envconfig:"GATEWAY_MQTT_PASSWORD_FILE" desc:"File that holds the password, instead of GATEWAY_MQTT_PASSWORD."`
+	MQTTClientID     string        `envconfig:"GATEWAY_MQTT_CLIENT_ID" desc:"Stable identity at the broker, which keeps a session for it. Not set: random, clean session."`
+	MQTTPool         int           `envconfig:"GATEWAY_MQTT_POOL" default:"4" min:"1" max:"64" desc:"Connections that publish to the broker."`
+	MQTTCAFile       string        `envconfig:"GATEWAY_MQTT_CA_FILE" desc:"PEM file of the CA that signed the broker's certificate (mqtts, wss). Not set: the system's CAs."`
+	MQTTKeepAlive    time.Duration `envconfig:"GATEWAY_MQTT_KEEPALIVE" default:"10s" min:"5s" max:"120s" desc:"Keep-alive of the broker connections, in whole seconds."`
+	Watch            []string      `envconfig:"GATEWAY_WATCH" default:"#" desc:"Comma-separated filters that are always subscribed at the broker. Empty: only what clients ask for."`
+
+	MaxPayloadBytes   int           `envconfig:"GATEWAY_MAX_PAYLOAD_BYTES" default:"262144" min:"1" max:"8388608" desc:"Largest payload of a message, in bytes."`
+	PublishTimeout    time.Duration `envconfig:"GATEWAY_PUBLISH_TIMEOUT" default:"5s" min:"1ms" max:"10m" desc:"How long a publish waits for the broker."`
+	ShutdownTimeout   time.Duration `envconfig:"GATEWAY_SHUTDOWN_TIMEOUT" default:"15s" min:"1ms" max:"1h" desc:"How long a stop waits for open requests and streams. Longer than GATEWAY_PUBLISH_TIMEOUT."`
+	ClientQueueBytes  int           `envconfig:"GATEWAY_CLIENT_QUEUE_BYTES" default:"1048576" min:"1" max:"1073741824" desc:"Bytes that may wait for one client. At least twice GATEWAY_MAX_PAYLOAD_BYTES."`
+	ClientsQueueBytes int64         `envconfig:"GATEWAY_CLIENTS_QUEUE_BYTES" default:"268435456" min:"1" max:"1099511627776" desc:"Bytes that may wait for all clients together. At least GATEWAY_CLIENT_QUEUE_BYTES."`
+	MaxConnections    int           `envconfig:"GATEWAY_MAX_CONNECTIONS" default:"10000" min:"1" max:"1000000" desc:"Streams (WebSocket and events) that may be open at once."`
+
+	Auth           string   `envconfig:"GATEWAY_AUTH" default:"none" desc:"Who may use the gateway. Only none exists in this version: everybody who can reach it."`
+	AllowAnonymous bool     `envconfig:"GATEWAY_ALLOW_ANONYMOUS" default:"false" desc:"Allow listening beyond loopback without access control."`
+	AllowedHosts   []string `envconfig:"GATEWAY_ALLOWED_HOSTS" desc:"Comma-separated host names, each with an optional port, that requests may ask for besides localhost and this machine's addresses."`
+	AllowedOrigins []string `envconfig:"GATEWAY_ALLOWED_ORIGINS" desc:"Comma-separated origins of web pages that may use the gateway, such as https://app.example."`
+	TrustedProxies CIDRs    `envconfig:"GATEWAY_TRUSTED_PROXIES" desc:"Comma-separated networks (CIDR) of proxies whose forwarding headers count."`
+
+	LogFormat string `envconfig:"GATEWAY_LOG_FORMAT" default:"text" desc:"Format of the log: text or json."`
+	LogLevel  string `envconfig:"GATEWAY_LOG_LEVEL" default:"info" desc:"Least level that is logged: debug, info, warn or error."`
+	PProf     bool   `envconfig:"GATEWAY_PPROF" default:"false" desc:"Serve /debug/pprof/ on the admin listener."`
+
+	// broker is the external broker, nil when the embedded one starts.
+	broker *url.URL
+}
+
+// Load reads the process environment and the files it names. Notices are
+// lines to log once; they hold no secret.
+func Load() (cfg *Config, notices []string, err error) {
+	if err := checkEnvironment(); err != nil {
+		return nil, nil, err
+	}
+	cfg = new(Config)
+	if err := process(cfg); err != nil {
+		return nil, nil, err
+	}
+	steps := []func(*Config) ([]string, error){
+		loadSecrets,
+		resolveBroker,
+		checkIdentity,
+		checkListeners,
+		checkAccess,
+		checkWatch,
+		checkLimits,
+		checkLog,
+	}
+	for _, step := range steps {
+		lines, err := step(cfg)
+		if err != nil {
+			return nil, nil, err
+		}
+		notices = append(notices, lines...)
+	}
+	return cfg, notices, nil
+}
+
+// process fills the struct. envconfig's own error prints the raw value, which
+// may be a secret, so it is never passed on.
+func process(cfg *Config) error {
+	err := envconfig.Process("", cfg)
+	var parse *envconfig.ParseError
+	if !errors.As(err, &parse) {
+		return err
+	}
+	var reason valueError
+	if errors.As(parse.Err, &reason) {
+		return refuse(parse.KeyName, "%s", reason)
+	}
+	return refuse(parse.KeyName, "is malformed; see the list that -h prints")
+}
+
+// valueError is an error of this package's own value types. Its text is safe
+// to show.
+type valueError string
+
+func (e valueError) Error() string { return string(e) }
+
+func valueErrorf(format string, args ...any) error {
+	return valueError(fmt.Sprintf(format, args...))
+}
+
+// refuse builds the one line about a variable.
+func refuse(name, format string, args ...any) error {
+	return fmt.Errorf("%s: %s", name, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,143 @@
+package config
+
+import (
+	"net/netip"
+	"os"
+	"reflect"
+	"testing"
+	"time"
+)
+
+func TestDefaults(t *testing.T) {
+	got, notices := mustLoad(t, nil)
+	want := &Config{
+		HTTPAddr:          "127.0.0.1:8080",
+		AdminAddr:         "127.0.0.1:8081",
+		EmbeddedAddr:      "127.0.0.1:1883",
+		MQTTPool:          4,
+		MQTTKeepAlive:     10 * time.Second,
+		Watch:             []string{"#"},
+		MaxPayloadBytes:   256 << 10,
+		PublishTimeout:    5 * time.Second,
+		ShutdownTimeout:   15 * time.Second,
+		ClientQueueBytes:  1 << 20,
+		ClientsQueueBytes: 256 << 20,
+		MaxConnections:    10000,
+		Auth:              "none",
+		LogFormat:         "text",
+		LogLevel:          "info",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("defaults:\n got %+v\nwant %+v", got, want)
+	}
+	if len(notices) != 0 {
+		t.Errorf("notices: got %q, want none", notices)
+	}
+}
+
+func TestEveryVariableReachesItsField(t *testing.T) {
+	ca := writeFile(t, "ca.pem", testCA, 0o644)
+	got, _ := mustLoad(t, env{
+		"GATEWAY_HTTP_ADDR":           "0.0.0.0:80",
+		"GATEWAY_ADMIN_ADDR":          "[::1]:0",
+		"GATEWAY_EMBEDDED_ADDR":       "localhost:0",
+		"GATEWAY_MQTT_URL":            "mqtts://broker.lan",
+		"GATEWAY_MQTT_USERNAME":       "gateway",
+		"GATEWAY_MQTT_PASSWORD":       "hunter2",
+		"GATEWAY_MQTT_CLIENT_ID":      "gw-1",
+		"GATEWAY_MQTT_POOL":           "64",
+		"GATEWAY_MQTT_CA_FILE":        ca,
+		"GATEWAY_MQTT_KEEPALIVE":      "2m",
+		"GATEWAY_WATCH":               "sensors/#, actors/+/state",
+		"GATEWAY_MAX_PAYLOAD_BYTES":   "8388608",
+		"GATEWAY_PUBLISH_TIMEOUT":     "1m30s",
+		"GATEWAY_SHUTDOWN_TIMEOUT":    "2m",
+		"GATEWAY_CLIENT_QUEUE_BYTES":  "16777216",
+		"GATEWAY_CLIENTS_QUEUE_BYTES": "8589934592",
+		"GATEWAY_MAX_CONNECTIONS":     "5",
+		"GATEWAY_AUTH":                "none",
+		"GATEWAY_ALLOW_ANONYMOUS":     "true",
+		"GATEWAY_ALLOWED_HOSTS":       "Gateway.example, gw.lan:8080,192.168.1.5,[fd00::1]:8080,[fd00::2]",
+		"GATEWAY_ALLOWED_ORIGINS":     "https://App.example,http://localhost:3000, https://[fd00::1]:8443",
+		"GATEWAY_TRUSTED_PROXIES":     "10.0.0.0/8, fd00::/8",
+		"GATEWAY_LOG_FORMAT":          "json",
+		"GATEWAY_LOG_LEVEL":           "debug",
+		"GATEWAY_PPROF":               "1",
+	})
+	if u, embedded := got.Broker(); u.String() != "mqtts://broker.lan:8883" || embedded {
+		t.Errorf("Broker: got %s, %v, want mqtts://broker.lan:8883, false", u, embedded)
+	}
+	if pw := got.MQTTPassword.Reveal(); pw != "hunter2" {
+		t.Errorf("MQTTPassword: got %q, want hunter2", pw)
+	}
+	got.broker, got.MQTTPassword = nil, Secret{}
+	want := &Config{
+		HTTPAddr:          "0.0.0.0:80",
+		AdminAddr:         "[::1]:0",
+		EmbeddedAddr:      "localhost:0",
+		MQTTURL:           "mqtts://broker.lan",
+		MQTTUsername:      "gateway",
+		MQTTClientID:      "gw-1",
+		MQTTPool:          64,
+		MQTTCAFile:        ca,
+		MQTTKeepAlive:     2 * time.Minute,
+		Watch:             []string{"sensors/#", "actors/+/state"},
+		MaxPayloadBytes:   8 << 20,
+		PublishTimeout:    90 * time.Second,
+		ShutdownTimeout:   2 * time.Minute,
+		ClientQueueBytes:  16 << 20,
+		ClientsQueueBytes: 8 << 30,
+		MaxConnections:    5,
+		Auth:              "none",
+		AllowAnonymous:    true,
+		AllowedHosts:      []string{"gateway.example", "gw.lan:8080", "192.168.1.5", "[fd00::1]:8080", "[fd00::2]"},
+		AllowedOrigins:    []string{"https://app.example", "http://localhost:3000", "https://[fd00::1]:8443"},
+		TrustedProxies:    CIDRs{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
+		LogFormat:         "json",
+		LogLevel:          "debug",
+		PProf:             true,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("configuration:\n got %+v\nwant %+v", got, want)
+	}
+}
+
+// A field of a type that check does not know would skip the checks.
+func TestDefaultsPassTheChecksOfRawValues(t *testing.T) {
+	for _, v := range variables() {
+		if v.def == "" {
+			continue
+		}
+		if err := v.check(v.def); err != nil {
+			t.Errorf("default of %s: %v", v.name, err)
+		}
+		switch v.typ.Kind() {
+		case reflect.Int, reflect.Int64:
+			if v.min == "" || v.max == "" {
+				t.Errorf("%s: got no range, want min and max", v.name)
+			}
+		}
+	}
+}
+
+func TestBareNamesAreNotRead(t *testing.T) {
+	for _, v := range variables() {
+		t.Setenv(v.name[len(prefix):], "hunter2")
+	}
+	for _, name := range []string{"PORT", "HOST", "USER", "USERNAME", "PASSWORD", "HTTPADDR", "MQTTURL", "gateway_auth"} {
+		t.Setenv(name, "hunter2")
+	}
+	got, _ := mustLoad(t, nil)
+	t.Run("against clean", func(t *testing.T) {
+		for _, v := range variables() {
+			t.Setenv(v.name[len(prefix):], "")
+			if err := os.Unsetenv(v.name[len(prefix):]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, _ := mustLoad(t, nil)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("with bare names set:\n got %+v\nwant %+v", got, want)
+		}
+	})
+}

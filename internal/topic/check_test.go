@@ -1,0 +1,285 @@
+package topic_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/vulturepi/gateway/internal/topic"
+)
+
+// code returns the code of a refusal, "" for nil.
+func code(t *testing.T, err error) string {
+	t.Helper()
+	if err == nil {
+		return ""
+	}
+	var refusal *topic.Error
+	if !errors.As(err, &refusal) {
+		t.Fatalf("got an error of type %T, want *topic.Error", err)
+	}
+	return refusal.Code
+}
+
+// badText has one entry for each rule about characters; the code lacks its "topic_" or "filter_".
+var badText = []struct{ text, code string }{
+	{"\x00", "control_char"},
+	{"a\x00b", "control_char"},
+	{"\x01", "control_char"},
+	{"a\nb", "control_char"},
+	{"a\tb", "control_char"},
+	{"a/\x1f", "control_char"},
+	{"\x7f", "control_char"},
+	{"\u0080", "control_char"},
+	{"\u009f", "control_char"},
+	{"\ufffe", "noncharacter"},
+	{"\uffff", "noncharacter"},
+	{"\ufdd0", "noncharacter"},
+	{"\ufdef", "noncharacter"},
+	{"\U0001fffe", "noncharacter"},
+	{"\U0001ffff", "noncharacter"},
+	{"\U0010ffff", "noncharacter"},
+	{"\xc0\xaf", "utf8"},                 // an overlong slash
+	{"a\xc0\x80b", "utf8"},               // an overlong NUL
+	{"\xed\xa0\x80", "utf8"},             // a surrogate
+	{"\xed\xa0\xbd\xed\xb8\x80", "utf8"}, // a surrogate pair
+	{"\xff", "utf8"},
+	{"a/\xe2\x82", "utf8"},       // cut short
+	{"\xf4\x90\x80\x80", "utf8"}, // beyond U+10FFFF
+	{"\u202e", "format_char"},
+	{"\u200b", "format_char"},
+	{"\ufeff", "format_char"},
+	{"a\u00adb", "format_char"},
+	{"\U000e0041", "format_char"},
+}
+
+// goodText is unusual and legal, and each entry is different from every other.
+var goodText = []string{
+	"a", "A/b", "a/b", "/", "//", "a//b", "/a", "a/", "a/ ", " a", "a ", " ", "%2B", "%252B",
+	"caf\u00e9", "cafe\u0301", "\u00a0", "\u2028", "\ufdcf", "\ufdf0", "\ufffd", "\U0001f600", "a$b", "a/$SYS", "~",
+	strings.Repeat("x", topic.MaxBytes), strings.Repeat("/", topic.MaxLevels-1),
+}
+
+func TestCheckNameAcceptsWhatMQTTAllows(t *testing.T) {
+	for _, name := range goodText {
+		if err := topic.CheckName(name); err != nil {
+			t.Errorf("CheckName(%.40q): got %v, want nil", name, err)
+		}
+	}
+}
+
+func TestCheckNameRefuses(t *testing.T) {
+	cases := []struct{ name, code string }{
+		{"", topic.CodeTopicRequired},
+		{"a/+", topic.CodeTopicWildcard},
+		{"a/#", topic.CodeTopicWildcard},
+		{"+", topic.CodeTopicWildcard},
+		{"#", topic.CodeTopicWildcard},
+		{"c#/c++", topic.CodeTopicWildcard},
+		{"$", topic.CodeTopicReserved},
+		{"$SYS/x", topic.CodeTopicReserved},
+		{"$CONTROL/dynamic-security/v1", topic.CodeTopicReserved},
+		{"$share/g/a", topic.CodeTopicReserved},
+		{strings.Repeat("x", topic.MaxBytes+1), topic.CodeTopicTooLong},
+		{strings.Repeat("x", 65536), topic.CodeTopicTooLong},
+		{"a/b/#" + strings.Repeat("x", 65536), topic.CodeTopicTooLong}, // a length that wraps in 16 bits
+		{strings.Repeat("/", topic.MaxLevels), topic.CodeTopicTooDeep},
+		{strings.Repeat("/", 201), topic.CodeTopicTooDeep},
+	}
+	for _, bad := range badText {
+		cases = append(cases, struct{ name, code string }{bad.text, "topic_" + bad.code})
+	}
+	for _, c := range cases {
+		if got := code(t, topic.CheckName(c.name)); got != c.code {
+			t.Errorf("CheckName(%.40q): got code %q, want %q", c.name, got, c.code)
+		}
+	}
+}
+
+func TestCheckFilterAcceptsWhatMQTTAllows(t *testing.T) {
+	wild := []string{"#", "+", "+/#", "a/#", "/#", "+/", "/+", "+/+", "a/+/b", "a/+/#", "//#", "a/$share/+",
+		strings.Repeat("+/", topic.MaxWildcards) + "a", strings.Repeat("+/", topic.MaxWildcards-1) + "#"}
+	for _, filter := range append(wild, goodText...) {
+		if err := topic.CheckFilter(filter); err != nil {
+			t.Errorf("CheckFilter(%.40q): got %v, want nil", filter, err)
+		}
+	}
+}
+
+func TestCheckFilterRefuses(t *testing.T) {
+	cases := []struct{ filter, code string }{
+		{"", topic.CodeFilterRequired},
+		{"a+", topic.CodeFilterSyntax},
+		{"+a/b", topic.CodeFilterSyntax},
+		{"a/b#", topic.CodeFilterSyntax},
+		{"a/#/b", topic.CodeFilterSyntax},
+		{"#/", topic.CodeFilterSyntax},
+		{"##", topic.CodeFilterSyntax},
+		{"++", topic.CodeFilterSyntax},
+		{"+#", topic.CodeFilterSyntax},
+		{"$share/g/a", topic.CodeFilterReserved},
+		{"$share/g", topic.CodeFilterReserved},
+		{"$share", topic.CodeFilterReserved},
+		{"$sharex", topic.CodeFilterReserved},
+		{"$queue/a", topic.CodeFilterReserved},
+		{"$", topic.CodeFilterReserved},
+		{"$SYS", topic.CodeFilterReserved},
+		{"$SYS/#", topic.CodeFilterReserved},
+		{strings.Repeat("x", topic.MaxBytes+1), topic.CodeFilterTooLong},
+		{strings.Repeat("x", 65536+5), topic.CodeFilterTooLong},
+		{strings.Repeat("/", topic.MaxLevels), topic.CodeFilterTooComplex},
+		{strings.Repeat("+/", topic.MaxWildcards+1) + "a", topic.CodeFilterTooComplex},
+		{strings.Repeat("+/", topic.MaxWildcards) + "#", topic.CodeFilterTooComplex},
+	}
+	for _, bad := range badText {
+		cases = append(cases, struct{ filter, code string }{bad.text, "filter_" + bad.code})
+	}
+	for _, c := range cases {
+		if got := code(t, topic.CheckFilter(c.filter)); got != c.code {
+			t.Errorf("CheckFilter(%.40q): got code %q, want %q", c.filter, got, c.code)
+		}
+	}
+}
+
+func TestCheckSystemFilterOpensSYSAndNothingElse(t *testing.T) {
+	for filter, want := range map[string]string{
+		"$SYS":          "",
+		"$SYS/":         "",
+		"$SYS/#":        "",
+		"$SYS/+/load":   "",
+		"a/+":           "",
+		"#":             "",
+		"":              topic.CodeFilterRequired,
+		"$SYSTEM":       topic.CodeFilterReserved,
+		"$sys/#":        topic.CodeFilterReserved,
+		"$SYS#":         topic.CodeFilterReserved,
+		"$SYS+/a":       topic.CodeFilterReserved,
+		"$share/g/a":    topic.CodeFilterReserved,
+		"$share/g/$SYS": topic.CodeFilterReserved,
+		"$queue/$SYS/#": topic.CodeFilterReserved,
+		"$SYS/a#":       topic.CodeFilterSyntax,
+		"$SYS/#/a":      topic.CodeFilterSyntax,
+	} {
+		if got := code(t, topic.CheckSystemFilter(filter)); got != want {
+			t.Errorf("CheckSystemFilter(%q): got code %q, want %q", filter, got, want)
+		}
+	}
+}
+
+func TestCheckReportsTheFirstFaultInADocumentedOrder(t *testing.T) {
+	for name, want := range map[string]string{
+		"\xff" + strings.Repeat("/", topic.MaxBytes): topic.CodeTopicTooLong,
+		"$+\x00":                            topic.CodeTopicControlChar,
+		"$share/+":                          topic.CodeTopicWildcard,
+		"$" + strings.Repeat("/", 40):       topic.CodeTopicReserved,
+		strings.Repeat("/", 40) + "\u200b":  topic.CodeTopicFormatChar,
+		"a\u200b\ufffe\xff\x01 first wins ": topic.CodeTopicFormatChar,
+	} {
+		if got := code(t, topic.CheckName(name)); got != want {
+			t.Errorf("CheckName(%.40q): got code %q, want %q", name, got, want)
+		}
+	}
+	for filter, want := range map[string]string{
+		"$a+\x00":                      topic.CodeFilterControlChar,
+		"$a+":                          topic.CodeFilterReserved,
+		strings.Repeat("/", 40) + "a#": topic.CodeFilterSyntax,
+	} {
+		if got := code(t, topic.CheckFilter(filter)); got != want {
+			t.Errorf("CheckFilter(%.40q): got code %q, want %q", filter, got, want)
+		}
+	}
+}
+
+func TestDetailSaysWhereAndWhat(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{topic.CheckName("é/+"), "The topic has the wildcard + at byte offset 3; a message goes to one topic, so name that topic."},
+		{topic.CheckName("ab\nc"), "The topic has the control character U+000A at byte offset 2; remove it."},
+		{topic.CheckName("\U0001fffe"), "The topic has U+1FFFE at byte offset 0, which is not a character; remove it."},
+		{topic.CheckName("a/b/\xff"), "The topic is not valid UTF-8 at byte offset 4; send it as UTF-8."},
+		{topic.CheckName(strings.Repeat("x", 1025)), "The topic is 1025 bytes long; shorten it to at most 1024."},
+		{topic.CheckName(strings.Repeat("/", 201)), "The topic has 202 levels; use at most 32."},
+		{topic.CheckFilter("a/b/c+"), "The filter has + beside other characters at level 3; + must be a level of its own."},
+		{topic.CheckFilter("a/#/c"), "The filter has # at level 2 and more levels after it; # must be the last."},
+		{topic.CheckFilter("\u202ea"), "The filter has the invisible format character U+202E at byte offset 0; remove it."},
+		{topic.CheckFilter(strings.Repeat("+/", 9)), "The filter has 9 wildcards; use at most 8."},
+	} {
+		var refusal *topic.Error
+		if !errors.As(c.err, &refusal) {
+			t.Errorf("got %v, want a *topic.Error with %q", c.err, c.want)
+		} else if refusal.Detail != c.want {
+			t.Errorf("got  %q\nwant %q", refusal.Detail, c.want)
+		}
+	}
+}
+
+func TestErrorHasCodeAndDetail(t *testing.T) {
+	err := &topic.Error{Code: "c", Detail: "D."}
+	if got, want := err.Error(), "c: D."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// FuzzCheck holds the two checks to each other and to the plain wording of their rules.
+func FuzzCheck(f *testing.F) {
+	for _, bad := range badText {
+		f.Add(bad.text)
+	}
+	for _, s := range []string{"", "$SYS/#", "a+", "a/#/b", "##", "a/+/#", strings.Repeat("+/", 9), strings.Repeat("/", 33)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		text := utf8.ValidString(s)
+		for _, r := range s {
+			if unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Noncharacter_Code_Point, r) {
+				text = false
+			}
+		}
+		text = text && s != "" && len(s) <= topic.MaxBytes && len(strings.Split(s, "/")) <= topic.MaxLevels
+		name := text && !strings.ContainsAny(s, "+#") && !strings.HasPrefix(s, "$")
+		if got := topic.CheckName(s) == nil; got != name {
+			t.Errorf("CheckName(%q): got accepted %t, want %t", s, got, name)
+		}
+		filter, wildcards := text, 0
+		for i, level := range strings.Split(s, "/") {
+			if level == "+" || level == "#" && i == strings.Count(s, "/") {
+				wildcards++
+			} else if strings.ContainsAny(level, "+#") {
+				filter = false
+			}
+		}
+		filter = filter && wildcards <= topic.MaxWildcards
+		if got, want := topic.CheckFilter(s) == nil, filter && !strings.HasPrefix(s, "$"); got != want {
+			t.Errorf("CheckFilter(%q): got accepted %t, want %t", s, got, want)
+		}
+		system := !strings.HasPrefix(s, "$") || strings.HasPrefix(s+"/", "$SYS/")
+		if got, want := topic.CheckSystemFilter(s) == nil, filter && system; got != want {
+			t.Errorf("CheckSystemFilter(%q): got accepted %t, want %t", s, got, want)
+		}
+		for _, err := range []error{topic.CheckName(s), topic.CheckFilter(s)} {
+			if err != nil && strings.IndexFunc(err.Error(), func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {
+				t.Errorf("got the caller's text in %q, want printable ASCII", err)
+			}
+		}
+	})
+}
+
+func TestCheckAllocatesNothingForWhatItAccepts(t *testing.T) {
+	for _, name := range []string{"pi/3/battery", "größe/温度/\U0001f600", strings.Repeat("x", topic.MaxBytes)} {
+		if got := testing.AllocsPerRun(100, func() { _ = topic.CheckName(name) }); got != 0 {
+			t.Errorf("CheckName(%.20q): got %v allocations, want 0", name, got)
+		}
+	}
+	for _, filter := range []string{"pi/+/battery", "größe/+/#"} {
+		if got := testing.AllocsPerRun(100, func() { _ = topic.CheckFilter(filter) }); got != 0 {
+			t.Errorf("CheckFilter(%q): got %v allocations, want 0", filter, got)
+		}
+	}
+	if got := testing.AllocsPerRun(100, func() { _ = topic.CheckSystemFilter("$SYS/#") }); got != 0 {
+		t.Errorf("CheckSystemFilter: got %v allocations, want 0", got)
+	}
+}

@@ -1,0 +1,27 @@
+package topic
+
+// Nodes counts the nodes of the trie, to see that Remove prunes.
+func (t *Trie[T]) Nodes() int { return t.root.count() }
+
+func (n *node[T]) count() int {
+	if n == nil {
+		return 0
+	}
+	sum := 1 + n.plus.count() + n.hash.count()
+	n.each(func(_ string, c *node[T]) bool {
+		sum += c.count()
+		return true
+	})
+	return sum
+}
+
+// Entries counts the leaves and branches below the root.
+func (t *Names[V]) Entries() int { return t.root.count() }
+
+func (e *entry[V]) count() int {
+	sum := len(e.kids)
+	for _, kid := range e.kids {
+		sum += kid.count()
+	}
+	return sum
+}

@@ -1,0 +1,274 @@
+package topic
+
+import (
+	"slices"
+	"strings"
+)
+
+// Trie maps filters to values, many values to a filter: who has subscribed to what. The zero value is empty and ready.
+//
+// A Trie is not safe for concurrent use, except that any number of goroutines may call Match and Len while none calls
+// Add or Remove.
+type Trie[T comparable] struct {
+	root  *node[T]
+	pairs int
+}
+
+// node is one level of a filter. Most nodes have one child, so a map is made for the second.
+type node[T comparable] struct {
+	values []T      // of the filter that ends here
+	plus   *node[T] // the level "+"
+	hash   *node[T] // the last level "#"; has values only
+	key    string   // the level of only
+	only   *node[T] // the one child that is no wildcard; nil once there is many
+	many   map[string]*node[T]
+}
+
+// Add puts v under filter. It is false if v was there already.
+// The cost is one step a level, and a look at each value that the filter already has.
+func (t *Trie[T]) Add(filter string, v T) bool {
+	if t.root == nil {
+		t.root = new(node[T])
+	}
+	n := t.root
+	for rest, more := filter, true; more; {
+		var level string
+		level, rest, more = cut(rest)
+		n = n.grow(level, !more)
+	}
+	if slices.Contains(n.values, v) {
+		return false
+	}
+	n.values = append(n.values, v)
+	t.pairs++
+	return true
+}
+
+// Remove takes v from under filter. It is false if v was not there. What the pair alone needed is released.
+// The cost is as for Add; the filter's other values may change their order.
+func (t *Trie[T]) Remove(filter string, v T) bool {
+	if t.root == nil || !t.root.remove(filter, v) {
+		return false
+	}
+	t.pairs--
+	if t.root.empty() {
+		t.root = nil
+	}
+	return true
+}
+
+// Len is the number of pairs of a filter and a value.
+func (t *Trie[T]) Len() int { return t.pairs }
+
+// Match appends to dst, for each filter in the trie that matches name, the slice of that filter's values, in no
+// particular order of the filters. A value that is there under several matching filters is in several slices.
+//
+// The slices belong to the trie: read them before the next Add or Remove, and do not write to them. Match allocates
+// only what dst lacks.
+func (t *Trie[T]) Match(dst [][]T, name string) [][]T {
+	if t.root == nil {
+		return dst
+	}
+	return t.root.match(dst, name, reserved(name))
+}
+
+// match walks down with what is left of the name. Hidden is set at the first level of a name that wildcards there
+// must not match.
+func (n *node[T]) match(dst [][]T, name string, hidden bool) [][]T {
+	if n.hash != nil && !hidden {
+		dst = append(dst, n.hash.values)
+	}
+	level, rest, more := cut(name)
+	if c := n.child(level); c != nil {
+		dst = c.step(dst, rest, more)
+	}
+	if n.plus != nil && !hidden {
+		dst = n.plus.step(dst, rest, more)
+	}
+	return dst
+}
+
+// step goes on below n, or ends there: with the filter that ends here too and the one that goes on with "#".
+func (n *node[T]) step(dst [][]T, rest string, more bool) [][]T {
+	if more {
+		return n.match(dst, rest, false)
+	}
+	if len(n.values) > 0 {
+		dst = append(dst, n.values)
+	}
+	if n.hash != nil {
+		dst = append(dst, n.hash.values)
+	}
+	return dst
+}
+
+// overlapping finds a value in the trie whose filter overlaps this one; at the first level with the rule for "$".
+func overlapping[T comparable](n *node[T], filter string, hidden, first bool) (v T, found bool) {
+	if n == nil {
+		return v, false
+	}
+	if n.hash != nil && !hidden {
+		return n.hash.values[0], true
+	}
+	level, rest, more := cut(filter)
+	try := func(c *node[T]) bool {
+		switch {
+		case c == nil:
+		case level == "#" && !more, rest == "#" && more: // ends here or anywhere below
+			v, found = c.some()
+		case more:
+			v, found = overlapping(c, rest, false, false)
+		case len(c.values) > 0:
+			v, found = c.values[0], true
+		case c.hash != nil:
+			v, found = c.hash.values[0], true
+		}
+		return found
+	}
+	if !hidden && try(n.plus) {
+		return v, true
+	}
+	if level != "+" && (level != "#" || more) {
+		try(n.child(level))
+		return v, found
+	}
+	n.each(func(key string, c *node[T]) bool { return (first && reserved(key)) || !try(c) })
+	return v, found
+}
+
+// some returns one value from n or below. There is one, since empty nodes are pruned.
+func (n *node[T]) some() (v T, found bool) {
+	if len(n.values) > 0 {
+		return n.values[0], true
+	}
+	for _, c := range []*node[T]{n.hash, n.plus} {
+		if c != nil {
+			return c.some()
+		}
+	}
+	n.each(func(_ string, c *node[T]) bool {
+		v, found = c.some()
+		return false
+	})
+	return v, found
+}
+
+func (n *node[T]) remove(filter string, v T) bool {
+	level, rest, more := cut(filter)
+	c := n.get(level, !more)
+	if c == nil {
+		return false
+	}
+	if more {
+		if !c.remove(rest, v) {
+			return false
+		}
+	} else if !c.drop(v) {
+		return false
+	}
+	if c.empty() {
+		n.prune(level, c)
+	}
+	return true
+}
+
+// drop takes v from the values. The last one fills its place, and a slice that has become mostly air is replaced.
+func (n *node[T]) drop(v T) bool {
+	i := slices.Index(n.values, v)
+	if i < 0 {
+		return false
+	}
+	last := len(n.values) - 1
+	n.values[i] = n.values[last]
+	clear(n.values[last:]) // or it would keep alive what it points to
+	n.values = shrunk(n.values[:last])
+	return true
+}
+
+func (n *node[T]) empty() bool {
+	return len(n.values) == 0 && n.plus == nil && n.hash == nil && n.only == nil && n.many == nil
+}
+
+// get returns the child for a level of a filter, or nil.
+func (n *node[T]) get(level string, last bool) *node[T] {
+	switch {
+	case level == "+":
+		return n.plus
+	case level == "#" && last:
+		return n.hash
+	}
+	return n.child(level)
+}
+
+// child returns the child for a level that is no wildcard, or nil.
+func (n *node[T]) child(level string) *node[T] {
+	if n.many != nil {
+		return n.many[level]
+	}
+	if n.only != nil && n.key == level {
+		return n.only
+	}
+	return nil
+}
+
+// each calls fn for the children that are no wildcards, in any order, until it returns false.
+func (n *node[T]) each(fn func(key string, c *node[T]) bool) {
+	if n.only != nil {
+		fn(n.key, n.only)
+		return
+	}
+	for key, c := range n.many {
+		if !fn(key, c) {
+			return
+		}
+	}
+}
+
+// grow returns the child for a level of a filter; it makes one if there is none.
+func (n *node[T]) grow(level string, last bool) *node[T] {
+	if c := n.get(level, last); c != nil {
+		return c
+	}
+	c := new(node[T])
+	switch {
+	case level == "+":
+		n.plus = c
+	case level == "#" && last:
+		n.hash = c
+	case n.many != nil:
+		n.many[strings.Clone(level)] = c
+	case n.only != nil:
+		n.many = map[string]*node[T]{n.key: n.only, strings.Clone(level): c}
+		n.key, n.only = "", nil
+	default: // a clone, so that a level does not keep the message alive that it came in
+		n.key, n.only = strings.Clone(level), c
+	}
+	return c
+}
+
+// prune forgets the child c.
+func (n *node[T]) prune(level string, c *node[T]) {
+	switch c {
+	case n.plus:
+		n.plus = nil
+	case n.hash:
+		n.hash = nil
+	case n.only:
+		n.key, n.only = "", nil
+	default:
+		if delete(n.many, level); len(n.many) == 0 {
+			n.many = nil
+		}
+	}
+}
+
+// shrunk returns s, or a copy of it if most of its capacity is unused.
+func shrunk[E any](s []E) []E {
+	if len(s) == 0 {
+		return nil
+	}
+	if cap(s) >= 32 && len(s) <= cap(s)/4 {
+		return append(make([]E, 0, 2*len(s)), s...)
+	}
+	return s
+}

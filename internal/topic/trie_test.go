@@ -1,0 +1,234 @@
+package topic_test
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+	"weak"
+
+	"pgregory.net/rapid"
+
+	"github.com/vulturepi/gateway/internal/topic"
+)
+
+// flat returns all values of a match, sorted.
+func flat(slots [][]int) []int {
+	all := slices.Concat(slots...)
+	slices.Sort(all)
+	return all
+}
+
+func TestTrieMatchesAsMatchDoes(t *testing.T) {
+	var trie topic.Trie[string]
+	for _, c := range matchTable {
+		trie.Add(c.filter, c.filter)
+	}
+	for _, c := range matchTable {
+		found := false
+		for _, values := range trie.Match(nil, c.name) {
+			if len(values) != 1 {
+				t.Fatalf("Match(%q): got values %q, want one a filter", c.name, values)
+			}
+			found = found || values[0] == c.filter
+		}
+		if found != c.want {
+			t.Errorf("Match(%q) finds %q: got %t, want %t", c.name, c.filter, found, c.want)
+		}
+	}
+}
+
+func TestTrieKeepsAPairOnce(t *testing.T) {
+	var trie topic.Trie[int]
+	if got := trie.Add("a/+", 1); !got {
+		t.Errorf("first Add: got %t, want true", got)
+	}
+	if got := trie.Add("a/+", 1); got {
+		t.Errorf("second Add: got %t, want false", got)
+	}
+	trie.Add("a/+", 2)
+	trie.Add("a/#", 1)
+	if got, want := trie.Len(), 3; got != want {
+		t.Errorf("Len: got %d, want %d", got, want)
+	}
+	if got, want := flat(trie.Match(nil, "a/b")), []int{1, 1, 2}; !slices.Equal(got, want) {
+		t.Errorf("Match: got %v, want %v", got, want)
+	}
+}
+
+func TestTrieRemoveTakesOnlyThatPair(t *testing.T) {
+	var trie topic.Trie[int]
+	if trie.Remove("a", 1) {
+		t.Error("Remove from an empty trie: got true, want false")
+	}
+	trie.Add("a/b", 1)
+	trie.Add("a/b", 2)
+	trie.Add("a/b", 3)
+	for _, c := range []struct {
+		filter string
+		v      int
+		want   bool
+	}{
+		{"a/b", 4, false}, {"a", 1, false}, {"a/b/c", 1, false}, {"a/+", 1, false}, {"a/#", 1, false}, {"#", 1, false},
+		{"a/b", 1, true}, {"a/b", 1, false},
+	} {
+		if got := trie.Remove(c.filter, c.v); got != c.want {
+			t.Errorf("Remove(%q, %d): got %t, want %t", c.filter, c.v, got, c.want)
+		}
+	}
+	if got, want := flat(trie.Match(nil, "a/b")), []int{2, 3}; !slices.Equal(got, want) {
+		t.Errorf("Match: got %v, want %v", got, want)
+	}
+	if got, want := trie.Len(), 2; got != want {
+		t.Errorf("Len: got %d, want %d", got, want)
+	}
+}
+
+func TestTrieMatchAppendsToDst(t *testing.T) {
+	var trie topic.Trie[int]
+	trie.Add("a", 1)
+	got := trie.Match([][]int{{7}}, "a")
+	if len(got) != 2 || got[0][0] != 7 || got[1][0] != 1 {
+		t.Errorf("got %v, want [[7] [1]]", got)
+	}
+}
+
+func TestTrieRemovePrunesEmptyNodes(t *testing.T) {
+	var trie topic.Trie[int]
+	trie.Add("a/b", 1)
+	before := trie.Nodes()
+	filters := []string{"a/b/c/d", "a/+/x/#", "a/b/+", "#", "+/+", "a/c/d", "a/e", "a/#/b", ""}
+	for _, f := range filters {
+		trie.Add(f, 1)
+	}
+	for _, f := range filters {
+		trie.Remove(f, 1)
+	}
+	if got := trie.Nodes(); got != before {
+		t.Errorf("nodes: got %d, want %d as before", got, before)
+	}
+	trie.Remove("a/b", 1)
+	if got := trie.Nodes(); got != 0 {
+		t.Errorf("nodes of an empty trie: got %d, want 0", got)
+	}
+}
+
+// TestTrieRemoveReleasesTheValue: a closed connection must not stay alive in the slack of a slice.
+func TestTrieRemoveReleasesTheValue(t *testing.T) {
+	type connection struct{ buffer [64]byte }
+	var trie topic.Trie[*connection]
+	trie.Add("a", new(connection))
+	gone := new(connection)
+	trie.Add("a", gone)
+	pointer := weak.Make(gone)
+	trie.Remove("a", gone)
+	gone = nil
+	runtime.GC()
+	if got := pointer.Value(); got != nil {
+		t.Errorf("after Remove: got a value that is still alive, want it collected")
+	}
+	runtime.KeepAlive(&trie)
+}
+
+func TestTrieGivesBackTheSpaceOfAFilterThatWasPopular(t *testing.T) {
+	var trie topic.Trie[int]
+	for i := range 1000 {
+		trie.Add("#", i)
+	}
+	for i := range 990 {
+		trie.Remove("#", i)
+	}
+	values := trie.Match(nil, "a")[0]
+	if got, most := cap(values), 64; got > most {
+		t.Errorf("capacity for %d values: got %d, want at most %d", len(values), got, most)
+	}
+}
+
+// trieMachine does random things to a trie and to a plain list of pairs.
+func trieMachine(t *rapid.T) {
+	type pair struct {
+		filter string
+		v      int
+	}
+	var trie topic.Trie[int]
+	var pairs []pair
+	draw := func(t *rapid.T) pair { return pair{someFilter.Draw(t, "filter"), rapid.IntRange(0, 3).Draw(t, "v")} }
+	t.Repeat(map[string]func(*rapid.T){
+		"add": func(t *rapid.T) {
+			p := draw(t)
+			want := !slices.Contains(pairs, p)
+			if want {
+				pairs = append(pairs, p)
+			}
+			if got := trie.Add(p.filter, p.v); got != want {
+				t.Fatalf("Add(%q, %d): got %t, want %t", p.filter, p.v, got, want)
+			}
+		},
+		"remove": func(t *rapid.T) {
+			p := draw(t)
+			if len(pairs) > 0 && rapid.Bool().Draw(t, "one that is there") {
+				p = rapid.SampledFrom(pairs).Draw(t, "pair")
+			}
+			i := slices.Index(pairs, p)
+			if got, want := trie.Remove(p.filter, p.v), i >= 0; got != want {
+				t.Fatalf("Remove(%q, %d): got %t, want %t", p.filter, p.v, got, want)
+			}
+			if i >= 0 {
+				pairs = slices.Delete(pairs, i, i+1)
+			}
+		},
+		"": func(t *rapid.T) {
+			if got, want := trie.Len(), len(pairs); got != want {
+				t.Fatalf("Len: got %d, want %d", got, want)
+			}
+			name := someName.Draw(t, "name")
+			var want []int
+			filters := make(map[string]bool)
+			for _, p := range pairs {
+				if naiveMatch(p.filter, name) {
+					want = append(want, p.v)
+					filters[p.filter] = true
+				}
+			}
+			slices.Sort(want)
+			slots := trie.Match(nil, name)
+			if got := flat(slots); !slices.Equal(got, want) {
+				t.Fatalf("Match(%q) among %v: got %v, want %v", name, pairs, got, want)
+			}
+			if got, want := len(slots), len(filters); got != want {
+				t.Fatalf("Match(%q) among %v: got %d slices, want %d, one a filter", name, pairs, got, want)
+			}
+		},
+	})
+	for _, p := range pairs {
+		if !trie.Remove(p.filter, p.v) {
+			t.Fatalf("last Remove(%q, %d): got false, want true", p.filter, p.v)
+		}
+	}
+	if got := trie.Nodes(); got != 0 {
+		t.Fatalf("nodes in the end: got %d, want 0", got)
+	}
+}
+
+func TestTrieAgreesWithAListOfPairs(t *testing.T) { rapid.Check(t, trieMachine) }
+
+func FuzzTrie(f *testing.F) { fuzz(f, trieMachine) }
+
+func TestTrieMatchAllocatesNothing(t *testing.T) {
+	var trie topic.Trie[int]
+	for i := range 100 {
+		trie.Add("a/b/c", i)
+		trie.Add(fmt.Sprintf("a/%d/+", i), i)
+	}
+	for _, f := range []string{"#", "+/+/+", "a/#", "a/b/#", "a/b/c/#", "+/b/c", "a/+/c"} {
+		trie.Add(f, 1)
+	}
+	dst := make([][]int, 0, 16)
+	got := testing.AllocsPerRun(100, func() { dst = trie.Match(dst[:0], "a/b/c") })
+	if got != 0 {
+		t.Errorf("got %v allocations, want 0", got)
+	}
+	if got, want := len(dst), 8; got != want {
+		t.Errorf("got %d filters, want %d", got, want)
+	}
+}

@@ -1,0 +1,144 @@
+package wire
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Subprotocol is the WebSocket subprotocol that the gateway speaks.
+const Subprotocol = "gateway.v1"
+
+// Op is a frame from a client. Which fields count depends on Op.
+type Op struct {
+	Op string `json:"op"` // subscribe, unsubscribe, publish, ping
+	// ID is a number or a string of the client's choice; the answer carries it.
+	ID     json.RawMessage `json:"id,omitempty"`
+	Topics []string        `json:"topics,omitempty"`
+
+	Topic    string          `json:"topic,omitempty"`
+	Payload  json.RawMessage `json:"payload,omitempty"`
+	Encoding string          `json:"encoding,omitempty"`
+	QoS      *byte           `json:"qos,omitempty"`
+	Retain   bool            `json:"retain,omitempty"`
+}
+
+// Welcome is the first frame of a WebSocket.
+type Welcome struct {
+	Type   string `json:"type"` // "welcome"
+	Epoch  string `json:"epoch"`
+	Cursor string `json:"cursor"`
+	Limits Limits `json:"limits"`
+}
+
+// Limits are what a connection may use. Sizes are bytes.
+type Limits struct {
+	MaxPayload  int `json:"max_payload_bytes"`
+	MaxFrame    int `json:"max_frame_bytes"`
+	MaxFilters  int `json:"max_filters"`
+	MaxInFlight int `json:"max_publishes_in_flight"`
+	QueueBytes  int `json:"queue_bytes"`
+}
+
+// Ack says that a subscribe or unsubscribe is in force.
+type Ack struct {
+	Type    string          `json:"type"` // "ack"
+	ID      json.RawMessage `json:"id,omitempty"`
+	Results []Result        `json:"results"`
+	Resumed *bool           `json:"resumed,omitempty"`
+	// Cursor is the place where the subscription joins the stream.
+	Cursor string `json:"cursor"`
+}
+
+// Result is the outcome for one filter of a subscribe or unsubscribe.
+type Result struct {
+	Topic  string `json:"topic"`
+	OK     bool   `json:"ok"`
+	Code   string `json:"code,omitempty"`
+	Detail string `json:"detail,omitempty"`
+	// WasSubscribed is set in the answer to unsubscribe only.
+	WasSubscribed *bool `json:"was_subscribed,omitempty"`
+}
+
+// PublishResult is the answer to a publish that the broker took.
+type PublishResult struct {
+	Topic    string  `json:"topic"`
+	QoS      byte    `json:"qos"`
+	Delivery string  `json:"delivery"` // acknowledged (QoS 1, 2) or sent (QoS 0)
+	TookMS   float64 `json:"took_ms"`
+}
+
+// Published says that a publish op ended: with Status 200 or 202 the
+// PublishResult fields are set, otherwise Problem is.
+type Published struct {
+	Type   string          `json:"type"` // "published"
+	ID     json.RawMessage `json:"id,omitempty"`
+	Status int             `json:"status"`
+	*PublishResult
+	Problem *Problem `json:"problem,omitempty"`
+}
+
+// Reasons of a Gap.
+const (
+	GapHistoryExpired       = "history_expired"
+	GapGatewayRestarted     = "gateway_restarted"
+	GapBrokerConnectionLost = "broker_connection_lost"
+	GapSlowConsumer         = "slow_consumer"
+	GapBrokerOverflow       = "broker_overflow"
+)
+
+// Gap stands at the very place where messages are or may be missing: those
+// behind After, up to and including Before. The stream goes on behind Before.
+type Gap struct {
+	Type    string `json:"type"` // "gap"
+	After   string `json:"after"`
+	Before  string `json:"before"`
+	Reason  string `json:"reason"`
+	Certain bool   `json:"certain"`
+}
+
+// Broker says that the gateway's connection to the broker changed.
+type Broker struct {
+	Type      string    `json:"type"` // "broker"
+	Connected bool      `json:"connected"`
+	Since     time.Time `json:"since"`
+}
+
+// ErrorFrame answers an op that could not be carried out.
+type ErrorFrame struct {
+	Type    string          `json:"type"` // "error"
+	ID      json.RawMessage `json:"id,omitempty"`
+	Problem *Problem        `json:"problem"`
+}
+
+// Pong answers a ping op.
+type Pong struct {
+	Type string          `json:"type"` // "pong"
+	ID   json.RawMessage `json:"id,omitempty"`
+}
+
+// Problem is an error (RFC 9457, application/problem+json).
+type Problem struct {
+	Type      string       `json:"type"`
+	Title     string       `json:"title"`
+	Status    int          `json:"status"`
+	Detail    string       `json:"detail"`
+	Code      string       `json:"code"`
+	Retryable bool         `json:"retryable"`
+	RequestID string       `json:"request_id,omitempty"`
+	Errors    []FieldError `json:"errors,omitempty"`
+}
+
+// Error makes a Problem usable as a Go error.
+func (p *Problem) Error() string { return p.Code + ": " + p.Detail }
+
+// FieldError points (RFC 6901) at one wrong field.
+type FieldError struct {
+	Pointer string `json:"pointer"`
+	Detail  string `json:"detail"`
+}
+
+// Health is the body of /readyz.
+type Health struct {
+	Status string            `json:"status"` // ready, degraded, not_ready
+	Checks map[string]string `json:"checks"`
+}
