@@ -8,12 +8,16 @@ import (
 )
 
 // Message is one message, encoded once and shared by everybody it goes to.
-// Nothing in it changes after it was made.
+// What others may see of it does not change after it was made.
 type Message struct {
 	Topic  string
 	Seq    uint64 // 0: a retained copy, which has no place in the sequence
 	JSON   []byte // the object of wire.Message
 	layout wire.Layout
+
+	// The archive's, guarded by hub.mu.
+	at   time.Time // when it was received
+	gone bool      // evicted
 }
 
 func newMessage(in Inbound, epoch string, seq uint64, now time.Time) *Message {

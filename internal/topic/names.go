@@ -173,13 +173,10 @@ func (e *entry[V]) find(key string) (i int, found bool) {
 	})
 }
 
-// remove takes out the leaf that name leads to, and the branches that were there for it alone.
+// remove takes out the leaf that name leads to, which is there, and the branches that were there for it alone.
 func (e *entry[V]) remove(name string) {
 	key, rest := segment(name)
-	i, found := e.find(key)
-	if !found {
-		return
-	}
+	i, _ := e.find(key)
 	if kid := e.kids[i]; kid.isBranch() {
 		kid.remove(rest)
 		if kid.isBranch() {

@@ -1,10 +1,8 @@
 package topic_test
 
 import (
-	"math/rand/v2"
 	"slices"
 	"strings"
-	"testing"
 
 	"pgregory.net/rapid"
 )
@@ -109,13 +107,12 @@ var (
 	})
 )
 
-// fuzz runs a property on the fuzzer's bytes. The first inputs are long enough to draw all that it wants: from none,
-// the fuzzer would hardly get there.
-func fuzz(f *testing.F, property func(*rapid.T)) {
-	for seed := range byte(8) {
-		bytes := make([]byte, 8<<10)
-		_, _ = rand.NewChaCha8([32]byte{seed}).Read(bytes)
-		f.Add(bytes)
-	}
-	f.Fuzz(rapid.MakeFuzz(property))
+// someScript draws lines that each are one of ops and one of a few paths, so that the lines are about the same things.
+func someScript(path *rapid.Generator[string], ops ...string) *rapid.Generator[string] {
+	return rapid.Custom(func(t *rapid.T) string {
+		pool := rapid.SliceOfN(path, 1, 8).Draw(t, "pool")
+		return strings.Join(rapid.SliceOfN(rapid.Custom(func(t *rapid.T) string {
+			return rapid.SampledFrom(ops).Draw(t, "op") + rapid.SampledFrom(pool).Draw(t, "path")
+		}), 1, 40).Draw(t, "script"), "\n")
+	})
 }

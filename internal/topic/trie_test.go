@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"weak"
 
@@ -144,62 +145,45 @@ func TestTrieGivesBackTheSpaceOfAFilterThatWasPopular(t *testing.T) {
 	}
 }
 
-// trieMachine does random things to a trie and to a plain list of pairs.
-func trieMachine(t *rapid.T) {
+// checkTrie does to a trie and to a list of pairs what the lines of a script say: "+1a/#" adds 1 to a/#, "-1a/#" removes
+// it, any other line is a name to match.
+func checkTrie(t rapid.TB, script string) {
 	type pair struct {
 		filter string
 		v      int
 	}
 	var trie topic.Trie[int]
 	var pairs []pair
-	draw := func(t *rapid.T) pair { return pair{someFilter.Draw(t, "filter"), rapid.IntRange(0, 3).Draw(t, "v")} }
-	t.Repeat(map[string]func(*rapid.T){
-		"add": func(t *rapid.T) {
-			p := draw(t)
-			want := !slices.Contains(pairs, p)
-			if want {
-				pairs = append(pairs, p)
-			}
-			if got := trie.Add(p.filter, p.v); got != want {
+	for _, line := range strings.Split(script, "\n") {
+		if len(line) < 2 || line[0] != '+' && line[0] != '-' {
+			checkTrieMatch(t, &trie, line, func(yield func(string, int)) {
+				for _, p := range pairs {
+					yield(p.filter, p.v)
+				}
+			})
+			continue
+		}
+		p := pair{line[2:], int(line[1])}
+		i := slices.Index(pairs, p)
+		if line[0] == '+' {
+			if got, want := trie.Add(p.filter, p.v), i < 0; got != want {
 				t.Fatalf("Add(%q, %d): got %t, want %t", p.filter, p.v, got, want)
 			}
-		},
-		"remove": func(t *rapid.T) {
-			p := draw(t)
-			if len(pairs) > 0 && rapid.Bool().Draw(t, "one that is there") {
-				p = rapid.SampledFrom(pairs).Draw(t, "pair")
+			if i < 0 {
+				pairs = append(pairs, p)
 			}
-			i := slices.Index(pairs, p)
+		} else {
 			if got, want := trie.Remove(p.filter, p.v), i >= 0; got != want {
 				t.Fatalf("Remove(%q, %d): got %t, want %t", p.filter, p.v, got, want)
 			}
 			if i >= 0 {
 				pairs = slices.Delete(pairs, i, i+1)
 			}
-		},
-		"": func(t *rapid.T) {
-			if got, want := trie.Len(), len(pairs); got != want {
-				t.Fatalf("Len: got %d, want %d", got, want)
-			}
-			name := someName.Draw(t, "name")
-			var want []int
-			filters := make(map[string]bool)
-			for _, p := range pairs {
-				if naiveMatch(p.filter, name) {
-					want = append(want, p.v)
-					filters[p.filter] = true
-				}
-			}
-			slices.Sort(want)
-			slots := trie.Match(nil, name)
-			if got := flat(slots); !slices.Equal(got, want) {
-				t.Fatalf("Match(%q) among %v: got %v, want %v", name, pairs, got, want)
-			}
-			if got, want := len(slots), len(filters); got != want {
-				t.Fatalf("Match(%q) among %v: got %d slices, want %d, one a filter", name, pairs, got, want)
-			}
-		},
-	})
+		}
+		if got, want := trie.Len(), len(pairs); got != want {
+			t.Fatalf("Len: got %d, want %d", got, want)
+		}
+	}
 	for _, p := range pairs {
 		if !trie.Remove(p.filter, p.v) {
 			t.Fatalf("last Remove(%q, %d): got false, want true", p.filter, p.v)
@@ -210,9 +194,38 @@ func trieMachine(t *rapid.T) {
 	}
 }
 
-func TestTrieAgreesWithAListOfPairs(t *testing.T) { rapid.Check(t, trieMachine) }
+func checkTrieMatch(t rapid.TB, trie *topic.Trie[int], name string, pairs func(func(filter string, v int))) {
+	var want []int
+	filters := make(map[string]bool)
+	pairs(func(filter string, v int) {
+		if naiveMatch(filter, name) {
+			want = append(want, v)
+			filters[filter] = true
+		}
+	})
+	slices.Sort(want)
+	slots := trie.Match(nil, name)
+	if got := flat(slots); !slices.Equal(got, want) {
+		t.Fatalf("Match(%q): got %v, want %v", name, got, want)
+	}
+	if got, want := len(slots), len(filters); got != want {
+		t.Fatalf("Match(%q): got %d slices, want %d, one a filter", name, got, want)
+	}
+}
 
-func FuzzTrie(f *testing.F) { fuzz(f, trieMachine) }
+func TestTrieAgreesWithAListOfPairs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		path := rapid.OneOf(someFilter, someName)
+		checkTrie(t, someScript(path, "+1", "+2", "+3", "-1", "-2", "-3", "", "").Draw(t, "script"))
+	})
+}
+
+func FuzzTrie(f *testing.F) {
+	f.Add("+1a/#\n+1a/+\n+2a/+\na/b\na\n-1a/+\na/b")
+	f.Add("+1#\n+1+/b\n+1$SYS/#\n$SYS/b\n+1+/#\n$SYS")
+	f.Add("+1a/b\n+1a/c\n+1a/d\n-1a/b\na/b\na/c\n+1a/#/b\na/#/b\n+1\n")
+	f.Fuzz(func(t *testing.T, script string) { checkTrie(t, script) })
+}
 
 func TestTrieMatchAllocatesNothing(t *testing.T) {
 	var trie topic.Trie[int]

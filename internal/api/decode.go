@@ -1,0 +1,242 @@
+package api
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/wire"
+)
+
+// maxDepth is how deep JSON from a client may be nested.
+const maxDepth = 64
+
+// scanObject calls field for every member of the one JSON object in body,
+// which must be UTF-8 without duplicate keys, lone surrogates or anything
+// behind it. The value aliases body. field reports whether it knows the name.
+func scanObject(body []byte, field func(name string, value jsontext.Value) bool) *wire.Problem {
+	trimmed := bytes.TrimLeft(body, " \t\r\n")
+	switch {
+	case len(trimmed) == 0:
+		return problem("empty_body", "The body is empty; send a JSON object.")
+	case !utf8.Valid(body):
+		return problem("invalid_utf8", "The JSON has bytes that are not UTF-8; send binary payloads as base64.")
+	case tooDeep(trimmed):
+		return problem("too_deep", fmt.Sprintf("The JSON is nested more than %d levels deep.", maxDepth))
+	case trimmed[0] != '{' && json.Valid(trimmed):
+		return problem("not_an_object", "The body is valid JSON, but not an object.")
+	}
+	dec := jsontext.NewDecoder(bytes.NewBuffer(trimmed))
+	offset := len(body) - len(trimmed)
+	if _, err := dec.ReadToken(); err != nil {
+		return syntaxProblem(err, dec, offset, trimmed)
+	}
+	var unknown []wire.FieldError
+	for dec.PeekKind() != '}' {
+		tok, err := dec.ReadToken()
+		if err != nil {
+			return syntaxProblem(err, dec, offset, trimmed)
+		}
+		name := tok.String()
+		value, err := dec.ReadValue()
+		if err != nil {
+			return syntaxProblem(err, dec, offset, trimmed)
+		}
+		if !field(name, value) {
+			unknown = append(unknown, wire.FieldError{Pointer: "/" + pointerEscape(name), Detail: "There is no such field here."})
+		}
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return syntaxProblem(err, dec, offset, trimmed)
+	}
+	if rest := trimmed[dec.InputOffset():]; len(bytes.TrimLeft(rest, " \t\r\n")) > 0 {
+		return problem("trailing_data", fmt.Sprintf("The object ends at byte %d, but more follows.", offset+int(dec.InputOffset())))
+	}
+	if len(unknown) > 0 {
+		return problem("unknown_field", "The object has a field that does not exist here; names are case-sensitive.", unknown...)
+	}
+	return nil
+}
+
+// syntaxProblem says what is wrong with the JSON without repeating any of it.
+func syntaxProblem(err error, dec *jsontext.Decoder, offset int, body []byte) *wire.Problem {
+	at := offset + int(dec.InputOffset())
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return problem("duplicate_key", fmt.Sprintf("An object has the same key twice, near byte %d.", at))
+	case json.Valid(body):
+		// Grammar and UTF-8 are fine, so a \u escape is half of a pair.
+		return problem("invalid_unicode", fmt.Sprintf("A string near byte %d has half of a surrogate pair.", at))
+	}
+	var syn *jsontext.SyntacticError
+	if errors.As(err, &syn) {
+		at = offset + int(syn.ByteOffset)
+	}
+	return problem("invalid_json", fmt.Sprintf("The JSON breaks off or is malformed at byte %d.", at))
+}
+
+// tooDeep reports whether body nests deeper than maxDepth, without caring
+// whether it is valid.
+func tooDeep(body []byte) bool {
+	depth, inString := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
+// pointerEscape makes name one token of a JSON pointer (RFC 6901).
+func pointerEscape(name string) string {
+	const maxName = 64
+	if len(name) > maxName {
+		name = strings.ToValidUTF8(name[:maxName], "") + "…"
+	}
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+}
+
+// publication is a message to be published.
+type publication struct {
+	topic   string
+	payload []byte
+	qos     byte
+	retain  bool
+}
+
+// publishFields are the members of a publish object, still raw.
+type publishFields struct {
+	topic, payload, encoding, qos, retain jsontext.Value
+}
+
+func (f *publishFields) set(name string, value jsontext.Value) bool {
+	switch name {
+	case "topic":
+		f.topic = value
+	case "payload":
+		f.payload = value
+	case "encoding":
+		f.encoding = value
+	case "qos":
+		f.qos = value
+	case "retain":
+		f.retain = value
+	default:
+		return false
+	}
+	return true
+}
+
+// publication checks the fields, all of them, and gives the message.
+func (f *publishFields) publication(maxPayload int) (*publication, *wire.Problem) {
+	p := &publication{qos: 1}
+	var wrong []*wire.Problem
+	note := func(bad *wire.Problem) {
+		if bad != nil {
+			wrong = append(wrong, bad)
+		}
+	}
+	switch name, ok := stringValue(f.topic); {
+	case f.topic == nil:
+		note(fieldProblem("topic_required", "/topic", "The topic is missing."))
+	case !ok:
+		note(fieldProblem("invalid_topic", "/topic", "The topic must be a string."))
+	default:
+		p.topic = name
+		if err := topic.CheckName(name); err != nil {
+			note(topicProblem(err, "/topic"))
+		}
+	}
+	switch string(f.qos) {
+	case "", "1":
+	case "0", "2":
+		p.qos = f.qos[0] - '0'
+	default:
+		note(fieldProblem("invalid_qos", "/qos", "The QoS must be the number 0, 1 or 2."))
+	}
+	switch string(f.retain) {
+	case "", "false":
+	case "true":
+		p.retain = true
+	default:
+		note(fieldProblem("invalid_retain", "/retain", "retain must be true or false."))
+	}
+	payload, bad := f.payloadBytes(maxPayload)
+	note(bad)
+	p.payload = payload
+	if bad == nil && p.retain && len(payload) == 0 {
+		note(wouldClear("/payload"))
+	}
+	return p, merge(wrong)
+}
+
+func wouldClear(pointer string) *wire.Problem {
+	return fieldProblem("would_clear_retained", pointer, "An empty retained payload would delete the retained message; if that is what you want, DELETE the topic.")
+}
+
+// payloadBytes gives the bytes to publish.
+func (f *publishFields) payloadBytes(maxPayload int) ([]byte, *wire.Problem) {
+	if f.payload == nil {
+		return nil, fieldProblem("payload_required", "/payload", "The payload is missing; an empty string is allowed.")
+	}
+	encoding, ok := "", true
+	if f.encoding != nil {
+		encoding, ok = stringValue(f.encoding)
+		ok = ok && encoding != ""
+	}
+	text, isString := stringValue(f.payload)
+	var payload []byte
+	switch {
+	case !ok || encoding != "" && encoding != wire.EncodingJSON && encoding != wire.EncodingText && encoding != wire.EncodingBase64:
+		return nil, fieldProblem("invalid_encoding", "/encoding", "The encoding must be json, text or base64.")
+	case encoding == wire.EncodingJSON, encoding == "" && !isString:
+		payload = bytes.Clone(f.payload)
+	case !isString:
+		return nil, fieldProblem("invalid_payload", "/payload", "With this encoding the payload must be a string.")
+	case encoding == wire.EncodingBase64:
+		var err error
+		payload, err = base64.StdEncoding.Strict().DecodeString(text)
+		if err != nil || strings.ContainsAny(text, "\r\n") {
+			return nil, fieldProblem("invalid_base64", "/payload", "The payload is not base64 in the standard alphabet with padding.")
+		}
+	default:
+		payload = []byte(text)
+	}
+	if len(payload) > maxPayload {
+		return nil, payloadTooLarge(maxPayload)
+	}
+	return payload, nil
+}
+
+func payloadTooLarge(limit int) *wire.Problem {
+	return fieldProblem("payload_too_large", "/payload", fmt.Sprintf("The payload has more than %d bytes.", limit))
+}
+
+// stringValue gives the text of a JSON string.
+func stringValue(v jsontext.Value) (string, bool) {
+	if len(v) < 2 || v[0] != '"' {
+		return "", false
+	}
+	if inner := v[1 : len(v)-1]; bytes.IndexByte(inner, '\\') < 0 {
+		return string(inner), true
+	}
+	b, err := jsontext.AppendUnquote(nil, v)
+	return string(b), err == nil
+}

@@ -1,0 +1,65 @@
+package api
+
+import (
+	"html/template"
+	"net/http"
+	"strings"
+
+	"github.com/swaggest/swgui/v5emb"
+
+	spec "github.com/vulturepi/gateway/api"
+)
+
+func (s *Server) getOpenAPI(w http.ResponseWriter, _ *http.Request) { writeYAML(w, spec.OpenAPI) }
+
+func (s *Server) getAsyncAPI(w http.ResponseWriter, _ *http.Request) { writeYAML(w, spec.AsyncAPI) }
+
+func writeYAML(w http.ResponseWriter, body []byte) {
+	w.Header().Set("Content-Type", "application/yaml") // RFC 9512
+	w.Header().Set("Cache-Control", "no-cache")
+	_, _ = w.Write(body)
+}
+
+// docsReader is Swagger UI with all its assets embedded: LANs are offline.
+var docsReader = v5emb.New("Vulture Gateway", "/openapi.yaml", "/docs/")
+
+func (s *Server) getDocs(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Security-Policy",
+		"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'")
+	if strings.TrimSuffix(r.URL.Path, "/") == "/docs" {
+		r = r.Clone(r.Context())
+		r.URL.Path = "/docs/"
+	}
+	docsReader.ServeHTTP(w, r)
+}
+
+var errorsPage = template.Must(template.New("errors").Parse(`<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Vulture Gateway: errors</title>
+<style>
+body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fff}
+h2{font-size:1rem;margin:1.6rem 0 0;font-family:ui-monospace,monospace}:target{background:#fff2b3}
+p{margin:.2rem 0}small{color:#5a6472}
+@media (prefers-color-scheme:dark){body{color:#dfe5ec;background:#14181d}:target{background:#4a4316}small{color:#9aa5b1}}
+</style>
+<h1>Errors</h1>
+<p>Every error is <code>application/problem+json</code> (RFC 9457). Its <code>code</code> is stable; these are all there are.</p>
+{{range .}}<h2 id="{{.Code}}">{{.Code}}</h2><p><small>{{.Status}} {{.Title}}{{if .Retryable}} · the same request may work later{{end}}</small></p><p>{{.Meaning}}</p>
+{{end}}</html>
+`))
+
+// getErrors is the page that a problem's type links to.
+func (s *Server) getErrors(w http.ResponseWriter, _ *http.Request) {
+	type row struct {
+		Code, Title, Meaning string
+		Status               int
+		Retryable            bool
+	}
+	rows := make([]row, 0, len(kinds))
+	for _, k := range kinds {
+		rows = append(rows, row{k.code, k.title, strings.ReplaceAll(k.meaning, "`", ""), k.status, k.retryable})
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	_ = errorsPage.Execute(w, rows)
+}

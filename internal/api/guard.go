@@ -1,0 +1,148 @@
+package api
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxURI is the longest request target.
+const maxURI = 8 << 10
+
+// guard keeps foreign web pages out: it checks Host against DNS rebinding and
+// Origin against cross-site requests.
+type guard struct {
+	hosts   map[string]bool // lower case, without port
+	origins map[string]bool
+
+	mu     sync.Mutex // guards own and readAt
+	own    map[netip.Addr]bool
+	readAt time.Time
+}
+
+func newGuard(hosts, origins []string) *guard {
+	g := &guard{hosts: map[string]bool{"localhost": true}, origins: map[string]bool{}}
+	for _, h := range hosts {
+		g.hosts[hostname(h)] = true
+	}
+	for _, o := range origins {
+		g.origins[strings.ToLower(o)] = true
+	}
+	return g
+}
+
+// protect is around every request.
+func (g *guard) protect(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case len(r.RequestURI) > maxURI:
+			writeProblem(w, r, problem("uri_too_long", "Path and query have more than 8192 bytes."))
+			return
+		case r.Host == "":
+			writeProblem(w, r, problem("invalid_host", "The request has no Host header."))
+			return
+		case !g.hostAllowed(r.Host):
+			writeProblem(w, r, problem("host_not_allowed", "This Host is not one of the gateway's; add it to GATEWAY_ALLOWED_HOSTS."))
+			return
+		}
+		safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
+		upgrade := r.Header.Get("Upgrade") != ""
+		if (!safe || upgrade) && !g.originAllowed(r) {
+			writeProblem(w, r, problem("cross_origin", "The request comes from a page of another origin; list it in GATEWAY_ALLOWED_ORIGINS."))
+			return
+		}
+		if g.cors(w, r) {
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hostname is host without port, brackets and a trailing dot, in lower case.
+func hostname(hostport string) string {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
+func (g *guard) hostAllowed(hostport string) bool {
+	host := hostname(hostport)
+	if g.hosts[host] {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && (addr.IsLoopback() || g.isOwn(addr))
+}
+
+// isOwn reports whether addr is one of the machine's. The list is read again
+// at most every ten seconds: addresses come and go.
+func (g *guard) isOwn(addr netip.Addr) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if time.Since(g.readAt) > 10*time.Second {
+		g.own, g.readAt = map[netip.Addr]bool{}, time.Now()
+		list, _ := net.InterfaceAddrs()
+		for _, a := range list {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				g.own[p.Addr().Unmap()] = true
+			}
+		}
+	}
+	return g.own[addr.Unmap()]
+}
+
+// originAllowed reports whether the request may change something: it comes
+// from no page at all, from one of ours, or from a listed one.
+func (g *guard) originAllowed(r *http.Request) bool {
+	origins := r.Header.Values("Origin")
+	switch len(origins) {
+	case 0:
+		// Browsers that leave Origin out still say where the page is from.
+		site := r.Header.Get("Sec-Fetch-Site")
+		return site == "" || site == "same-origin" || site == "none"
+	case 1:
+		return g.origins[strings.ToLower(origins[0])] || sameOrigin(origins[0], r.Host)
+	}
+	return false
+}
+
+// sameOrigin compares host and port; the scheme is the proxy's business.
+func sameOrigin(origin, host string) bool {
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Path != "" {
+		return false
+	}
+	port := map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	return strings.EqualFold(strings.TrimSuffix(u.Host, ":"+port), strings.TrimSuffix(host, ":"+port))
+}
+
+// cors answers for the listed origins, and only for them. True: the request
+// was a preflight and is answered.
+func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
+	if len(g.origins) == 0 {
+		return false
+	}
+	h := w.Header()
+	h.Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if !g.origins[strings.ToLower(origin)] {
+		return false
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE")
+	h.Set("Access-Control-Allow-Headers", "Content-Type, X-Request-Id")
+	h.Set("Access-Control-Max-Age", "600")
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}

@@ -1,0 +1,183 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/vulturepi/gateway/internal/hub"
+)
+
+// BrokerStats is a reading of the broker side's counters.
+type BrokerStats struct {
+	Reconnects      uint64
+	UpstreamFilters int
+	Oversize        uint64             // messages skipped because they are larger than allowed
+	InFlight        int                // publishes that wait for the broker
+	Sys             map[string]float64 // numbers from $SYS, by metric name
+}
+
+// metrics owns the registry. Every label comes from a closed set: never a
+// topic, a client's name or a raw path.
+type metrics struct {
+	registry *prometheus.Registry
+
+	publishes       *prometheus.CounterVec
+	publishDuration *prometheus.HistogramVec
+	requests        *prometheus.CounterVec
+	requestDuration *prometheus.HistogramVec
+	wsCloses        *prometheus.CounterVec
+}
+
+func newMetrics(hubStats func() hub.Stats, brokerStats func() BrokerStats) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		publishes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gateway_publish_total", Help: "Publishes that ended, by way in, QoS and outcome.",
+		}, []string{"via", "qos", "outcome"}),
+		publishDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gateway_publish_duration_seconds", Help: "Time from a valid publish to its outcome.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}, []string{"qos"}),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gateway_http_requests_total", Help: "HTTP requests answered, by route pattern.",
+		}, []string{"route", "method", "status"}),
+		requestDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gateway_http_request_duration_seconds", Help: "Time to the end of the answer.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}, []string{"route"}),
+		wsCloses: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gateway_ws_closes_total", Help: "WebSockets that ended, by close code; 1006: without a close frame.",
+		}, []string{"code"}),
+	}
+	m.registry.MustRegister(m.publishes, m.publishDuration, m.requests, m.requestDuration, m.wsCloses,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&readings{hub: hubStats, broker: brokerStats})
+	for _, qos := range []string{"0", "1", "2"} { // counters start at zero
+		for _, outcome := range outcomes {
+			m.publishes.WithLabelValues("http", qos, outcome)
+			m.publishes.WithLabelValues("websocket", qos, outcome)
+		}
+	}
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}
+
+var outcomes = []string{"ok", "not_sent", "overloaded", "unknown", "failed"}
+
+func (m *metrics) published(via string, qos byte, err error, took time.Duration) {
+	outcome := "failed"
+	switch {
+	case err == nil:
+		outcome = "ok"
+	case errors.Is(err, ErrNotSent):
+		outcome = "not_sent"
+	case errors.Is(err, ErrOverloaded):
+		outcome = "overloaded"
+	case errors.Is(err, ErrUnknown):
+		outcome = "unknown"
+	}
+	label := qosLabels[qos]
+	m.publishes.WithLabelValues(via, label, outcome).Inc()
+	m.publishDuration.WithLabelValues(label).Observe(took.Seconds())
+}
+
+var qosLabels = [...]string{"0", "1", "2"}
+
+func (m *metrics) request(route, method string, status int, took time.Duration) {
+	m.requests.WithLabelValues(route, methodLabel(method), strconv.Itoa(status)).Inc()
+	m.requestDuration.WithLabelValues(route).Observe(took.Seconds())
+}
+
+// methodLabel keeps invented methods out of labels and logs.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodPatch:
+		return method
+	}
+	return "other"
+}
+
+// wsCloseCodes are the codes that get a label of their own.
+var wsCloseCodes = map[int]bool{
+	1000: true, 1001: true, 1002: true, 1003: true, 1005: true, 1006: true, 1007: true, 1008: true, 1009: true,
+	1011: true, 1013: true, 4005: true, 4008: true, 4009: true, 4501: true, 4502: true, 4503: true, 4509: true,
+}
+
+func (m *metrics) wsClosed(code int) {
+	label := "other"
+	if wsCloseCodes[code] {
+		label = strconv.Itoa(code)
+	}
+	m.wsCloses.WithLabelValues(label).Inc()
+}
+
+// readings turns the counters of hub and broker side into metrics when they
+// are scraped, so that counting costs nothing on the message path.
+type readings struct {
+	hub    func() hub.Stats
+	broker func() BrokerStats
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+var (
+	descReceived    = desc("gateway_messages_received_total", "Messages from the broker, retained copies included.")
+	descDelivered   = desc("gateway_messages_delivered_total", "Messages framed for clients.", "transport")
+	descDropped     = desc("gateway_messages_dropped_total", "Messages not delivered.", "reason")
+	descGaps        = desc("gateway_gaps_total", "Gap frames sent to clients.", "reason")
+	descSubscribers = desc("gateway_subscribers", "Open streams.", "transport")
+	descFilters     = desc("gateway_subscriptions", "Filters that clients hold.")
+	descUpstream    = desc("gateway_upstream_filters", "Filters that the gateway holds at the broker.")
+	descConnected   = desc("gateway_broker_connected", "1 while messages flow from the broker.")
+	descReconnects  = desc("gateway_broker_reconnects_total", "Broker connections that had to be made again.")
+	descInFlight    = desc("gateway_publishes_in_flight", "Publishes that wait for the broker.")
+)
+
+// Describe is empty: which $SYS values exist depends on the broker.
+func (r *readings) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (r *readings) Collect(ch chan<- prometheus.Metric) {
+	send := func(d *prometheus.Desc, t prometheus.ValueType, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, t, v, labels...)
+	}
+	h, b := r.hub(), r.broker()
+	h.Dropped["oversize"] += b.Oversize
+	send(descReceived, prometheus.CounterValue, float64(h.Received))
+	send(descFilters, prometheus.GaugeValue, float64(h.Filters))
+	send(descUpstream, prometheus.GaugeValue, float64(b.UpstreamFilters))
+	send(descReconnects, prometheus.CounterValue, float64(b.Reconnects))
+	send(descInFlight, prometheus.GaugeValue, float64(b.InFlight))
+	connected := 0.0
+	if h.Connected {
+		connected = 1
+	}
+	send(descConnected, prometheus.GaugeValue, connected)
+	for reason, n := range h.Dropped {
+		send(descDropped, prometheus.CounterValue, float64(n), reason)
+	}
+	for reason, n := range h.Gaps {
+		send(descGaps, prometheus.CounterValue, float64(n), reason)
+	}
+	for _, transport := range transports {
+		send(descDelivered, prometheus.CounterValue, float64(h.Delivered[transport]), transport)
+		send(descSubscribers, prometheus.GaugeValue, float64(h.Subscribers[transport]), transport)
+	}
+	for name, v := range b.Sys {
+		send(desc(name, "From the broker's $SYS topics."), prometheus.GaugeValue, v)
+	}
+}
+
+// transports are the label values of streams.
+var transports = []string{transportWS}

@@ -1,0 +1,129 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+)
+
+type requestIDKey struct{}
+
+// requestID is what log and answers name the request by.
+func requestID(r *http.Request) string {
+	id, _ := r.Context().Value(requestIDKey{}).(string)
+	return id
+}
+
+// observe is around every request: it names it, answers a panic, counts and
+// logs. The log has the route's pattern and never a query, a topic or a header
+// other than the request id.
+func (s *Server) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		id := r.Header.Get("X-Request-Id")
+		if !validRequestID(id) {
+			id = rand.Text()[:16]
+		}
+		w.Header().Set("X-Request-Id", id)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+					panic(p)
+				}
+				s.opts.Log.Error("request panicked", "panic", p, "request_id", id)
+				if ww.Status() == 0 {
+					writeProblem(ww, r, problem("internal_error", "The gateway failed; its log has more under this request_id."))
+				}
+			}
+			s.observed(r, ww.Status(), ww.BytesWritten(), time.Since(start), id)
+		}()
+		next.ServeHTTP(ww, r)
+	})
+}
+
+func (s *Server) observed(r *http.Request, status, bytes int, took time.Duration, id string) {
+	route := "none" // no route matched
+	if c := chi.RouteContext(r.Context()); c != nil && status != http.StatusNotFound {
+		if p := c.RoutePattern(); p != "" {
+			route = p
+		}
+	}
+	if status == 0 {
+		status = http.StatusOK
+	}
+	s.metrics.request(route, r.Method, status, took)
+	level := slog.LevelInfo
+	switch {
+	case route == "/livez" || route == "/readyz" || route == "/metrics":
+		level = slog.LevelDebug // probes come every few seconds
+	case status >= http.StatusInternalServerError:
+		level = slog.LevelWarn
+	}
+	if !s.opts.Log.Enabled(r.Context(), level) {
+		return
+	}
+	s.opts.Log.LogAttrs(r.Context(), level, "request",
+		slog.String("method", methodLabel(r.Method)), slog.String("route", route), slog.Int("status", status),
+		slog.Int("bytes", bytes), slog.Float64("took_ms", float64(took.Microseconds())/1000),
+		slog.String("remote", s.remote(r)), slog.String("request_id", id))
+}
+
+func validRequestID(id string) bool {
+	if id == "" || len(id) > 64 {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// remote is the client's address: the peer's, unless the peer is a trusted
+// proxy; then the last address in X-Forwarded-For that is none.
+func (s *Server) remote(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	if !s.trusted(host) {
+		return host
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop := strings.TrimSpace(hops[i])
+		if _, err := netip.ParseAddr(hop); err != nil {
+			break
+		}
+		if host = hop; !s.trusted(hop) {
+			break
+		}
+	}
+	return host
+}
+
+func (s *Server) trusted(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return false
+	}
+	for _, p := range s.opts.TrustedProxies {
+		if p.Contains(addr.Unmap()) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,111 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/wire"
+)
+
+// problemTypeBase and a code make a problem's type: a link into the error
+// list that the gateway serves.
+const problemTypeBase = "/docs/errors#"
+
+// problem makes the answer for code.
+func problem(code, detail string, fields ...wire.FieldError) *wire.Problem {
+	k := kindOf(code)
+	return &wire.Problem{
+		Type: problemTypeBase + code, Title: k.title, Status: k.status, Detail: detail,
+		Code: code, Retryable: k.retryable, Errors: fields,
+	}
+}
+
+// fieldProblem is a problem with one field.
+func fieldProblem(code, pointer, detail string) *wire.Problem {
+	return problem(code, detail, wire.FieldError{Pointer: pointer, Detail: detail})
+}
+
+// topicProblem turns an error of package topic into a problem.
+func topicProblem(err error, pointer string) *wire.Problem {
+	var e *topic.Error
+	if !errors.As(err, &e) {
+		return problem("internal_error", "The topic could not be checked.")
+	}
+	return fieldProblem(e.Code, pointer, e.Detail)
+}
+
+// merge puts problems of several fields into one answer: the first one's code,
+// every field's pointer. A malformed request (400) comes before one that is
+// well-formed but wrong.
+func merge(problems []*wire.Problem) *wire.Problem {
+	if len(problems) == 0 {
+		return nil
+	}
+	first := problems[0]
+	for _, p := range problems {
+		if p.Status == http.StatusBadRequest && first.Status != http.StatusBadRequest {
+			first = p
+		}
+	}
+	all := *first
+	all.Errors = append([]wire.FieldError(nil), first.Errors...)
+	for _, p := range problems {
+		if p != first {
+			all.Errors = append(all.Errors, p.Errors...)
+		}
+	}
+	return &all
+}
+
+// Errors of Publisher and Pending.
+var (
+	// ErrNotSent: the message certainly did not leave; there is no connection.
+	ErrNotSent = errors.New("not sent: no broker connection")
+	// ErrOverloaded: not sent, because too much waits already.
+	ErrOverloaded = errors.New("not sent: too many publishes in flight")
+	// ErrUnknown: it left, and what became of it is not known.
+	ErrUnknown = errors.New("outcome unknown")
+)
+
+// publishProblem maps an error of Publisher or Pending.
+func publishProblem(err error) *wire.Problem {
+	switch {
+	case errors.Is(err, ErrNotSent):
+		return problem("broker_unavailable", "There is no connection to the broker; the message was not sent.")
+	case errors.Is(err, ErrOverloaded):
+		return problem("overloaded", "Too many publishes wait for the broker; the message was not sent.")
+	case errors.Is(err, ErrUnknown):
+		return problem("outcome_unknown", "The message was sent, but the broker did not confirm it. It may or may not have arrived.")
+	}
+	return problem("internal_error", "The message could not be handed to the broker connection.")
+}
+
+// retryAfter is the Retry-After, in seconds, of every 503.
+const retryAfter = "1"
+
+// writeProblem answers r with p.
+func writeProblem(w http.ResponseWriter, r *http.Request, p *wire.Problem) {
+	p.RequestID = requestID(r)
+	h := w.Header()
+	if p.Status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", retryAfter)
+	}
+	h.Set("Cache-Control", "no-store")
+	writeJSON(w, p.Status, "application/problem+json", p)
+}
+
+// writeJSON writes v without HTML escaping, ending in a line break.
+func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(err) // our own types always encode
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes())
+}

@@ -1,0 +1,165 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vulturepi/gateway/wire"
+)
+
+// Publisher hands messages to the broker.
+type Publisher interface {
+	// Publish passes the message on, in call order per topic, and returns at
+	// once. ErrNotSent and ErrOverloaded say that it did not.
+	Publish(topic string, payload []byte, qos byte, retain bool) (Pending, error)
+}
+
+// Pending is a publish under way. Wait returns nil when the broker took the
+// message (QoS 0: when it was written), ErrNotSent or ErrUnknown.
+type Pending interface {
+	Wait(ctx context.Context) error
+}
+
+// postPublish is POST /publish.
+func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
+	body, bad := s.readJSON(w, r)
+	if bad != nil {
+		writeProblem(w, r, bad)
+		return
+	}
+	var f publishFields
+	if bad := scanObject(body, f.set); bad != nil {
+		writeProblem(w, r, bad)
+		return
+	}
+	p, bad := f.publication(s.opts.MaxPayload)
+	if bad != nil {
+		writeProblem(w, r, bad)
+		return
+	}
+	status, result, bad := s.publish(p, "http")
+	if bad != nil {
+		writeProblem(w, r, bad)
+		return
+	}
+	writeJSON(w, status, "application/json", result)
+}
+
+// publish sends p and waits for its end, whoever asked. It does not stop when
+// the asking client goes away: what was sent is counted as what it became.
+func (s *Server) publish(p *publication, via string) (int, *wire.PublishResult, *wire.Problem) {
+	return s.start(p, via)()
+}
+
+// start hands p to the broker side and gives the function that waits for its
+// end.
+func (s *Server) start(p *publication, via string) func() (int, *wire.PublishResult, *wire.Problem) {
+	start := time.Now()
+	s.inFlight.Add(1)
+	pending, err := s.opts.Publisher.Publish(p.topic, p.payload, p.qos, p.retain)
+	return func() (int, *wire.PublishResult, *wire.Problem) {
+		defer s.inFlight.Add(-1)
+		return s.await(p, via, start, pending, err)
+	}
+}
+
+func (s *Server) await(p *publication, via string, start time.Time, pending Pending, err error) (int, *wire.PublishResult, *wire.Problem) {
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), s.opts.PublishTimeout)
+		err = pending.Wait(ctx)
+		cancel()
+	}
+	took := time.Since(start)
+	s.metrics.published(via, p.qos, err, took)
+	if err != nil {
+		return 0, nil, publishProblem(err)
+	}
+	res := &wire.PublishResult{Topic: p.topic, QoS: p.qos, Delivery: "acknowledged", TookMS: float64(took.Microseconds()) / 1000}
+	if p.qos == 0 {
+		res.Delivery = "sent"
+		return http.StatusAccepted, res, nil
+	}
+	return http.StatusOK, res, nil
+}
+
+// readJSON checks that the request brings JSON and reads it.
+func (s *Server) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, *wire.Problem) {
+	if bad := onlyParams(r); bad != nil {
+		return nil, bad
+	}
+	if r.Header.Get("Content-Encoding") != "" {
+		return nil, problem("unsupported_encoding", "Send the body without Content-Encoding.")
+	}
+	mediaType, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if charset := params["charset"]; err != nil || mediaType != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return nil, problem("unsupported_media_type", "Send Content-Type: application/json, in UTF-8.")
+	}
+	// Every byte of a payload can take six in JSON (\u0000).
+	return readBody(w, r, int64(s.opts.MaxPayload)*6+16<<10)
+}
+
+// bodyTimeout is how long a body may take to arrive.
+const bodyTimeout = 10 * time.Second
+
+// readBody reads at most limit bytes.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *wire.Problem) {
+	if r.ContentLength > limit {
+		w.Header().Set("Connection", "close") // do not read it just to be polite
+		return nil, problem("body_too_large", "The body is larger than any allowed message.")
+	}
+	ctl := http.NewResponseController(w)
+	_ = ctl.SetReadDeadline(time.Now().Add(bodyTimeout))
+	body, err := readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil:
+		_ = ctl.SetReadDeadline(time.Time{})
+		return body, nil
+	case errors.As(err, &tooLarge):
+		return nil, problem("body_too_large", "The body is larger than any allowed message.")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		w.Header().Set("Connection", "close")
+		return nil, problem("request_timeout", "The body did not arrive within 10 seconds.")
+	}
+	w.Header().Set("Connection", "close")
+	return nil, problem("invalid_json", "The body broke off or its framing is malformed.")
+}
+
+// readAll reads to the end, into a buffer of the announced size if there is one.
+func readAll(body io.Reader, announced int64) ([]byte, error) {
+	if announced < 0 {
+		return io.ReadAll(body)
+	}
+	b := make([]byte, announced)
+	_, err := io.ReadFull(body, b)
+	return b, err
+}
+
+// onlyParams refuses query parameters other than the named ones.
+func onlyParams(r *http.Request, names ...string) *wire.Problem {
+	if r.URL.RawQuery == "" {
+		return nil
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return problem("unknown_parameter", "The query string is malformed.")
+	}
+	var wrong []wire.FieldError
+	for name := range query {
+		if !slices.Contains(names, name) {
+			wrong = append(wrong, wire.FieldError{Pointer: "/" + pointerEscape(name), Detail: "There is no such query parameter here."})
+		}
+	}
+	if len(wrong) > 0 {
+		return problem("unknown_parameter", "The route has no such query parameter.", wrong...)
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// Public is the handler of the public listener.
+func (s *Server) Public() http.Handler {
+	r := s.router()
+	r.Post("/publish", s.postPublish)
+	r.Get("/ws", s.getWS)
+	s.health(r)
+	both(r, "/openapi.yaml", s.getOpenAPI)
+	both(r, "/asyncapi.yaml", s.getAsyncAPI)
+	both(r, "/docs", s.getDocs)
+	both(r, "/docs/errors", s.getErrors)
+	both(r, "/docs/*", s.getDocs)
+	return r
+}
+
+// Admin is the handler of the admin listener.
+func (s *Server) Admin() http.Handler {
+	r := s.router()
+	s.health(r)
+	both(r, "/metrics", s.metrics.handler().ServeHTTP)
+	if s.opts.PProf {
+		r.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		r.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		r.HandleFunc("/debug/pprof/trace", pprof.Trace)
+		r.HandleFunc("/debug/pprof/*", pprof.Index)
+	}
+	return r
+}
+
+func (s *Server) health(r chi.Router) {
+	both(r, "/livez", s.getLivez)
+	both(r, "/readyz", s.getReadyz)
+}
+
+// both answers GET and HEAD.
+func both(r chi.Router, pattern string, h http.HandlerFunc) {
+	r.Get(pattern, h)
+	r.Head(pattern, h)
+}
+
+// router is what both listeners have in common.
+func (s *Server) router() *chi.Mux {
+	r := chi.NewRouter()
+	r.Use(s.observe, s.guard.protect)
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, r, problem("not_found", "There is nothing at this path."))
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Allow", strings.Join(allowed(r, req), ", "))
+		writeProblem(w, req, problem("method_not_allowed", "The path exists, but not for this method; see the Allow header."))
+	})
+	return r
+}
+
+// allowed lists the methods that the path has.
+func allowed(r chi.Routes, req *http.Request) []string {
+	path := req.URL.RawPath
+	if path == "" {
+		path = req.URL.Path
+	}
+	var methods []string
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+		if r.Match(chi.NewRouteContext(), m, path) {
+			methods = append(methods, m)
+		}
+	}
+	return methods
+}

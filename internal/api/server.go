@@ -1,0 +1,137 @@
+// Package api is the HTTP side of the gateway: REST, WebSocket, health,
+// metrics and documentation. routes.go shows every route.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/wire"
+)
+
+// Options of a Server; all are required unless it says otherwise.
+type Options struct {
+	Hub       *hub.Hub
+	Publisher Publisher
+	// Health says whether the broker side can publish and subscribe.
+	Health func() Health
+	// BrokerStats feeds the metrics.
+	BrokerStats func() BrokerStats
+
+	MaxPayload     int // bytes
+	QueueBytes     int // outbox of one client
+	MaxConnections int // streams open at once
+	PublishTimeout time.Duration
+
+	AllowedHosts   []string       // besides localhost and the machine's addresses; may be empty
+	AllowedOrigins []string       // besides same-origin; may be empty
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts; may be empty
+	PProf          bool           // profiles on the admin listener
+
+	Log     *slog.Logger
+	Version string
+}
+
+// Health of the broker side.
+type Health struct {
+	Publish, Subscribe bool
+	Detail             string   // the last error in plain words, empty when all is well
+	Refused            []string // filters that the broker does not grant
+}
+
+// Server answers HTTP requests. Its handlers may be called concurrently.
+type Server struct {
+	opts     Options
+	guard    *guard
+	metrics  *metrics
+	streams  atomic.Int64 // open now
+	inFlight atomic.Int64 // publishes that have not ended
+	draining atomic.Bool
+}
+
+// New makes a server.
+func New(o Options) *Server {
+	s := &Server{opts: o, guard: newGuard(o.AllowedHosts, o.AllowedOrigins)}
+	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats)
+	return s
+}
+
+// Drain makes /readyz answer 503 and refuses new streams, so that load
+// balancers turn away before the listener closes.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Quiesce returns when no publish is in flight any more, or when ctx ends.
+func (s *Server) Quiesce(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for s.inFlight.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// limits are what a WebSocket is told at its start.
+func (s *Server) limits() wire.Limits {
+	return wire.Limits{
+		MaxPayload: s.opts.MaxPayload, MaxFrame: maxFrame, MaxFilters: maxFilters,
+		MaxInFlight: maxInFlight, QueueBytes: s.opts.QueueBytes,
+	}
+}
+
+// admit takes a place among the open streams; release gives it back.
+func (s *Server) admit() *wire.Problem {
+	if s.draining.Load() {
+		return problem("shutting_down", "The gateway is going down; connect to another one or try again.")
+	}
+	if s.streams.Add(1) > int64(s.opts.MaxConnections) {
+		s.streams.Add(-1)
+		return problem("too_many_connections", "As many streams as the gateway allows are open.")
+	}
+	return nil
+}
+
+func (s *Server) release() { s.streams.Add(-1) }
+
+// getLivez is GET /livez: the process answers, whatever the broker does.
+func (s *Server) getLivez(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, http.StatusOK, "application/json", map[string]string{"status": "alive"})
+}
+
+// getReadyz is GET /readyz: 200 while publishing and subscribing work.
+func (s *Server) getReadyz(w http.ResponseWriter, _ *http.Request) {
+	h := s.opts.Health()
+	res := wire.Health{Status: "ready", Checks: map[string]string{"publish": "ok", "subscribe": "ok"}}
+	why := h.Detail
+	if why == "" {
+		why = "no broker connection"
+	}
+	if len(h.Refused) > 0 {
+		res.Status = "degraded"
+		res.Checks["filters"] = "the broker refuses some of the gateway's filters"
+	}
+	if !h.Publish {
+		res.Status, res.Checks["publish"] = "not_ready", why
+	}
+	if !h.Subscribe {
+		res.Status, res.Checks["subscribe"] = "not_ready", why
+	}
+	if s.draining.Load() {
+		res.Status, res.Checks["shutdown"] = "not_ready", "the gateway is going down"
+	}
+	status := http.StatusOK
+	if res.Status == "not_ready" {
+		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, status, "application/json", res)
+}

@@ -1,0 +1,223 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+
+	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/wire"
+)
+
+const (
+	transportWS = "websocket"
+	maxFrame    = 256 << 10 // bytes of one frame from a client
+	maxFilters  = 100       // of one connection
+	maxInFlight = 64        // publishes of one connection that wait for the broker
+	maxErrors   = 10        // malformed frames before the connection is closed
+)
+
+// Close codes, as far as the gateway sends them itself.
+const (
+	closeGoingAway     = 1001
+	closeProtocolError = 1002
+	closeBinary        = 1003
+	closeBadUTF8       = 1007
+	closePolicy        = 1008
+	closeSlow          = 4008
+	closeErrors        = 4509
+)
+
+// getWS is GET /ws. All errors are answered before the upgrade; then the
+// connection belongs to a goroutine that reads ops, and the handler returns so
+// that net/http can free its buffers.
+func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
+	filters, bad := s.checkWS(w, r)
+	if bad == nil {
+		bad = s.admit()
+	}
+	if bad != nil {
+		writeProblem(w, r, bad)
+		return
+	}
+	h := &hijacker{ResponseWriter: w}
+	conn, err := websocket.Accept(h, r, &websocket.AcceptOptions{
+		Subprotocols:       []string{wire.Subprotocol},
+		InsecureSkipVerify: true, // guard has checked the Origin, against Host too
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err != nil {
+		s.release() // Accept has answered
+		return
+	}
+	conn.SetReadLimit(maxFrame)
+	ws := &wsSession{server: s, conn: conn, net: h.conn, requestID: requestID(r), inFlight: make(chan struct{}, maxInFlight)}
+	ws.client = s.opts.Hub.Attach(h.conn, func(cursor string) (string, any) {
+		return "welcome", &wire.Welcome{Type: "welcome", Epoch: s.opts.Hub.Epoch(), Cursor: cursor, Limits: s.limits()}
+	})
+	if ws.client == nil {
+		_, _ = h.conn.Conn.Write(closeFrame(nil, closeGoingAway, "shutting down"))
+		_ = h.conn.Conn.Close()
+		s.release()
+		return
+	}
+	h.conn.client.Store(ws.client)
+	go ws.run(filters)
+}
+
+// checkWS finds everything that is wrong with an upgrade request.
+func (s *Server) checkWS(w http.ResponseWriter, r *http.Request) ([]wire.Result, *wire.Problem) {
+	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") || !r.ProtoAtLeast(1, 1) {
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "websocket")
+		return nil, problem("upgrade_required", "This path speaks WebSocket only; connect with a WebSocket client.")
+	}
+	if r.Header.Get("Sec-WebSocket-Version") != "13" {
+		w.Header().Set("Sec-WebSocket-Version", "13")
+		return nil, problem("invalid_handshake", "Sec-WebSocket-Version must be 13.")
+	}
+	keys := r.Header.Values("Sec-WebSocket-Key")
+	if len(keys) != 1 {
+		return nil, problem("invalid_handshake", "The request needs one Sec-WebSocket-Key.")
+	}
+	if key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(keys[0])); err != nil || len(key) != 16 {
+		return nil, problem("invalid_handshake", "Sec-WebSocket-Key must be 16 bytes in base64.")
+	}
+	if len(r.Header.Values("Sec-WebSocket-Protocol")) > 0 && !hasToken(r.Header, "Sec-WebSocket-Protocol", wire.Subprotocol) {
+		return nil, problem("unsupported_subprotocol", "The gateway speaks gateway.v1; offer that, or no subprotocol.")
+	}
+	if bad := onlyParams(r, "topic"); bad != nil {
+		return nil, bad
+	}
+	filters := slices.Compact(r.URL.Query()["topic"])
+	if len(filters) > maxFilters {
+		return nil, problem("limit_exceeded", "One connection holds 100 filters at most.")
+	}
+	results := make([]wire.Result, 0, len(filters))
+	for _, f := range filters {
+		if err := topic.CheckFilter(f); err != nil {
+			return nil, topicProblem(err, "/topic")
+		}
+		results = append(results, wire.Result{Topic: f, OK: true})
+	}
+	return results, nil
+}
+
+// hasToken looks for token in a comma-separated header, ignoring case.
+func hasToken(h http.Header, name, token string) bool {
+	for _, line := range h.Values(name) {
+		for t := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(t), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hijacker gives coder/websocket our own connection and small buffers.
+type hijacker struct {
+	http.ResponseWriter
+	conn *wsConn
+}
+
+// Hijack implements http.Hijacker.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	var early []byte // frames that the client sent along with its request
+	if n := rw.Reader.Buffered(); n > 0 {
+		peeked, _ := rw.Reader.Peek(n)
+		early = slices.Clone(peeked)
+	}
+	h.conn = newWSConn(c, early)
+	return h.conn, bufio.NewReadWriter(bufio.NewReaderSize(h.conn, 512), bufio.NewWriterSize(h.conn, 256)), nil
+}
+
+// wsSession is one WebSocket on the reading side; its goroutine reads frames
+// and carries out their ops one after the other.
+type wsSession struct {
+	server    *Server
+	conn      *websocket.Conn
+	net       *wsConn
+	client    *hub.Client
+	requestID string
+	inFlight  chan struct{}
+	errors    int
+}
+
+func (ws *wsSession) run(filters []wire.Result) {
+	defer ws.server.release()
+	if len(filters) > 0 {
+		ws.client.Subscribe(context.Background(), nil, filters)
+	}
+	code, why := ws.read()
+	if code != 0 {
+		ws.client.CloseRaw(ws.net.last(code, why))
+	}
+	ws.net.linger()
+	ws.client.Detach()
+	ws.server.metrics.wsClosed(ws.net.closeCode())
+}
+
+// read serves frames until the connection ends; a code asks for a close frame.
+func (ws *wsSession) read() (code int, why string) {
+	buf := make([]byte, 0, 512)
+	for {
+		kind, r, err := ws.conn.Reader(context.Background())
+		if err == nil && kind == websocket.MessageBinary {
+			return closeBinary, "text frames only"
+		}
+		if err == nil {
+			buf, err = appendAll(buf[:0], r)
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, errFlood):
+			return closePolicy, "too many frames without a message"
+		case ws.net.broken() || ws.net.closeCode() != closeNone:
+			return 0, "" // the socket ended, or the library has sent a close frame
+		default:
+			return closeProtocolError, "malformed frame"
+		}
+		ws.net.messageRead()
+		if !utf8.Valid(buf) {
+			return closeBadUTF8, "text is not UTF-8"
+		}
+		if !ws.serve(buf) {
+			return closeErrors, "too many malformed frames"
+		}
+		if cap(buf) > 4096 {
+			buf = make([]byte, 0, 512) // an idle connection stays small
+		}
+	}
+}
+
+// appendAll reads r to its end onto buf.
+func appendAll(buf []byte, r io.Reader) ([]byte, error) {
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if errors.Is(err, io.EOF) {
+			return buf, nil
+		}
+		if err != nil {
+			return buf, err
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package api
+
+import (
+	"context"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/wire"
+)
+
+// opFields are the members of a client's frame, still raw. Which of them an op
+// may have, serve decides.
+type opFields struct {
+	op, id, topics jsontext.Value
+	publish        publishFields
+	others         []string // publish fields that were set
+}
+
+func (f *opFields) set(name string, value jsontext.Value) bool {
+	switch name {
+	case "op":
+		f.op = value
+	case "id":
+		f.id = value
+	case "topics":
+		f.topics = value
+	default:
+		f.others = append(f.others, name)
+		return f.publish.set(name, value)
+	}
+	return true
+}
+
+// serve carries out one frame. False: the client sent too much nonsense.
+func (ws *wsSession) serve(frame []byte) bool {
+	var f opFields
+	bad := scanObject(frame, f.set)
+	id, ok := opID(f.id)
+	if bad == nil && !ok {
+		bad = fieldProblem("invalid_id", "/id", "The id must be a number or a string of 64 bytes at most.")
+	}
+	if bad != nil {
+		return ws.malformed(id, bad)
+	}
+	op, _ := stringValue(f.op)
+	if op != "publish" && len(f.others) > 0 {
+		return ws.malformed(id, fieldProblem("unknown_field", "/"+f.others[0], "This op has no such field."))
+	}
+	if op != "subscribe" && op != "unsubscribe" && f.topics != nil {
+		return ws.malformed(id, fieldProblem("unknown_field", "/topics", "This op has no such field."))
+	}
+	switch op {
+	case "subscribe", "unsubscribe":
+		results, bad := ws.filters(f.topics, op == "subscribe")
+		if bad != nil {
+			return ws.malformed(id, bad)
+		}
+		if op == "subscribe" {
+			ws.client.Subscribe(context.Background(), id, results)
+		} else {
+			ws.client.Unsubscribe(id, results)
+		}
+	case "publish":
+		ws.publish(id, &f.publish)
+	case "ping":
+		ws.client.Send("pong", &wire.Pong{Type: "pong", ID: id})
+	default:
+		return ws.malformed(id, fieldProblem("invalid_op", "/op", "The op must be subscribe, unsubscribe, publish or ping."))
+	}
+	return true
+}
+
+// opID checks the id of an op and copies it.
+func opID(v jsontext.Value) (hub.ID, bool) {
+	const maxID = 64
+	if v == nil {
+		return nil, true
+	}
+	if len(v) > maxID || v.Kind() != '0' && v.Kind() != '"' {
+		return nil, false
+	}
+	return append(hub.ID(nil), v...), true
+}
+
+// malformed answers a frame that is no op, and counts it.
+func (ws *wsSession) malformed(id hub.ID, p *wire.Problem) bool {
+	ws.fail(id, p)
+	ws.errors++
+	return ws.errors < maxErrors
+}
+
+func (ws *wsSession) fail(id hub.ID, p *wire.Problem) {
+	p.RequestID = ws.requestID
+	ws.client.Send("error", &wire.ErrorFrame{Type: "error", ID: id, Problem: p})
+}
+
+// filters reads and checks the filters of an op; each bad one is marked, the
+// others count.
+func (ws *wsSession) filters(raw jsontext.Value, subscribe bool) ([]wire.Result, *wire.Problem) {
+	wrong := fieldProblem("invalid_topics", "/topics", "topics must be an array of one or more strings.")
+	var names []string
+	if raw.Kind() != '[' || !stringArray(raw, &names) || len(names) == 0 {
+		return nil, wrong
+	}
+	held := 0
+	if subscribe {
+		held = ws.client.Filters()
+	}
+	results := make([]wire.Result, 0, len(names))
+	for _, name := range names {
+		r := wire.Result{Topic: name, OK: true}
+		if err := topic.CheckFilter(name); err != nil {
+			p := topicProblem(err, "/topics")
+			r = wire.Result{Topic: name, Code: p.Code, Detail: p.Detail}
+		} else if subscribe && !ws.client.Has(name) {
+			if held++; held > maxFilters {
+				r = wire.Result{Topic: name, Code: "limit_exceeded", Detail: "One connection holds 100 filters at most."}
+			}
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// stringArray reads an array of strings.
+func stringArray(raw jsontext.Value, into *[]string) bool {
+	dec := jsontext.NewDecoder(newValueReader(raw))
+	if _, err := dec.ReadToken(); err != nil {
+		return false
+	}
+	for dec.PeekKind() == '"' {
+		tok, err := dec.ReadToken()
+		if err != nil {
+			return false
+		}
+		*into = append(*into, tok.String())
+	}
+	return dec.PeekKind() == ']'
+}
+
+// publish starts a publish in the order of the frames and answers when it
+// ends. The reader waits while too many are under way.
+func (ws *wsSession) publish(id hub.ID, f *publishFields) {
+	p, bad := f.publication(ws.server.opts.MaxPayload)
+	if bad != nil {
+		ws.fail(id, bad)
+		return
+	}
+	if ws.server.draining.Load() {
+		ws.fail(id, problem("shutting_down", "The gateway is going down; the message was not sent."))
+		return
+	}
+	ws.inFlight <- struct{}{}
+	wait := ws.server.start(p, transportWS)
+	go func() {
+		defer func() { <-ws.inFlight }()
+		status, res, bad := wait()
+		if bad != nil {
+			ws.fail(id, bad)
+			return
+		}
+		ws.client.Send("published", &wire.Published{Type: "published", ID: id, Status: status, PublishResult: res})
+	}()
+}

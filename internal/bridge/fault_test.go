@@ -1,0 +1,270 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/brokertest"
+)
+
+// Twenty restarts under load: what was acknowledged is there, and no topic runs backwards.
+func TestNothingAcknowledgedIsLostOverRestarts(t *testing.T) {
+	broker := brokertest.Start(t, brokertest.Persistent())
+	oracle := brokertest.Dial(t, broker.Addr(), brokertest.ClientID("oracle"), brokertest.PersistentSession(),
+		brokertest.AutoReconnect())
+	oracle.Subscribe("#", 1)
+	b := launch(t, broker.URL(), Config{Pool: 2, Watch: []string{"#"}}).ready(t)
+
+	var stop atomic.Bool
+	var sent atomic.Int64
+	var load sync.WaitGroup
+	acked := make([][]int, 4)
+	for n := range acked {
+		load.Go(func() {
+			topic := "load/" + strconv.Itoa(n)
+			for i := 0; !stop.Load(); i++ {
+				if err := b.send(topic, strconv.Itoa(i), 1); err == nil {
+					acked[n] = append(acked[n], i)
+					sent.Add(1)
+				} else if errors.Is(err, ErrNoConnection) {
+					i--
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	for range 20 {
+		n := sent.Load()
+		eventually(t, "load", func() bool { return sent.Load() > n+50 })
+		broker.Restart()
+	}
+	b.ready(t)
+	stop.Store(true)
+	load.Wait()
+	if err := b.send("load/end", "end", 1); err != nil {
+		t.Fatal(err)
+	}
+	oracle.Wait(patience, func(m brokertest.Message) bool { return m.Topic == "load/end" })
+
+	first := map[string]map[int]bool{}
+	newest := map[string]int{}
+	for _, m := range oracle.Received() {
+		n, err := strconv.Atoi(string(m.Payload))
+		if err != nil {
+			continue
+		}
+		if first[m.Topic] == nil {
+			first[m.Topic], newest[m.Topic] = map[int]bool{}, -1
+		}
+		if first[m.Topic][n] {
+			continue // delivered again
+		}
+		first[m.Topic][n] = true
+		if n < newest[m.Topic] {
+			t.Errorf("%s: %d came after %d", m.Topic, n, newest[m.Topic])
+		}
+		newest[m.Topic] = max(newest[m.Topic], n)
+	}
+	total := 0
+	for n, list := range acked {
+		total += len(list)
+		for _, i := range list {
+			if !first["load/"+strconv.Itoa(n)][i] {
+				t.Errorf("load/%d: %d was acknowledged and did not arrive", n, i)
+			}
+		}
+	}
+	ups, downs := 0, 0
+	for i, e := range strings.Split(b.rec.told(), ", ") {
+		switch {
+		case strings.HasPrefix(e, "up"):
+			ups++
+			if lost := e == "up lost"; lost != (i > 0) {
+				t.Errorf("event %d: got %q", i, e)
+			}
+		case e == "down":
+			downs++
+		}
+	}
+	if ups != downs+1 || ups < 2 {
+		t.Errorf("events: got %d up and %d down, want one more up", ups, downs)
+	}
+	t.Logf("%d acknowledged over %d links", total, ups)
+}
+
+// A peer that vanished without a word is noticed on every link, while idle and while the send buffer is full.
+func TestDeadPeerIsNoticed(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		t.Run(fmt.Sprintf("send buffer full %t", full), func(t *testing.T) {
+			broker := brokertest.Start(t)
+			b := launch(t, broker.URL(), Config{Pool: 2, Watch: []string{"#"}, KeepAlive: time.Second}, func(b *Bridge) {
+				b.timing.ping, b.timing.write = time.Second, time.Second
+			}).ready(t)
+			broker.Pause()
+			defer broker.Continue()
+			start := time.Now()
+			if full {
+				fill(b)
+			}
+			b.waitStatus(t, "down", func(s Status) bool { return !s.Publish && !s.Subscribe })
+			// The same sums as in production: silence, then a ping, then the end; and half as much again for this machine.
+			if took, most := time.Since(start), 3*time.Second; took > most {
+				t.Errorf("noticed after %v, want less than %v", took, most)
+			}
+			if got := b.Status().Err; got != "the broker does not answer" {
+				t.Errorf("reason: got %q", got)
+			}
+			if n := b.Stats().InFlight; n != 0 {
+				t.Errorf("in flight: got %d, want 0", n)
+			}
+			broker.Continue()
+			b.ready(t)
+		})
+	}
+}
+
+// With the timing of production the sum is below twenty seconds.
+func TestDeadPeerIsNoticedInTime(t *testing.T) {
+	d := defaultTiming(withDefaults(Config{}).KeepAlive)
+	if got := d.keepAlive + d.ping; got > 15*time.Second {
+		t.Errorf("idle: got %v", got)
+	}
+	if d.write > 5*time.Second {
+		t.Errorf("send buffer full: got %v", d.write)
+	}
+}
+
+// fill publishes until the lanes take no more.
+func fill(b *rig) {
+	payload := make([]byte, 128<<10)
+	refused := 0
+	for i := 0; refused < 16; i++ {
+		if _, err := b.Publish(Message{Topic: strconv.Itoa(i), Payload: payload, QoS: 1}); err != nil {
+			refused++
+		}
+	}
+}
+
+func TestRefusedConnectIsRepeatedPatiently(t *testing.T) {
+	var accept atomic.Bool
+	var mu sync.Mutex
+	var levels []byte
+	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
+		kind, _, body, err := c.ReadPacket()
+		if err != nil || kind != brokertest.CONNECT {
+			return
+		}
+		mu.Lock()
+		levels = append(levels, body[6])
+		mu.Unlock()
+		if !accept.Load() {
+			c.Write([]byte{brokertest.CONNACK << 4, 2, 0, 5})
+			return
+		}
+		c.Write([]byte{brokertest.CONNACK << 4, 2, 0, 0})
+		c.Serve(func(byte, byte, []byte) bool { return false })
+	})
+	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, Username: "u", Password: "hush-hush"})
+	b.waitStatus(t, "refused", func(s Status) bool { return s.Err == "the broker refused the connection: not authorised" })
+	eventually(t, "more attempts", func() bool { return broker.Connections() >= 12 })
+	if got := strings.Count(b.logs.String(), "level=WARN"); got != 1 {
+		t.Errorf("warnings: got %d, want 1", got)
+	}
+	accept.Store(true)
+	b.ready(t)
+	mu.Lock()
+	defer mu.Unlock()
+	for i, level := range levels {
+		if level != 4 {
+			t.Errorf("attempt %d: got protocol level %d, want 4", i, level)
+		}
+	}
+	if strings.Contains(b.logs.String(), "hush-hush") {
+		t.Error("the password is in the log")
+	}
+}
+
+func TestTakeoverBacksOff(t *testing.T) {
+	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
+		if c.AcceptConnect(0) != nil {
+			return
+		}
+		c.Serve(func(kind, _ byte, _ []byte) bool {
+			if kind == brokertest.SUBSCRIBE {
+				c.Close() // the subscriber and the control link never get further
+			}
+			return false
+		})
+	})
+	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, ClientID: "twin"}, func(b *Bridge) {
+		b.timing.backoffFirst, b.timing.backoffTakeover = time.Millisecond, time.Hour
+	})
+	eventually(t, "a takeover is suspected", func() bool { return strings.Count(b.logs.String(), "possible_takeover") == 2 })
+	for i := range 10 {
+		if d := (&backoff{timing: defaultTiming(time.Second), attempt: 8 + i, flaps: 4, limit: 30 * time.Second}).delay(); d < 15*time.Second {
+			t.Errorf("pause in a takeover: got %v, want at least half of 30 s", d)
+		}
+	}
+}
+
+func TestBackoffStaysInItsBounds(t *testing.T) {
+	p := backoff{timing: defaultTiming(time.Second)}
+	for n := range 100 {
+		if n%2 == 0 {
+			p.failed(refusedError(5))
+		} else {
+			p.failed(dialError{context.DeadlineExceeded})
+		}
+		most := min(200*time.Millisecond<<min(n, 10), p.limit)
+		if d := p.delay(); d > most {
+			t.Errorf("pause %d: got %v, want at most %v", n, d, most)
+		}
+		if p.limit > 5*time.Second {
+			t.Fatalf("limit: got %v", p.limit)
+		}
+	}
+	p.lived(time.Minute)
+	if d := p.delay(); d > 200*time.Millisecond {
+		t.Errorf("first pause after a long life: got %v, want at most 200ms", d)
+	}
+}
+
+// Status turns false at once with a loss, and says when.
+func TestStatusFollowsTheBroker(t *testing.T) {
+	broker := brokertest.Start(t)
+	before := time.Now()
+	b := launch(t, broker.URL(), Config{Pool: 2, Watch: []string{"#"}}).ready(t)
+	up := b.Status()
+	if up.Err != "" || up.Since.Before(before) {
+		t.Errorf("status while up: got %+v", up)
+	}
+	changed := b.Changed()
+	broker.Kill()
+	select {
+	case <-changed:
+	case <-within(t).Done():
+		t.Fatal("Changed is not closed")
+	}
+	b.waitStatus(t, "down", func(s Status) bool { return !s.Publish && !s.Subscribe })
+	down := b.Status()
+	if down.Err == "" || !down.Since.After(up.Since) {
+		t.Errorf("status while down: got %+v", down)
+	}
+	if strings.Contains(down.Err, "127.0.0.1") {
+		t.Errorf("the address is in %q", down.Err)
+	}
+	broker.StartAgain()
+	b.ready(t)
+	b.rec.waitEvent(t, 1, "up lost")
+	if got, want := b.rec.told(), "up, down, up lost"; got != want {
+		t.Errorf("events: got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,185 @@
+package bridge
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/topic"
+)
+
+// holdBytes is what may arrive between a connection's start and the last SUBACK before it is dropped, and said so.
+const holdBytes = 64 << 20
+
+// live turns what the subscriber links bring into one stream of events to the Receiver. All of them pass its lock, so
+// they never overlap, wherever they come from.
+type live struct {
+	receiver Receiver
+	fence    string
+	only     []string // what is received beyond these filters is left out; nil: nothing is
+	keep     bool     // the broker keeps the session, so what has been held back is not sent again
+	stats    *counters
+	log      *slog.Logger
+
+	mu       sync.Mutex // guards the rest and the calls of receiver
+	up       bool
+	everUp   bool
+	held     []Message // arrived while not up
+	heldSize int
+	heldLost bool                     // more arrived than can be held
+	owed     bool                     // the broker counted drops while not up
+	fences   map[string]chan struct{} // by payload: closed when the stream has passed it
+
+	oversizeLogged, panicLogged time.Time
+}
+
+func newLive(cfg Config, fence string, stats *counters) *live {
+	l := &live{receiver: cfg.Receiver, fence: fence, keep: cfg.ClientID != "", stats: stats, log: cfg.Log}
+	l.fences = make(map[string]chan struct{})
+	// The broker may be asked for more than Watch says, to keep filters apart that overlap, and a kept session may
+	// still hold filters of an earlier configuration.
+	if !slices.Contains(cfg.Watch, "#") {
+		l.only = cfg.Watch
+	}
+	return l
+}
+
+// got handles one message of a subscriber link. It runs in a goroutine of the MQTT library, which a panic would end
+// together with the process.
+func (l *live) got(m Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.survive()
+	if l.up {
+		l.deliver(m)
+		return
+	}
+	// The Receiver must hear of a gap before it hears of what came after, so everything waits for Up.
+	if l.heldSize += len(m.Topic) + len(m.Payload); l.heldSize > holdBytes {
+		l.heldLost = true
+		return
+	}
+	l.held = append(l.held, m)
+}
+
+// deliver passes on what is the Receiver's.
+func (l *live) deliver(m Message) {
+	if m.Topic != "" && m.Topic[0] == '$' {
+		l.reserved(m)
+		return
+	}
+	if len(l.only) > 0 && !slices.ContainsFunc(l.only, func(f string) bool { return topic.Match(f, m.Topic) }) {
+		return
+	}
+	l.stats.received.Add(1)
+	l.receiver.Message(m)
+}
+
+// reserved handles the topics that are not the Receiver's.
+func (l *live) reserved(m Message) {
+	switch m.Topic {
+	case l.fence:
+		if passed, ok := l.fences[string(m.Payload)]; ok {
+			delete(l.fences, string(m.Payload))
+			select {
+			case <-passed:
+			default:
+				close(passed)
+			}
+		}
+	case oversizeTopic:
+		l.stats.oversize.Add(1)
+		if time.Since(l.oversizeLogged) > repeatLog {
+			l.oversizeLogged = time.Now()
+			l.log.Warn("a message larger than the limit was skipped", "topic", string(m.Payload))
+		}
+		l.receiver.Dropped(true)
+	}
+}
+
+func (l *live) survive() {
+	if r := recover(); r != nil && time.Since(l.panicLogged) > repeatLog {
+		l.panicLogged = time.Now()
+		l.log.Error("handling a message panicked", "panic", r, "stack", string(debug.Stack()))
+	}
+}
+
+// rise says Up and lets go of what was held back.
+func (l *live) rise(lost bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.up = true
+	l.receiver.Up(lost && l.everUp)
+	l.everUp = true
+	for _, m := range l.held {
+		l.deliver(m)
+	}
+	if l.heldLost {
+		l.receiver.Dropped(true)
+	}
+	if l.owed {
+		l.receiver.Dropped(false)
+	}
+	l.held, l.heldSize, l.heldLost, l.owed = nil, 0, false, false
+}
+
+// fall says Down, if Up was said.
+func (l *live) fall(reason error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.keep {
+		l.held, l.heldSize, l.heldLost = nil, 0, false // the next Up says that it is lost
+	}
+	if l.up {
+		l.up = false
+		l.receiver.Down(reason)
+	}
+}
+
+// dropped says that the broker's counter of dropped messages has risen.
+func (l *live) dropped() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.survive()
+	if l.up {
+		l.receiver.Dropped(false)
+	} else {
+		l.owed = true
+	}
+}
+
+func (l *live) isUp() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.up
+}
+
+// await announces a fence, before it is published: passed is closed when everything before it was handed over. Several
+// fences may share one channel.
+func (l *live) await(payload string, passed chan struct{}) {
+	l.mu.Lock()
+	l.fences[payload] = passed
+	l.mu.Unlock()
+}
+
+func (l *live) forget(payload string) {
+	l.mu.Lock()
+	delete(l.fences, payload)
+	l.mu.Unlock()
+}
+
+// subscriber serves a link of the subscriber slot.
+func (b *Bridge) subscriber(ctx context.Context, k *link) {
+	b.up.serve(ctx, k, func() {
+		b.live.rise(!k.session)
+		b.status.up(partSubscriber)
+	})
+	reason := k.why()
+	if reason == nil {
+		reason = errLeft
+	}
+	b.live.fall(reason)
+}

@@ -1,0 +1,133 @@
+package bridge
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A lane has at most so many publications without an outcome, and so many bytes in them.
+const (
+	laneMessages = 1024
+	laneBytes    = 32 << 20
+)
+
+// A lane is one publisher slot: the queue of its current link, and the books over what has no outcome yet. Nothing in
+// a queue outlives its link; it is handed back as not sent.
+type lane struct {
+	n        int
+	maxBytes int64
+	stats    *counters
+	open     atomic.Int64
+	bytes    atomic.Int64
+	senders  sync.WaitGroup
+
+	mu    sync.Mutex // guards queue, and keeps the order of submit
+	queue chan *Publication
+}
+
+func newLane(n, maxPayload int, stats *counters) *lane {
+	return &lane{n: n, maxBytes: max(laneBytes, 4*int64(maxPayload)), stats: stats}
+}
+
+func (l *lane) submit(m Message) (*Publication, error) {
+	p := &Publication{msg: m, lane: l, size: len(m.Topic) + len(m.Payload), done: make(chan struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.queue == nil {
+		return nil, ErrNoConnection
+	}
+	if l.open.Load() >= laneMessages || l.bytes.Load()+int64(p.size) > l.maxBytes {
+		return nil, ErrOverloaded
+	}
+	l.open.Add(1)
+	l.bytes.Add(int64(p.size))
+	l.stats.inFlight.Add(1)
+	select {
+	case l.queue <- p:
+		return p, nil
+	default: // full of publications that were given up while they waited
+		l.release(p)
+		return nil, ErrOverloaded
+	}
+}
+
+func (l *lane) release(p *Publication) {
+	l.open.Add(-1)
+	l.bytes.Add(-int64(p.size))
+	l.stats.inFlight.Add(-1)
+}
+
+// serve sends over k until k dies or ctx is done.
+func (l *lane) serve(ctx context.Context, k *link) {
+	queue := make(chan *Publication, laneMessages)
+	l.mu.Lock()
+	l.queue = queue
+	l.mu.Unlock()
+	l.senders.Go(func() { l.send(k, queue) })
+	select {
+	case <-k.down():
+		l.detach()
+	case <-ctx.Done():
+		l.detach()
+		l.drain(k)
+	}
+}
+
+// detach takes no more publications.
+func (l *lane) detach() {
+	l.mu.Lock()
+	l.queue = nil
+	l.mu.Unlock()
+}
+
+// send feeds a link. When the link dies, what is left in the queue was not sent.
+func (l *lane) send(k *link, queue chan *Publication) {
+	for {
+		select {
+		case p := <-queue:
+			if p.taken.CompareAndSwap(false, true) {
+				k.publish(p)
+			}
+		case <-k.down():
+			l.detachFrom(queue)
+			for {
+				select {
+				case p := <-queue:
+					if p.taken.CompareAndSwap(false, true) {
+						p.complete(ErrNotSent)
+					}
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+// detachFrom makes sure that nothing more is put into queue; a later link may already have its own.
+func (l *lane) detachFrom(queue chan *Publication) {
+	l.mu.Lock()
+	if l.queue == queue {
+		l.queue = nil
+	}
+	l.mu.Unlock()
+}
+
+// drain gives the broker a moment for the answers that are still due.
+func (l *lane) drain(k *link) {
+	deadline := time.NewTimer(k.timing.drain)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for l.open.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-k.down():
+			return
+		case <-deadline.C:
+			return
+		}
+	}
+}

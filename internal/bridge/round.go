@@ -1,0 +1,220 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// run is one round. It returns when the control link is free for the next one; the requests are answered when the
+// subscriber link has caught up.
+func (f *fetcher) run(ctx context.Context, k *link, requests []*request) {
+	var filters []string
+	seen := make(map[string]bool)
+	for _, r := range requests {
+		if !seen[r.filter] {
+			seen[r.filter] = true
+			filters = append(filters, r.filter)
+		}
+	}
+	mark, refused, err := f.collect(ctx, k, requests, filters)
+	if err != nil {
+		answer(requests, ErrNoConnection)
+		return
+	}
+	granted := requests[:0:0]
+	for _, r := range requests {
+		if refused[r.filter] {
+			r.done <- ErrRefused
+		} else {
+			granted = append(granted, r)
+		}
+	}
+	f.handed.Go(func() { answer(granted, f.catchUp(ctx, k, mark)) })
+	k.unsubscribe(ctx, filters)
+}
+
+// A fence is a message published behind a SUBSCRIBE.
+type fence struct {
+	payload string
+	live    chan struct{} // closed when the subscriber link has passed it
+}
+
+// collect brings in the copies, and returns the fence that came behind them; nil if there was none.
+func (f *fetcher) collect(ctx context.Context, k *link, requests []*request, filters []string) (
+	mark *fence, refused map[string]bool, err error) {
+	qos := byte(1)
+	if f.noFence.Load() || f.isBig(filters) {
+		qos = 0
+	}
+	first, mark, refused, err := f.attempt(ctx, k, requests, filters, qos)
+	if !errors.Is(err, errFenceLost) || f.noFence.Load() {
+		return mark, refused, err
+	}
+	if qos == 1 {
+		if err := k.unsubscribe(ctx, filters); err != nil {
+			return nil, nil, err
+		}
+		second, mark, refused, err := f.attempt(ctx, k, requests, filters, 0)
+		if err == nil {
+			f.setBig(filters)
+			f.b.sys.excuse(max(second-first, 0) + dropSlack)
+		}
+		if !errors.Is(err, errFenceLost) {
+			return mark, refused, err
+		}
+	}
+	// It does not come at either QoS, so it never does. What has come is what there is: it has been quiet for long.
+	f.noFence.Store(true)
+	if !f.warned.Swap(true) {
+		f.b.log.Warn("the broker does not deliver the gateway's own messages; grant its user read and write on the topic",
+			"topic", "$gateway/#", "effect", "a subscriber may see an old retained value after a newer one")
+	}
+	return nil, refused, nil
+}
+
+// dropSlack: of the drops that a fetch has caused, not all can be counted here. The fence is one, and live messages that
+// matched the filter meanwhile are others.
+const dropSlack = 16
+
+// attempt subscribes, and waits for the fence, or without one for quiet.
+func (f *fetcher) attempt(ctx context.Context, k *link, requests []*request, filters []string, qos byte) (
+	copies int, mark *fence, refused map[string]bool, err error) {
+	r := &round{requests: requests, fence: f.nextFence(), passed: make(chan struct{})}
+	mark = &fence{payload: r.fence, live: make(chan struct{})}
+	f.mu.Lock()
+	for _, q := range requests {
+		q.found = make(map[string]Message)
+	}
+	f.round = r
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.round, copies = nil, r.copies
+		f.mu.Unlock()
+	}()
+	no, err := k.subscribe(ctx, filters, qos)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	refused = make(map[string]bool, len(no))
+	for _, filter := range no {
+		refused[filter] = true
+	}
+	if len(refused) == len(filters) {
+		return 0, nil, refused, nil
+	}
+	if f.noFence.Load() {
+		return 0, nil, refused, f.still(ctx, k, r, r.passed, f.b.timing.quiet, f.b.timing.quiet)
+	}
+	f.b.live.await(mark.payload, mark.live)
+	f.publish(k, mark.payload)
+	err = f.still(ctx, k, r, r.passed, f.b.timing.fenceFirst, f.b.timing.fenceQuiet)
+	select {
+	case <-r.passed: // it may have come with the end of the wait
+		return 0, mark, refused, nil
+	default:
+	}
+	if err == nil {
+		err = errFenceLost
+	}
+	f.b.live.forget(mark.payload)
+	return 0, nil, refused, err
+}
+
+// still waits until passed, or until it is quiet: nothing has come for first, or nothing more for quiet.
+func (f *fetcher) still(ctx context.Context, k *link, r *round, passed <-chan struct{}, first, quiet time.Duration) error {
+	start := time.Now()
+	for {
+		f.mu.Lock()
+		end := start.Add(first)
+		if !r.last.IsZero() {
+			end = r.last.Add(quiet)
+		}
+		f.mu.Unlock()
+		wait := time.Until(end)
+		if wait <= 0 {
+			return nil
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-passed:
+			t.Stop()
+			return nil
+		case <-t.C:
+		case <-k.down():
+			t.Stop()
+			return ErrNoConnection
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// behindFences is how many fences the subscriber link may be behind before a fetch is given up.
+const behindFences = 10
+
+// catchUp waits until the subscriber link has passed a fence. A broker that drops messages on their way there may have
+// dropped the fence too; another one is then sent.
+func (f *fetcher) catchUp(ctx context.Context, k *link, mark *fence) error {
+	if mark == nil {
+		return nil
+	}
+	sent := []string{mark.payload}
+	defer func() {
+		for _, payload := range sent {
+			f.b.live.forget(payload)
+		}
+	}()
+	again := time.NewTicker(f.b.timing.fenceAgain)
+	defer again.Stop()
+	for {
+		select {
+		case <-mark.live:
+			return nil
+		case <-again.C:
+		case <-k.down():
+			return ErrNoConnection
+		case <-ctx.Done():
+			return ErrNoConnection
+		}
+		if !f.b.live.isUp() {
+			return ErrNoConnection
+		}
+		if len(sent) == behindFences {
+			return ErrBehind
+		}
+		payload := f.nextFence()
+		sent = append(sent, payload)
+		f.b.live.await(payload, mark.live)
+		f.publish(k, payload)
+	}
+}
+
+// publish sends a fence. Its outcome is that it comes back, or not.
+func (f *fetcher) publish(k *link, payload string) {
+	k.publish(&Publication{msg: Message{Topic: f.b.fence, Payload: []byte(payload), QoS: 1}, done: make(chan struct{})})
+}
+
+func (f *fetcher) isBig(filters []string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, filter := range filters {
+		if f.big[filter] {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *fetcher) setBig(filters []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.big)+len(filters) > bigFilters {
+		clear(f.big)
+	}
+	for _, filter := range filters {
+		f.big[filter] = true
+	}
+}

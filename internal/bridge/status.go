@@ -1,0 +1,221 @@
+package bridge
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Status says what works now.
+type Status struct {
+	Publish          bool      // every lane is up
+	Subscribe        bool      // the subscriber link is up and every wanted filter granted
+	Since            time.Time // the last change of either
+	Err              string    // why not, in plain words without addresses and secrets; empty while both are up
+	SubscribeRefused []string  // wanted filters that the broker does not grant, sorted
+}
+
+// Status returns what works now.
+func (b *Bridge) Status() Status { return b.status.get() }
+
+// Changed returns a channel that is closed at the next change of Status.
+func (b *Bridge) Changed() <-chan struct{} { return b.status.watch() }
+
+// repeatLog: the same trouble is logged again after so long, not with every attempt.
+const repeatLog = time.Minute
+
+// status collects what the slots report, and logs the changes and nothing in between.
+type status struct {
+	log    *slog.Logger
+	broker string
+
+	mu      sync.Mutex // guards the rest
+	now     Status
+	changed chan struct{}
+	lanes   []bool
+	sub     bool
+	ready   bool
+	logged  map[string]time.Time // when each trouble was last logged, since it last worked
+}
+
+func newStatus(lanes int, log *slog.Logger, u *url.URL) *status {
+	s := &status{log: log, changed: make(chan struct{}), lanes: make([]bool, lanes)}
+	s.logged = make(map[string]time.Time)
+	if u != nil {
+		s.broker = u.Host
+	}
+	s.now.Since = time.Now()
+	return s
+}
+
+func (s *status) get() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.now
+	st.SubscribeRefused = slices.Clone(st.SubscribeRefused)
+	return st
+}
+
+func (s *status) watch() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
+}
+
+// A part is what a slot does, as far as the status goes; from 0 on it is the number of a lane.
+type part int
+
+const (
+	partSubscriber part = -1
+	partControl    part = -2 // counts for nothing: what it does can wait
+)
+
+// set notes that a part works, or not.
+func (s *status) set(p part, up bool) {
+	switch {
+	case p >= 0:
+		s.lanes[p] = up
+	case p == partSubscriber:
+		s.sub = up
+	}
+}
+
+func (s *status) up(p part) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.set(p, true)
+	s.update("")
+}
+
+// refused sets the wanted filters that the broker does not grant.
+func (s *status) refused(filters []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.Equal(filters, s.now.SubscribeRefused) {
+		return
+	}
+	if len(filters) > len(s.now.SubscribeRefused) {
+		s.log.Warn("the broker refuses subscriptions", "filters", len(filters), "filter", filters[0])
+	}
+	s.now.SubscribeRefused = filters
+	s.notify()
+	s.update("")
+}
+
+// down: a part has no link (any more).
+func (s *status) down(p part, slot string, err error) {
+	words := plainWords(err)
+	s.log.Debug("link down", "link", slot, "err", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	worked := s.ready
+	s.set(p, false)
+	if err == errLeft {
+		s.update("")
+		return
+	}
+	s.update(words)
+	if time.Since(s.logged[words]) < repeatLog {
+		return
+	}
+	s.logged[words] = time.Now()
+	msg := "connection to the broker lost"
+	if !worked {
+		msg = "no connection to the broker, still trying"
+	}
+	s.log.Warn(msg, "broker", s.broker, "link", slot, "err", words)
+}
+
+// update derives the status from what is known. Words are the newest trouble; empty means none is new.
+func (s *status) update(words string) {
+	next := s.now
+	next.Publish = !slices.Contains(s.lanes, false)
+	next.Subscribe = s.sub && len(s.now.SubscribeRefused) == 0
+	switch {
+	case next.Publish && next.Subscribe:
+		next.Err = ""
+	case words != "":
+		next.Err = words
+	case s.sub && !next.Subscribe && next.Publish:
+		next.Err = "the broker refuses a subscription"
+	}
+	turned := next.Publish != s.now.Publish || next.Subscribe != s.now.Subscribe
+	if turned {
+		next.Since = time.Now()
+	}
+	if turned || next.Err != s.now.Err {
+		s.now = next
+		s.notify()
+	}
+	if ready := next.Publish && s.sub; ready != s.ready {
+		if s.ready = ready; ready {
+			clear(s.logged)
+			s.log.Info("connected to the broker", "broker", s.broker)
+		}
+	}
+}
+
+func (s *status) notify() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// plainWords says what an error means, to people, without the addresses that errors of package net carry.
+func plainWords(err error) string {
+	var (
+		dns         *net.DNSError
+		certificate *tls.CertificateVerificationError
+		unknown     x509.UnknownAuthorityError
+		name        x509.HostnameError
+		record      tls.RecordHeaderError
+		op          *net.OpError
+		alert       tls.AlertError
+		request     *url.Error
+		refusal     refusedError
+	)
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &refusal):
+		return refusal.Error()
+	case errors.As(err, &dns):
+		return "the broker's name cannot be resolved"
+	case errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &certificate):
+		return "the broker's certificate is not trusted"
+	case errors.As(err, &record):
+		return "the broker does not answer as a TLS server"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "no route to the broker"
+	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
+		return "the broker does not answer"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
+		return "the broker closed the connection"
+	case errors.As(err, &alert):
+		return alert.Error()
+	case errors.As(err, &op):
+		return "the connection failed"
+	case errors.As(err, &request):
+		return "the broker does not answer as a WebSocket server"
+	}
+	return err.Error()
+}
+
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	return ok && t.Timeout()
+}

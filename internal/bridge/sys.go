@@ -1,0 +1,112 @@
+package bridge
+
+import (
+	"log/slog"
+	"maps"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// sysNames are the broker's own figures that are read, and what they are called here. They are subscribed one by one:
+// everything below $SYS/broker would include the broker's log, where it is switched on.
+var sysNames = map[string]string{
+	"$SYS/broker/clients/connected":         "broker_clients_connected",
+	"$SYS/broker/clients/total":             "broker_clients_total",
+	"$SYS/broker/messages/received":         "broker_messages_received",
+	"$SYS/broker/messages/sent":             "broker_messages_sent",
+	"$SYS/broker/publish/messages/received": "broker_publish_messages_received",
+	"$SYS/broker/publish/messages/sent":     "broker_publish_messages_sent",
+	sysDropped:                              "broker_messages_dropped",
+	"$SYS/broker/bytes/received":            "broker_bytes_received",
+	"$SYS/broker/bytes/sent":                "broker_bytes_sent",
+	"$SYS/broker/store/messages/count":      "broker_store_messages",
+	"$SYS/broker/store/messages/bytes":      "broker_store_bytes",
+	"$SYS/broker/retained messages/count":   "broker_retained_messages",
+	"$SYS/broker/subscriptions/count":       "broker_subscriptions",
+	"$SYS/broker/heap/current":              "broker_heap_bytes",
+	"$SYS/broker/uptime":                    "broker_uptime_seconds",
+}
+
+const sysDropped = "$SYS/broker/publish/messages/dropped"
+
+// sys keeps the newest figures, and tells the live stream when the broker has dropped messages.
+type sys struct {
+	live *live
+	log  *slog.Logger
+
+	mu      sync.Mutex // guards the rest
+	values  map[string]float64
+	known   bool    // dropped is a reading
+	dropped float64 // the last one
+	rising  bool    // it rose with the last reading: the episode has been logged
+	excused float64 // drops to be counted soon that are our own doing,
+	until   time.Time
+}
+
+// excuseFor is how long the broker may take to count: some of its intervals, which are ten seconds unless set.
+const excuseFor = 30 * time.Second
+
+func newSys(l *live, log *slog.Logger) *sys {
+	return &sys{live: l, log: log, values: make(map[string]float64)}
+}
+
+// got handles a message below $SYS.
+func (s *sys) got(m Message) {
+	name, ok := sysNames[m.Topic]
+	if !ok {
+		return
+	}
+	text, _, _ := strings.Cut(string(m.Payload), " ") // "86400 seconds"
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	s.values[name] = v
+	tell := m.Topic == sysDropped && s.rose(v)
+	s.mu.Unlock()
+	if tell {
+		s.live.dropped()
+	}
+}
+
+// rose compares a reading of the dropped counter with the last one. A lower one is a new life of the broker.
+func (s *sys) rose(v float64) bool {
+	rise := v - s.dropped
+	first := !s.known
+	s.known, s.dropped = true, v
+	if first || rise <= 0 {
+		s.rising = false
+		return false
+	}
+	own := min(rise, s.excused)
+	if time.Now().After(s.until) {
+		own = 0
+	}
+	s.excused -= own
+	if rise -= own; rise <= 0 {
+		return false
+	}
+	if !s.rising {
+		s.log.Warn("the broker has dropped messages; its queue limits may be too small for the load",
+			"dropped", rise, "total", v)
+	}
+	s.rising = true
+	return true
+}
+
+// excuse lets so many drops pass without an alarm: copies of retained messages that were dropped on their way to the
+// control link, and have been fetched in another way.
+func (s *sys) excuse(n int) {
+	s.mu.Lock()
+	s.excused, s.until = s.excused+float64(n), time.Now().Add(excuseFor)
+	s.mu.Unlock()
+}
+
+func (s *sys) figures() map[string]float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.values)
+}
