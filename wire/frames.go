@@ -96,6 +96,13 @@ type Gap struct {
 	Certain bool   `json:"certain"`
 }
 
+// SnapshotEnd says that the newest known message of every matching topic has
+// been sent, once; live messages follow.
+type SnapshotEnd struct {
+	Type string          `json:"type"` // "snapshot_end"
+	ID   json.RawMessage `json:"id,omitempty"`
+}
+
 // Broker says that the gateway's connection to the broker changed.
 type Broker struct {
 	Type      string    `json:"type"` // "broker"

@@ -26,7 +26,7 @@ import (
 //	                        ▼                          │
 //	                     hub.Hub ◄─────────────────────┘
 //	                        │
-//	                        └──► WebSockets
+//	                        └──► WebSockets, event streams
 //
 // They start from right to left and stop in the order that serve writes out.
 
@@ -79,7 +79,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, listening 
 	}
 	in := &receiver{log: log}
 	link := bridge.New(bridgeConfig(cfg, broker, tlsConfig, log, in))
-	in.hub = hub.New(hub.Options{Upstream: upstream{link}, QueueBytes: cfg.ClientQueueBytes, Log: log})
+	in.hub = hub.New(hubOptions(cfg, log, link))
 	defer in.hub.Close()
 	server := api.New(apiOptions(cfg, log, in.hub, link))
 

@@ -10,11 +10,14 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/vulturepi/gateway/internal/api"
 	"github.com/vulturepi/gateway/internal/bridge"
 	"github.com/vulturepi/gateway/internal/config"
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/topic"
 )
 
 // The adapters: bridge, hub and api do not know each other's types.
@@ -31,7 +34,15 @@ func (r *receiver) Down(error)               { r.hub.BrokerDown() }
 func (r *receiver) Dropped(certain bool)     { r.hub.Dropped(certain) }
 
 // upstream is the broker side as the hub sees it.
-type upstream struct{ bridge *bridge.Bridge }
+type upstream struct {
+	bridge *bridge.Bridge
+	always []string // GATEWAY_WATCH
+}
+
+// Watched reports whether filter is covered as long as the gateway runs.
+func (u upstream) Watched(filter string) bool {
+	return slices.ContainsFunc(u.always, func(w string) bool { return topic.Covers(w, filter) })
+}
 
 func (u upstream) Want(ctx context.Context, filter string) error {
 	err := u.bridge.Want(ctx, filter)
@@ -89,6 +100,15 @@ func bridgeConfig(cfg *config.Config, broker *url.URL, t *tls.Config, log *slog.
 		URL: broker, Username: cfg.MQTTUsername, Password: cfg.MQTTPassword.Reveal(), TLS: t,
 		ClientID: cfg.MQTTClientID, Pool: cfg.MQTTPool, Watch: cfg.Watch, MaxPayload: cfg.MaxPayloadBytes,
 		KeepAlive: cfg.MQTTKeepAlive, Log: log, Receiver: r,
+		Linger: 100 * time.Millisecond, // the hub lingers itself
+	}
+}
+
+func hubOptions(cfg *config.Config, log *slog.Logger, b *bridge.Bridge) hub.Options {
+	return hub.Options{
+		Upstream: upstream{b, cfg.Watch}, Log: log,
+		QueueBytes: cfg.ClientQueueBytes, TotalQueue: cfg.ClientsQueueBytes,
+		HistoryBytes: cfg.HistoryBytes, HistoryAge: cfg.HistoryAge, ValuesBytes: cfg.ValuesBytes,
 	}
 }
 

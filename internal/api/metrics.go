@@ -141,6 +141,11 @@ var (
 	descUpstream    = desc("gateway_upstream_filters", "Filters that the gateway holds at the broker.")
 	descConnected   = desc("gateway_broker_connected", "1 while messages flow from the broker.")
 	descReconnects  = desc("gateway_broker_reconnects_total", "Broker connections that had to be made again.")
+	descHistory     = desc("gateway_history_bytes", "Memory that the history holds.")
+	descValues      = desc("gateway_values_bytes", "Memory that the newest messages hold.")
+	descTopics      = desc("gateway_topics", "Topics remembered.")
+	descQueued      = desc("gateway_queued_bytes", "Bytes that wait for clients whose sockets are full.")
+	descShed        = desc("gateway_shed_total", "Clients cut off because all together held too much.")
 	descInFlight    = desc("gateway_publishes_in_flight", "Publishes that wait for the broker.")
 )
 
@@ -159,6 +164,11 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 	send(descUpstream, prometheus.GaugeValue, float64(b.UpstreamFilters))
 	send(descReconnects, prometheus.CounterValue, float64(b.Reconnects))
 	send(descInFlight, prometheus.GaugeValue, float64(b.InFlight))
+	send(descHistory, prometheus.GaugeValue, float64(h.History))
+	send(descValues, prometheus.GaugeValue, float64(h.Values))
+	send(descTopics, prometheus.GaugeValue, float64(h.Topics))
+	send(descQueued, prometheus.GaugeValue, float64(h.Queued))
+	send(descShed, prometheus.CounterValue, float64(h.Shed))
 	connected := 0.0
 	if h.Connected {
 		connected = 1
@@ -180,4 +190,4 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 }
 
 // transports are the label values of streams.
-var transports = []string{transportWS}
+var transports = []string{transportWS, formatSSE.String(), formatNDJSON.String(), formatText.String()}

@@ -97,15 +97,21 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *wire.Problem) {
 	writeJSON(w, p.Status, "application/problem+json", p)
 }
 
-// writeJSON writes v without HTML escaping, ending in a line break.
+// writeJSON writes v, ending in a line break.
 func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	_, _ = w.Write(append(marshal(v), '\n'))
+}
+
+// marshal encodes one of our own types, which always encode, without HTML
+// escaping.
+func marshal(v any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		panic(err) // our own types always encode
+		panic(err)
 	}
-	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes())
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

@@ -13,6 +13,8 @@ func (s *Server) Public() http.Handler {
 	r := s.router()
 	r.Post("/publish", s.postPublish)
 	r.Get("/ws", s.getWS)
+	r.Get("/events", s.getEvents)
+	both(r, "/history", s.getHistory)
 	s.health(r)
 	both(r, "/openapi.yaml", s.getOpenAPI)
 	both(r, "/asyncapi.yaml", s.getAsyncAPI)

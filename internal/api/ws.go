@@ -15,7 +15,6 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/vulturepi/gateway/internal/hub"
-	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -42,7 +41,7 @@ const (
 // connection belongs to a goroutine that reads ops, and the handler returns so
 // that net/http can free its buffers.
 func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
-	filters, bad := s.checkWS(w, r)
+	request, bad := s.checkWS(w, r)
 	if bad == nil {
 		bad = s.admit()
 	}
@@ -72,11 +71,11 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.conn.client.Store(ws.client)
-	go ws.run(filters)
+	go ws.run(request)
 }
 
 // checkWS finds everything that is wrong with an upgrade request.
-func (s *Server) checkWS(w http.ResponseWriter, r *http.Request) ([]wire.Result, *wire.Problem) {
+func (s *Server) checkWS(w http.ResponseWriter, r *http.Request) (*hub.Request, *wire.Problem) {
 	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") || !r.ProtoAtLeast(1, 1) {
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
@@ -96,21 +95,7 @@ func (s *Server) checkWS(w http.ResponseWriter, r *http.Request) ([]wire.Result,
 	if len(r.Header.Values("Sec-WebSocket-Protocol")) > 0 && !hasToken(r.Header, "Sec-WebSocket-Protocol", wire.Subprotocol) {
 		return nil, problem("unsupported_subprotocol", "The gateway speaks gateway.v1; offer that, or no subprotocol.")
 	}
-	if bad := onlyParams(r, "topic"); bad != nil {
-		return nil, bad
-	}
-	filters := slices.Compact(r.URL.Query()["topic"])
-	if len(filters) > maxFilters {
-		return nil, problem("limit_exceeded", "One connection holds 100 filters at most.")
-	}
-	results := make([]wire.Result, 0, len(filters))
-	for _, f := range filters {
-		if err := topic.CheckFilter(f); err != nil {
-			return nil, topicProblem(err, "/topic")
-		}
-		results = append(results, wire.Result{Topic: f, OK: true})
-	}
-	return results, nil
+	return streamRequest(r, false)
 }
 
 // hasToken looks for token in a comma-separated header, ignoring case.
@@ -158,10 +143,10 @@ type wsSession struct {
 	errors    int
 }
 
-func (ws *wsSession) run(filters []wire.Result) {
+func (ws *wsSession) run(request *hub.Request) {
 	defer ws.server.release()
-	if len(filters) > 0 {
-		ws.client.Subscribe(context.Background(), nil, filters)
+	if len(request.Results) > 0 {
+		ws.client.Subscribe(context.Background(), request)
 	}
 	code, why := ws.read()
 	if code != 0 {
@@ -187,7 +172,7 @@ func (ws *wsSession) read() (code int, why string) {
 		case err == nil:
 		case errors.Is(err, errFlood):
 			return closePolicy, "too many frames without a message"
-		case ws.net.broken() || ws.net.closeCode() != closeNone:
+		case ws.net.failed.Load() || ws.net.closeCode() != closeNone:
 			return 0, "" // the socket ended, or the library has sent a close frame
 		default:
 			return closeProtocolError, "malformed frame"

@@ -1,27 +1,15 @@
 package api
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
-	"io"
 	"net"
 	"slices"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/vulturepi/gateway/internal/hub"
 )
-
-// writeDeadline is how long a client may take nothing before it is cut off.
-const writeDeadline = 10 * time.Second
-
-// lingerTime is how long the gateway waits for the other side after its last
-// words, so that a reset does not overtake them.
-const lingerTime = 2 * time.Second
 
 // closeNone: no close frame was sent or received yet.
 const closeNone = 0
@@ -37,32 +25,18 @@ var errFlood = errors.New("too many bytes without a message")
 //
 // It is the hub's Transport and the library's net.Conn.
 type wsConn struct {
-	net.Conn
-	early    []byte          // read before this connection was ours
-	raw      syscall.RawConn // nil: not a plain socket
+	*socket
+	early    []byte // read before this connection was ours
 	client   atomic.Pointer[hub.Client]
 	lastRead atomic.Int64 // Unix time in nanoseconds
+	lastPing time.Time    // the shard's
 	code     atomic.Int32 // the first close code that went either way
 	unread   int          // bytes since the last whole message
-	failed   atomic.Bool  // the socket ended
-
-	// State of one TryWrite, so that it needs no closure.
-	tryBuf []byte
-	tryN   int
-	tryErr error
-	try    func(fd uintptr) bool
 }
 
 func newWSConn(c net.Conn, early []byte) *wsConn {
-	w := &wsConn{Conn: c, early: early}
+	w := &wsConn{socket: newSocket(c), early: early, lastPing: time.Now()}
 	w.lastRead.Store(time.Now().UnixNano())
-	if sc, ok := c.(syscall.Conn); ok {
-		w.raw, _ = sc.SyscallConn()
-	}
-	w.try = func(fd uintptr) bool {
-		w.tryN, w.tryErr = syscall.Write(int(fd), w.tryBuf)
-		return true
-	}
 	return w
 }
 
@@ -88,13 +62,12 @@ func (w *wsConn) Read(p []byte) (int, error) {
 }
 
 func (w *wsConn) messageRead() { w.unread = 0 }
-func (w *wsConn) broken() bool { return w.failed.Load() }
 
 func (w *wsConn) closeCode() int {
 	if code := int(w.code.Load()); code != closeNone {
 		return code
 	}
-	if w.broken() {
+	if w.failed.Load() {
 		return 1006
 	}
 	return closeNone
@@ -130,77 +103,39 @@ func (w *wsConn) last(code int, reason string) []byte {
 	return closeFrame(nil, code, reason)
 }
 
-// linger waits until the other side has seen our last words and closed, then
-// closes the socket.
-func (w *wsConn) linger() {
-	if !w.broken() {
-		_ = w.Conn.SetReadDeadline(time.Now().Add(lingerTime))
-		_, _ = io.CopyN(io.Discard, w.Conn, 4*maxFrame)
-	}
-	_ = w.Conn.Close()
-}
-
 // Name implements hub.Transport, as do the methods below.
 func (w *wsConn) Name() string { return transportWS }
 
-// TryWrite writes without waiting, around net's poller.
-func (w *wsConn) TryWrite(p []byte) (int, error) {
-	if w.raw == nil {
-		return 0, nil
-	}
-	w.tryBuf = p
-	err := w.raw.Write(w.try)
-	w.tryBuf = nil
-	if err != nil {
-		return 0, err
-	}
-	if w.tryErr == syscall.EAGAIN || w.tryErr == syscall.EINTR {
-		return 0, nil
-	}
-	return max(w.tryN, 0), w.tryErr
+// Times of keep-alive: a ping after pingEvery, and the end of who has not sent
+// anything, not even a pong, for deadAfter.
+const (
+	pingEvery = 20 * time.Second
+	deadAfter = 32 * time.Second
+)
+
+// Silent reports whether nothing was read for too long.
+func (w *wsConn) Silent(now time.Time) bool {
+	return now.UnixNano()-w.lastRead.Load() > int64(deadAfter)
 }
 
-// WriteAll writes, waiting for the socket; whoever takes nothing for
-// writeDeadline is cut off.
-func (w *wsConn) WriteAll(p []byte) (int, error) {
-	done := 0
-	for done < len(p) {
-		_ = w.Conn.SetWriteDeadline(time.Now().Add(writeDeadline))
-		n, err := w.Conn.Write(p[done:min(done+16<<10, len(p))])
-		done += n
-		if err != nil {
-			return done, err
-		}
+// KeepAlive is a ping (RFC 6455 section 5.5.2); the pong counts as life.
+func (w *wsConn) KeepAlive(now time.Time) []byte {
+	if now.Sub(w.lastPing) < pingEvery {
+		return nil
 	}
-	return done, nil
+	w.lastPing = now
+	return []byte{0x89, 0}
 }
-
-// Finish says that nothing follows; the reader then sees the other side's end.
-func (w *wsConn) Finish() {
-	if c, ok := w.Conn.(interface{ CloseWrite() error }); ok {
-		_ = c.CloseWrite()
-	}
-	_ = w.Conn.SetReadDeadline(time.Now().Add(lingerTime))
-}
-
-// Abort ends the connection at once.
-func (w *wsConn) Abort() { _ = w.Conn.Close() }
-
-// Silent reports whether nothing was read since then.
-func (w *wsConn) Silent(since time.Time) bool { return w.lastRead.Load() < since.UnixNano() }
 
 // AppendMessage frames a message.
-func (w *wsConn) AppendMessage(dst []byte, m *hub.Message) []byte {
-	return append(appendHeader(dst, 0x81, len(m.JSON)), m.JSON...)
-}
-
-// AppendFrame frames a control object of the protocol: a text frame too.
-func (w *wsConn) AppendFrame(dst []byte, _ string, body []byte) []byte {
+func (w *wsConn) AppendMessage(dst []byte, _ *hub.Message, body []byte) []byte {
 	return append(appendHeader(dst, 0x81, len(body)), body...)
 }
 
-// AppendKeepAlive appends a ping (RFC 6455 section 5.5.2); the pong counts as life.
-func (w *wsConn) AppendKeepAlive(dst []byte) []byte { return append(dst, 0x89, 0) }
+// AppendFrame frames a control object of the protocol: a text frame too.
+func (w *wsConn) AppendFrame(dst []byte, f hub.Frame) []byte {
+	return append(appendHeader(dst, 0x81, len(f.Body)), f.Body...)
+}
 
 // AppendClose appends a close frame.
 func (w *wsConn) AppendClose(dst []byte, why hub.CloseReason) []byte {
@@ -233,6 +168,3 @@ func closeFrame(dst []byte, code int, reason string) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(code))
 	return append(dst, reason...)
 }
-
-// newValueReader reads raw JSON.
-func newValueReader(v jsontext.Value) io.Reader { return bytes.NewReader(v) }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -13,9 +14,10 @@ import (
 // opFields are the members of a client's frame, still raw. Which of them an op
 // may have, serve decides.
 type opFields struct {
-	op, id, topics jsontext.Value
-	publish        publishFields
-	others         []string // publish fields that were set
+	op, id, topics                         jsontext.Value
+	since, snapshot, overflow, minInterval jsontext.Value
+	publish                                publishFields
+	forPublish, forSubscribe               string // a field that was set and belongs to that op only
 }
 
 func (f *opFields) set(name string, value jsontext.Value) bool {
@@ -26,11 +28,32 @@ func (f *opFields) set(name string, value jsontext.Value) bool {
 		f.id = value
 	case "topics":
 		f.topics = value
+	case "since":
+		f.since, f.forSubscribe = value, name
+	case "snapshot":
+		f.snapshot, f.forSubscribe = value, name
+	case "overflow":
+		f.overflow, f.forSubscribe = value, name
+	case "min_interval":
+		f.minInterval, f.forSubscribe = value, name
 	default:
-		f.others = append(f.others, name)
+		f.forPublish = name
 		return f.publish.set(name, value)
 	}
 	return true
+}
+
+// misplaced names a field that op does not have.
+func (f *opFields) misplaced(op string) string {
+	switch {
+	case op != "publish" && f.forPublish != "":
+		return f.forPublish
+	case op != "subscribe" && f.forSubscribe != "":
+		return f.forSubscribe
+	case op != "subscribe" && op != "unsubscribe" && f.topics != nil:
+		return "topics"
+	}
+	return ""
 }
 
 // serve carries out one frame. False: the client sent too much nonsense.
@@ -45,20 +68,27 @@ func (ws *wsSession) serve(frame []byte) bool {
 		return ws.malformed(id, bad)
 	}
 	op, _ := stringValue(f.op)
-	if op != "publish" && len(f.others) > 0 {
-		return ws.malformed(id, fieldProblem("unknown_field", "/"+f.others[0], "This op has no such field."))
-	}
-	if op != "subscribe" && op != "unsubscribe" && f.topics != nil {
-		return ws.malformed(id, fieldProblem("unknown_field", "/topics", "This op has no such field."))
+	if name := f.misplaced(op); name != "" {
+		return ws.malformed(id, fieldProblem("unknown_field", "/"+name, "This op has no such field."))
 	}
 	switch op {
 	case "subscribe", "unsubscribe":
 		results, bad := ws.filters(f.topics, op == "subscribe")
-		if bad != nil {
+		options, wrong := f.options()
+		if bad == nil {
+			bad = wrong
+		}
+		if bad != nil && bad.Code != "invalid_cursor" {
 			return ws.malformed(id, bad)
 		}
+		if bad != nil { // it is told, and the stream begins with a gap
+			ws.fail(id, bad)
+		}
 		if op == "subscribe" {
-			ws.client.Subscribe(context.Background(), id, results)
+			ws.client.Subscribe(context.Background(), &hub.Request{
+				ID: id, Results: results, Since: options.Since, Snapshot: options.Snapshot,
+				Overflow: options.Overflow, MinInterval: options.MinInterval,
+			})
 		} else {
 			ws.client.Unsubscribe(id, results)
 		}
@@ -126,7 +156,7 @@ func (ws *wsSession) filters(raw jsontext.Value, subscribe bool) ([]wire.Result,
 
 // stringArray reads an array of strings.
 func stringArray(raw jsontext.Value, into *[]string) bool {
-	dec := jsontext.NewDecoder(newValueReader(raw))
+	dec := jsontext.NewDecoder(bytes.NewReader(raw))
 	if _, err := dec.ReadToken(); err != nil {
 		return false
 	}

@@ -82,10 +82,10 @@ func (a *archive) trim() {
 }
 
 // addRetained remembers a retained copy as the newest message, unless the
-// topic has one that was seen live.
-func (a *archive) addRetained(m *Message) {
+// topic has one that was seen live after the place downAt.
+func (a *archive) addRetained(m *Message, downAt uint64) {
 	l := a.line(m.Topic)
-	if l.newest == nil || l.newest.Seq == 0 {
+	if l.newest == nil || l.newest.Seq <= downAt {
 		a.setNewest(l, m)
 		a.trim()
 	}
@@ -165,23 +165,24 @@ func (a *archive) expire(now time.Time) {
 }
 
 // hole tells up to where messages behind seq that match filter are gone; seq
-// or less if none are.
-func (a *archive) hole(filter string, seq uint64) uint64 {
+// or less if none are. It is certain unless what was evicted may have been
+// another topic's.
+func (a *archive) hole(filter string, seq uint64) (end uint64, certain bool) {
 	if seq >= a.evicted {
-		return 0
+		return 0, false
 	}
 	if filter == "#" {
-		return a.evicted
+		return a.evicted, true
 	}
-	end := a.forgotten
+	end = a.forgotten
 	if a.marks != nil {
 		end = max(end, a.marks.evicted)
 	}
 	a.lines.Walk(filter, func(_ string, l *line) bool {
-		end = max(end, l.evicted)
+		end, certain = max(end, l.evicted), certain || l.evicted > seq
 		return true
 	})
-	return end
+	return end, certain
 }
 
 // setNewest replaces the topic's newest message; nil for none. The caller

@@ -15,6 +15,13 @@ const (
 	CloseSlow                        // the client does not keep up
 )
 
+// Frame is a control frame on its way to a transport.
+type Frame struct {
+	Kind   string // its type: ack, gap, broker, ...
+	Cursor string // the place to resume from after it, if it has one
+	Body   []byte // its JSON object
+}
+
 // Transport is one client's connection as the hub sees it. The hub calls
 // TryWrite and WriteAll from one goroutine at a time; the Append methods are pure.
 type Transport interface {
@@ -30,15 +37,15 @@ type Transport interface {
 	// softly. Abort ends it at once. Either may be called more than once.
 	Finish()
 	Abort()
-	// Silent reports whether the client showed no life since the given time.
-	Silent(since time.Time) bool
+	// Silent reports whether the client has shown no life for too long.
+	Silent(now time.Time) bool
 
-	// AppendMessage frames the JSON object of a message onto dst,
-	// AppendFrame that of a control frame.
-	AppendMessage(dst []byte, m *Message) []byte
-	AppendFrame(dst []byte, kind string, body []byte) []byte
-	// AppendKeepAlive appends what provokes or shows life.
-	AppendKeepAlive(dst []byte) []byte
+	// AppendMessage frames a message onto dst; body is its JSON object as
+	// this client sees it. AppendFrame does so for a control frame.
+	AppendMessage(dst []byte, m *Message, body []byte) []byte
+	AppendFrame(dst []byte, f Frame) []byte
+	// KeepAlive gives what provokes or shows life, when it is time for it.
+	KeepAlive(now time.Time) []byte
 	// AppendClose appends the transport's last words.
 	AppendClose(dst []byte, why CloseReason) []byte
 }
@@ -52,9 +59,11 @@ type Client struct {
 	id    uint64
 
 	// Guarded by hub.mu.
-	subs map[string]*subscription
-	last uint64 // newest message handed to out, so that overlapping filters deliver once
-	gone bool
+	subs  map[string]*subscription
+	last  uint64 // newest message handed to out, so that overlapping filters deliver once
+	gone  bool
+	held  int    // messages that min_interval holds back
+	floor uint64 // no message that is held back is older than that
 }
 
 // Attach adds a connection. first is sent before anything else; it is made
@@ -74,10 +83,10 @@ func (h *Hub) Attach(t Transport, first func(cursor string) (kind string, frame 
 	c.shard.track(c)
 	if first != nil {
 		kind, frame := first(h.cursor(h.seq))
-		c.send(kind, encode(frame))
+		c.send(Frame{Kind: kind, Body: encode(frame)})
 	}
 	if !h.broker.Connected {
-		c.send("broker", encode(&h.broker))
+		c.send(Frame{Kind: "broker", Body: encode(&h.broker)})
 	}
 	c.shard.kick()
 	return c
@@ -94,7 +103,7 @@ func (c *Client) Detach() {
 	c.gone = true
 	filters := make([]string, 0, len(c.subs))
 	for f, s := range c.subs {
-		h.subs.Remove(f, s)
+		s.end(f)
 		filters = append(filters, f)
 	}
 	c.subs = nil
@@ -104,14 +113,12 @@ func (c *Client) Detach() {
 	h.mu.Unlock()
 	c.shard.untrack(c)
 	c.out.abort()
-	for _, f := range filters {
-		h.opts.Upstream.Release(f)
-	}
+	h.unwatch(filters)
 }
 
 // Send queues a control frame; it keeps its place among the messages.
 func (c *Client) Send(kind string, frame any) {
-	c.send(kind, encode(frame))
+	c.send(Frame{Kind: kind, Body: encode(frame)})
 	c.shard.kick()
 }
 
@@ -121,8 +128,8 @@ func (c *Client) SendRaw(p []byte) {
 	c.shard.kick()
 }
 
-func (c *Client) send(kind string, body []byte) {
-	c.out.pushRaw(c.out.transport.AppendFrame(nil, kind, body))
+func (c *Client) send(f Frame) {
+	c.out.pushRaw(c.out.transport.AppendFrame(nil, f))
 }
 
 // Close ends the connection for a reason of the hub's; CloseRaw with last

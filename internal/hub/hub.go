@@ -46,6 +46,8 @@ type Upstream interface {
 	// nothing is held.
 	Want(ctx context.Context, filter string) error
 	Release(filter string)
+	// Watched reports whether the filter is covered as long as the gateway runs.
+	Watched(filter string) bool
 	// Retained fetches the retained messages that match filter. When it
 	// returns, Ingest has been called for every message that the broker
 	// handled before it answered the fetch.
@@ -57,10 +59,16 @@ type Options struct {
 	Upstream   Upstream
 	Epoch      string // names this life of the gateway [random]
 	QueueBytes int    // outbox of one client [1 MiB]
+	TotalQueue int64  // all outboxes together [256 MiB]
 	Log        *slog.Logger
 	Shards     int           // writers [GOMAXPROCS]
-	KeepAlive  time.Duration // between keep-alives on each connection [20s]
+	KeepAlive  time.Duration // how often each connection is looked at for keep-alives [5s]
 	FetchTime  time.Duration // longest wait for retained messages before a subscription joins without [3s]
+	Linger     time.Duration // how long a filter that nobody wants any more is watched on [5s]
+
+	HistoryBytes int64         // 0: no history
+	HistoryAge   time.Duration // [10m]
+	ValuesBytes  int64         // newest messages, for snapshots [64 MiB]
 }
 
 // Hub fans messages out to clients. Ingest, BrokerUp, BrokerDown and Dropped
@@ -72,20 +80,26 @@ type Hub struct {
 	wg     sync.WaitGroup
 	done   chan struct{}
 
-	mu      sync.Mutex // guards all below: the sequence and who sees what from where
-	seq     uint64
-	subs    topic.Trie[*subscription]
-	clients map[*Client]struct{}
-	fetches map[string]*fetch
-	owed    map[*Client][]string // filters whose retained messages are still to be sent
-	scratch [][]*subscription
-	broker  wire.Broker
-	downAt  uint64 // seq when the broker connection was lost
-	closing bool
-	stats   counters
+	mu        sync.Mutex // guards all below: the sequence and who sees what from where
+	seq       uint64
+	subs      topic.Trie[*subscription]
+	clients   map[*Client]struct{}
+	fetches   map[string]*fetch
+	watches   map[string]*watch
+	archive   archive
+	throttled []*subscription      // scratch
+	owed      map[*Client][]string // filters whose retained messages are still to be sent
+	scratch   [][]*subscription
+	broker    wire.Broker
+	downAt    uint64 // seq when the broker connection was lost
+	closing   bool
+	stats     counters
 
-	owing  chan struct{} // wakes the worker that serves owed
-	nextID atomic.Uint64
+	owing   chan struct{} // wakes the worker that serves owed
+	greedy  chan struct{} // wakes the worker that sheds
+	queued  atomic.Int64  // bytes that wait for all clients
+	replays chan struct{} // places for those who read the history
+	nextID  atomic.Uint64
 }
 
 // New starts a hub; Close ends it.
@@ -100,10 +114,22 @@ func New(o Options) *Hub {
 		o.Shards = runtime.GOMAXPROCS(0)
 	}
 	if o.KeepAlive == 0 {
-		o.KeepAlive = 20 * time.Second
+		o.KeepAlive = 5 * time.Second
 	}
 	if o.FetchTime == 0 {
 		o.FetchTime = 3 * time.Second
+	}
+	if o.TotalQueue == 0 {
+		o.TotalQueue = 256 << 20
+	}
+	if o.Linger == 0 {
+		o.Linger = 5 * time.Second
+	}
+	if o.HistoryAge == 0 {
+		o.HistoryAge = 10 * time.Minute
+	}
+	if o.ValuesBytes == 0 {
+		o.ValuesBytes = 64 << 20
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -113,8 +139,12 @@ func New(o Options) *Hub {
 		done:    make(chan struct{}),
 		clients: map[*Client]struct{}{},
 		fetches: map[string]*fetch{},
+		watches: map[string]*watch{},
+		archive: archive{limit: o.HistoryBytes, age: o.HistoryAge, values: o.ValuesBytes},
 		owed:    map[*Client][]string{},
 		owing:   make(chan struct{}, 1),
+		greedy:  make(chan struct{}, 1),
+		replays: make(chan struct{}, maxReplays),
 		broker:  wire.Broker{Type: "broker", Since: time.Now().UTC()},
 	}
 	h.stats.init()
@@ -124,6 +154,7 @@ func New(o Options) *Hub {
 		h.wg.Go(s.run)
 	}
 	h.wg.Go(h.serveOwed)
+	h.wg.Go(h.housekeeping)
 	return h
 }
 
@@ -152,23 +183,32 @@ func (h *Hub) cursor(seq uint64) string {
 	return string(wire.AppendCursor(nil, h.opts.Epoch, seq))
 }
 
-// Ingest takes one message from the broker: stamps, encodes, fans out.
-// Retained copies are only counted; each newcomer fetches its own.
+// Ingest takes one message from the broker: stamps, encodes, remembers, fans
+// out. Retained copies are only remembered; each newcomer fetches its own.
 func (h *Hub) Ingest(in Inbound) {
+	now := time.Now()
 	h.mu.Lock()
 	h.stats.received++
 	if in.Retain {
+		if len(in.Payload) > 0 {
+			h.archive.addRetained(newMessage(in, "", 0, now), h.downAt)
+		}
 		h.mu.Unlock()
 		return
 	}
 	h.seq++
-	m := newMessage(in, h.opts.Epoch, h.seq, time.Now())
+	m := newMessage(in, h.opts.Epoch, h.seq, now)
+	h.archive.add(m, now)
 	h.scratch = h.subs.Match(h.scratch[:0], in.Topic)
 	for _, subs := range h.scratch {
 		for _, s := range subs {
 			s.take(m)
 		}
 	}
+	for _, s := range h.throttled {
+		s.takeThrottled(m, now)
+	}
+	h.throttled = h.throttled[:0]
 	h.mu.Unlock()
 	for _, s := range h.shards {
 		s.kick()
@@ -203,12 +243,18 @@ func (h *Hub) Dropped(certain bool) {
 	h.gap(h.seq, wire.GapBrokerOverflow, certain)
 }
 
-// gap gives the hole a place of its own in the sequence and tells everybody.
+// gap gives the hole a place of its own in the sequence, tells everybody, and
+// keeps it for those who come back later.
 func (h *Hub) gap(after uint64, reason string, certain bool) {
 	h.seq++
-	h.broadcast("gap", &wire.Gap{
-		Type: "gap", After: h.cursor(after), Before: h.cursor(h.seq), Reason: reason, Certain: certain,
-	}, func(*Client) { h.stats.gaps[reason]++ })
+	place := h.cursor(h.seq)
+	body := encode(&wire.Gap{Type: "gap", After: h.cursor(after), Before: place, Reason: reason, Certain: certain})
+	h.archive.mark(&Message{Topic: reason, Seq: h.seq, JSON: body, mark: true}, time.Now())
+	h.stats.gaps[reason].Add(uint64(len(h.clients)))
+	for c := range h.clients {
+		c.flushHeld()
+	}
+	h.broadcast(Frame{Kind: "gap", Cursor: place, Body: body})
 }
 
 func (h *Hub) setBroker(connected bool) {
@@ -216,17 +262,63 @@ func (h *Hub) setBroker(connected bool) {
 		return
 	}
 	h.broker.Connected, h.broker.Since = connected, time.Now().UTC().Truncate(time.Microsecond)
-	h.broadcast("broker", &h.broker, func(*Client) {})
+	h.broadcast(Frame{Kind: "broker", Body: encode(&h.broker)})
 }
 
-func (h *Hub) broadcast(kind string, frame any, each func(*Client)) {
-	body := encode(frame)
+func (h *Hub) broadcast(f Frame) {
 	for c := range h.clients {
-		each(c)
-		c.send(kind, body)
+		c.send(f)
 	}
 	for _, s := range h.shards {
 		s.kick()
+	}
+}
+
+// housekeeping expires history and sheds the greediest clients.
+func (h *Hub) housekeeping() {
+	tick := time.NewTicker(min(time.Second, max(h.opts.HistoryAge/10, time.Millisecond)))
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.done:
+			return
+		case now := <-tick.C:
+			h.mu.Lock()
+			h.archive.expire(now)
+			h.mu.Unlock()
+		case <-h.greedy:
+			h.shed()
+		}
+	}
+}
+
+// count keeps the sum of what waits for all clients.
+func (h *Hub) count(bytes int) {
+	if bytes != 0 && h.queued.Add(int64(bytes)) > h.opts.TotalQueue && bytes > 0 {
+		select {
+		case h.greedy <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// shed ends the clients that hold the most until all together fit again.
+func (h *Hub) shed() {
+	for h.queued.Load() > h.opts.TotalQueue {
+		h.mu.Lock()
+		var greediest *Client
+		most := 0
+		for c := range h.clients {
+			if n := c.out.held(); n > most {
+				greediest, most = c, n
+			}
+		}
+		h.mu.Unlock()
+		if greediest == nil || !greediest.out.shed() {
+			return
+		}
+		h.stats.shed.Add(1)
+		greediest.shard.kick()
 	}
 }
 

@@ -26,6 +26,7 @@ type broker struct {
 	refuse   map[string]error
 	retained func(filter string) ([]Inbound, error)
 	fetches  int
+	dynamic  bool
 }
 
 func newBroker() *broker {
@@ -49,6 +50,14 @@ func (b *broker) Release(filter string) {
 		delete(b.wanted, filter)
 	}
 }
+
+func (b *broker) wants() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.wanted)
+}
+
+func (b *broker) Watched(string) bool { return !b.dynamic }
 
 func (b *broker) Retained(_ context.Context, filter string) ([]Inbound, error) {
 	b.mu.Lock()
@@ -123,15 +132,15 @@ func (w *wireTap) Abort() {
 
 func (w *wireTap) Silent(time.Time) bool { return false }
 
-func (w *wireTap) AppendMessage(dst []byte, m *Message) []byte {
-	return append(append(dst, m.JSON...), '\n')
-}
-
-func (w *wireTap) AppendFrame(dst []byte, _ string, body []byte) []byte {
+func (w *wireTap) AppendMessage(dst []byte, _ *Message, body []byte) []byte {
 	return append(append(dst, body...), '\n')
 }
 
-func (w *wireTap) AppendKeepAlive(dst []byte) []byte { return dst }
+func (w *wireTap) AppendFrame(dst []byte, f Frame) []byte {
+	return append(append(dst, f.Body...), '\n')
+}
+
+func (w *wireTap) KeepAlive(time.Time) []byte { return nil }
 
 func (w *wireTap) AppendClose(dst []byte, why CloseReason) []byte {
 	return append(dst, fmt.Sprintf("{\"type\":\"close\",\"why\":%d}\n", why)...)
@@ -204,7 +213,9 @@ func attach(t *testing.T, h *Hub) (*Client, *wireTap) {
 	return c, tap
 }
 
-func ok(filters ...string) []wire.Result {
+func ok(filters ...string) *Request { return &Request{Results: results(filters...)} }
+
+func results(filters ...string) []wire.Result {
 	var rs []wire.Result
 	for _, f := range filters {
 		rs = append(rs, wire.Result{Topic: f, OK: true})
@@ -241,7 +252,7 @@ func TestAckComesBeforeRetainedBeforeLive(t *testing.T) {
 	b.retained = func(string) ([]Inbound, error) { return []Inbound{live("a/x", "1"), live("a/y", "2")}, nil }
 	h := setup(t, b, Options{})
 	c, tap := attach(t, h)
-	c.Subscribe(t.Context(), nil, ok("a/+"))
+	c.Subscribe(t.Context(), ok("a/+"))
 	h.Ingest(live("a/x", "3"))
 	frames := tap.wait(t, count(4))
 	if got := types(frames); got != "ack message message message" {
@@ -255,7 +266,7 @@ func TestAckComesBeforeRetainedBeforeLive(t *testing.T) {
 func TestOverlappingFiltersDeliverOnce(t *testing.T) {
 	h := setup(t, newBroker(), Options{})
 	c, tap := attach(t, h)
-	c.Subscribe(t.Context(), nil, ok("a/#", "a/+", "a/b", "#"))
+	c.Subscribe(t.Context(), ok("a/#", "a/+", "a/b", "#"))
 	for range 3 {
 		h.Ingest(live("a/b", "1"))
 	}
@@ -278,7 +289,7 @@ func TestRetainedTakesTheNewestValueSeenLive(t *testing.T) {
 		return []Inbound{live("a/x", "1"), live("a/y", "9"), live("a/cleared", "8")}, nil
 	}
 	c, tap := attach(t, h)
-	c.Subscribe(t.Context(), nil, ok("a/#"))
+	c.Subscribe(t.Context(), ok("a/#"))
 	h.Ingest(live("a/x", "3"))
 	frames := tap.wait(t, func(f []frame) bool { return len(f) > 0 && string(f[len(f)-1].Payload) == "3" })
 	var got []string
@@ -298,7 +309,7 @@ func TestJoinersShareOneFetchAndNobodyElseSeesIt(t *testing.T) {
 	b := newBroker()
 	h := setup(t, b, Options{})
 	old, oldTap := attach(t, h)
-	old.Subscribe(t.Context(), nil, ok("#"))
+	old.Subscribe(t.Context(), ok("#"))
 	oldTap.wait(t, count(1))
 	release := make(chan struct{})
 	b.mu.Lock()
@@ -313,7 +324,7 @@ func TestJoinersShareOneFetchAndNobodyElseSeesIt(t *testing.T) {
 	for range 50 {
 		c, tap := attach(t, h)
 		taps = append(taps, tap)
-		joined.Go(func() { c.Subscribe(t.Context(), nil, ok("#")) })
+		joined.Go(func() { c.Subscribe(t.Context(), ok("#")) })
 	}
 	eventually(t, "50 clients wait for the same fetch", func() bool {
 		h.mu.Lock()
@@ -342,7 +353,7 @@ func TestRefusedFilterDoesNotStopTheOthers(t *testing.T) {
 	b.refuse["no"], b.refuse["out"] = ErrRefused, ErrNotCovered
 	h := setup(t, b, Options{})
 	c, tap := attach(t, h)
-	c.Subscribe(t.Context(), nil, ok("no", "yes", "out"))
+	c.Subscribe(t.Context(), ok("no", "yes", "out"))
 	rs := tap.wait(t, count(1))[0].Results
 	if rs[0].Code != "filter_refused" || !rs[1].OK || rs[2].Code != "filter_not_covered" || rs[0].OK || rs[2].OK {
 		t.Errorf("got %+v", rs)
@@ -356,7 +367,7 @@ func TestRetainedFollowsWhenTheBrokerComesBack(t *testing.T) {
 	h := setup(t, b, Options{})
 	h.BrokerDown()
 	c, tap := attach(t, h)
-	c.Subscribe(t.Context(), nil, ok("a"))
+	c.Subscribe(t.Context(), ok("a"))
 	b.mu.Lock()
 	b.retained = func(string) ([]Inbound, error) { return []Inbound{live("a", "1")}, nil }
 	b.mu.Unlock()
@@ -374,8 +385,8 @@ func TestStalledClientIsCutOffWithAGapAndOthersAreNot(t *testing.T) {
 	h := setup(t, newBroker(), Options{QueueBytes: 64 << 10})
 	slow, slowTap := attach(t, h)
 	good, goodTap := attach(t, h)
-	slow.Subscribe(t.Context(), nil, ok("#"))
-	good.Subscribe(t.Context(), nil, ok("#"))
+	slow.Subscribe(t.Context(), ok("#"))
+	good.Subscribe(t.Context(), ok("#"))
 	slowTap.wait(t, count(1))
 	slowTap.block(true)
 	const n = 2000
@@ -402,24 +413,23 @@ func TestStalledClientIsCutOffWithAGapAndOthersAreNot(t *testing.T) {
 
 func TestDetachReleasesEverything(t *testing.T) {
 	b := newBroker()
-	h := setup(t, b, Options{})
+	h := setup(t, b, Options{Linger: time.Millisecond})
 	c, _ := attach(t, h)
-	c.Subscribe(t.Context(), nil, ok("a", "b/#"))
-	c.Unsubscribe(nil, ok("a", "never"))
-	if len(b.wanted) != 1 {
-		t.Errorf("wanted upstream: %v, want b/# only", b.wanted)
-	}
+	c.Subscribe(t.Context(), ok("a", "b/#"))
+	c.Unsubscribe(nil, results("a", "never"))
+	eventually(t, "only b/# is wanted upstream", func() bool { return b.wants() == 1 })
 	c.Detach()
 	c.Detach()
-	if len(b.wanted) != 0 || h.subs.Len() != 0 || len(h.clients) != 0 {
-		t.Errorf("left: wanted %v, %d subscriptions, %d clients", b.wanted, h.subs.Len(), len(h.clients))
+	eventually(t, "nothing is wanted upstream", func() bool { return b.wants() == 0 })
+	if h.subs.Len() != 0 || len(h.clients) != 0 {
+		t.Errorf("left: %d subscriptions, %d clients", h.subs.Len(), len(h.clients))
 	}
 }
 
 func TestLargeQueueArrivesWholeAndInOrder(t *testing.T) {
 	h := setup(t, newBroker(), Options{QueueBytes: 64 << 20})
 	c, tap := attach(t, h)
-	c.Subscribe(t.Context(), nil, ok("#"))
+	c.Subscribe(t.Context(), ok("#"))
 	tap.wait(t, count(1))
 	tap.block(true)
 	const n = 20_000

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/vulturepi/gateway/wire"
@@ -10,10 +11,11 @@ import (
 // Message is one message, encoded once and shared by everybody it goes to.
 // What others may see of it does not change after it was made.
 type Message struct {
-	Topic  string
+	Topic  string // of a mark: the gap's reason
 	Seq    uint64 // 0: a retained copy, which has no place in the sequence
 	JSON   []byte // the object of wire.Message
 	layout wire.Layout
+	mark   bool // not a message but a gap that everybody was told: JSON is wire.Gap
 
 	// The archive's, guarded by hub.mu.
 	at   time.Time // when it was received
@@ -27,6 +29,34 @@ func newMessage(in Inbound, epoch string, seq uint64, now time.Time) *Message {
 	return m
 }
 
+// form is how a message looks to one reader; the zero form is the message as
+// it is for everybody.
+type form struct {
+	copy    bool   // stands before the place where the reader joins: no cursor
+	skipped int    // messages on the topic that the reader asked not to see
+	place   uint64 // resume from before this sequence number instead of from behind the message
+}
+
+// body is the JSON object of m in that form.
+func (m *Message) body(f form, epoch string) []byte {
+	if f == (form{}) || m.mark {
+		return m.JSON
+	}
+	body := append(make([]byte, 0, len(m.JSON)+24), m.JSON[:m.layout.Cut]...)
+	if f.skipped > 0 {
+		body = strconv.AppendInt(append(body, `,"skipped":`...), int64(f.skipped), 10)
+	}
+	if !f.copy && m.Seq != 0 {
+		seq := m.Seq
+		if f.place != 0 {
+			seq = f.place - 1
+		}
+		body = append(body, `,"cursor":"`...)
+		body = append(wire.AppendCursor(body, epoch, seq), '"')
+	}
+	return append(body, '}')
+}
+
 // asRetained is m as a retained copy: no cursor, retain set.
 func (m *Message) asRetained() *Message {
 	l := m.layout
@@ -38,16 +68,14 @@ func (m *Message) asRetained() *Message {
 		at++
 	}
 	body = append(body, m.JSON[at:l.Cut]...)
-	body = append(body, '}')
-	l.Cut = len(body) - 1
-	return &Message{Topic: m.Topic, JSON: body, layout: l}
+	l.Cut = len(body)
+	return &Message{Topic: m.Topic, JSON: append(body, '}'), layout: l}
 }
 
 // withoutCursor is m as a copy that stands before the place where its reader
 // joins the stream.
 func (m *Message) withoutCursor() *Message {
-	body := append(m.JSON[:m.layout.Cut:m.layout.Cut], '}')
-	return &Message{Topic: m.Topic, JSON: body, layout: m.layout}
+	return &Message{Topic: m.Topic, JSON: m.body(form{copy: true}, ""), layout: m.layout}
 }
 
 // empty reports whether the payload has no bytes: such a message clears the

@@ -9,7 +9,17 @@ import (
 
 // batchBytes is how much is framed ahead of one write: enough to make the
 // system call cheap, little enough to stay in the cache.
-const batchBytes = 64 << 10
+const batchBytes = 32 << 10
+
+// Overflow says what happens to a client that does not keep up.
+type Overflow uint8
+
+// Policies.
+const (
+	OverflowClose  Overflow = iota // cut off, with a gap as the last word
+	OverflowDrop                   // drop the oldest, with a gap in their place
+	OverflowLatest                 // keep only the newest of each topic
+)
 
 // outbox is what waits for one client.
 //
@@ -24,54 +34,49 @@ type outbox struct {
 
 	mu        sync.Mutex // guards all below
 	buf       []byte     // framed, next to be written
-	backlog   fifo       // behind buf
-	waiting   int        // bytes in backlog that count against the limit
+	backlog   backlog    // behind buf
 	framed    uint64     // sequence number of the last message framed
 	scheduled bool       // a shard or the slow goroutine will look again
 	slow      bool
+	writing   int    // bytes that the slow goroutine has in its hands
 	final     []byte // last words; set once the outbox takes nothing more
 	finishing bool
-	dead      bool // nothing will be written any more
+	dead      bool       // nothing will be written any more
+	drained   *sync.Cond // the backlog is empty, or will never be
 }
 
-// entry is one thing in the backlog: a message, framed bytes, or a shared run
-// of messages that is framed as the socket takes it.
-type entry struct {
-	m *Message
-	x *extra
+func (o *outbox) init(c *Client, t Transport) {
+	o.client, o.transport = c, t
+	o.drained = sync.NewCond(&o.mu)
 }
 
-type extra struct {
-	raw []byte
-	run []*Message
-}
-
-func (o *outbox) init(c *Client, t Transport) { o.client, o.transport = c, t }
-
-// pushMessage queues m.
-func (o *outbox) pushMessage(m *Message) {
+// pushMessage queues m in that form.
+func (o *outbox) pushMessage(m *Message, f form, policy Overflow) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.finishing || o.dead {
 		return
 	}
 	if o.direct() {
-		o.frame(m)
+		o.frame(m, f)
 		o.schedule()
 		return
 	}
-	size := len(m.JSON) + frameOverhead
-	if o.waiting+size > o.client.hub.opts.QueueBytes {
-		o.overflow(m)
+	e := entry{m: m, policy: policy}
+	if policy == OverflowLatest {
+		if n, replaced := o.backlog.supersede(m.Topic); replaced {
+			f.skipped += n
+			o.client.hub.stats.conflated.Add(1)
+		}
+	}
+	if f != (form{}) {
+		e.x = &extra{form: f}
+	}
+	if !o.admit(e, m.Seq) {
 		return
 	}
-	o.waiting += size
-	o.backlog.push(entry{m: m})
 	o.schedule()
 }
-
-// frameOverhead is what framing and a queue entry cost, roughly.
-const frameOverhead = 32
 
 // pushRaw queues framed bytes.
 func (o *outbox) pushRaw(p []byte) {
@@ -82,21 +87,15 @@ func (o *outbox) pushRaw(p []byte) {
 	}
 	if o.direct() {
 		o.buf = growAppend(o.buf, p)
-		o.schedule()
+	} else if !o.admit(entry{x: &extra{raw: p}}, o.framed) {
 		return
 	}
-	if o.waiting+len(p) > o.client.hub.opts.QueueBytes {
-		o.overflow(nil)
-		return
-	}
-	o.waiting += len(p)
-	o.backlog.push(entry{x: &extra{raw: p}})
 	o.schedule()
 }
 
 // pushRun queues a run of messages that other clients may share. It does not
 // count against the limit: it exists once, whoever waits for it.
-func (o *outbox) pushRun(run []*Message) {
+func (o *outbox) pushRun(run []*Message, f form) {
 	if len(run) == 0 {
 		return
 	}
@@ -105,11 +104,29 @@ func (o *outbox) pushRun(run []*Message) {
 	if o.finishing || o.dead {
 		return
 	}
-	o.backlog.push(entry{x: &extra{run: run}})
+	o.backlog.push(entry{x: &extra{run: run, form: f}})
 	if !o.slow {
 		o.refill()
 	}
 	o.schedule()
+}
+
+// admit puts e into the backlog if there is room, or makes room, or ends the
+// client (false). seq is where the stream stands.
+func (o *outbox) admit(e entry, seq uint64) bool {
+	limit := o.client.hub.opts.QueueBytes
+	before := o.backlog.bytes
+	if over := before + e.size() - limit; over > 0 {
+		dropped := o.backlog.dropOldest(over)
+		o.client.hub.stats.droppedSlow.Add(uint64(dropped))
+	}
+	if o.backlog.bytes+e.size() > limit {
+		o.overflow(seq, 1, e.m != nil)
+		return false
+	}
+	o.backlog.push(e)
+	o.client.hub.count(o.backlog.bytes - before)
+	return true
 }
 
 // direct reports whether the next thing may be framed into buf at once.
@@ -117,36 +134,57 @@ func (o *outbox) direct() bool {
 	return !o.slow && o.backlog.len() == 0 && len(o.buf) < batchBytes
 }
 
-func (o *outbox) frame(m *Message) {
+func (o *outbox) frame(m *Message, f form) {
+	body := m.body(f, o.client.hub.opts.Epoch)
 	if o.buf == nil {
-		o.buf = getBuf(len(m.JSON) + frameOverhead)
+		o.buf = getBuf(len(body) + frameOverhead)
 	}
-	o.buf = o.transport.AppendMessage(o.buf, m)
-	if m.Seq != 0 {
+	if m.mark {
+		o.buf = o.transport.AppendFrame(o.buf, Frame{Kind: "gap", Cursor: o.client.hub.cursor(m.Seq), Body: body})
+		o.client.hub.stats.gaps[m.Topic].Add(1)
+	} else {
+		o.buf = o.transport.AppendMessage(o.buf, m, body)
+		o.delivered.Add(1)
+	}
+	if m.Seq != 0 && !f.copy {
 		o.framed = m.Seq
 	}
-	o.delivered.Add(1)
 }
 
 // refill frames from the backlog until buf holds a batch.
 func (o *outbox) refill() {
+	before := o.backlog.bytes
 	for len(o.buf) < batchBytes && o.backlog.len() > 0 {
 		e := o.backlog.first()
 		switch {
 		case e.m != nil:
-			o.waiting -= len(e.m.JSON) + frameOverhead
-			o.frame(e.m)
-		case e.x.run != nil:
-			o.frame(e.x.run[0])
+			o.frame(e.m, e.form())
+		case e.x == nil: // superseded or dropped
+		case len(e.x.run) > 0:
+			o.frame(e.x.run[0], e.x.form)
 			if e.x.run = e.x.run[1:]; len(e.x.run) > 0 {
 				continue
 			}
+		case e.x.hole != nil:
+			o.frameHole(e.x.hole)
 		default:
-			o.waiting -= len(e.x.raw)
 			o.buf = growAppend(o.buf, e.x.raw)
 		}
-		o.backlog.drop()
+		o.backlog.pop()
 	}
+	if o.backlog.len() == 0 {
+		o.drained.Broadcast()
+	}
+	o.client.hub.count(o.backlog.bytes - before)
+}
+
+func (o *outbox) frameHole(h *hole) {
+	hub := o.client.hub
+	hub.stats.gaps[wire.GapSlowConsumer].Add(1)
+	before := hub.cursor(h.last)
+	o.buf = o.transport.AppendFrame(growAppend(o.buf, nil), Frame{Kind: "gap", Cursor: before, Body: encode(&wire.Gap{
+		Type: "gap", After: hub.cursor(h.first - 1), Before: before, Reason: wire.GapSlowConsumer, Certain: true,
+	})})
 }
 
 // mark notes that everything up to seq is behind the client, delivered or
@@ -155,6 +193,16 @@ func (o *outbox) mark(seq uint64) {
 	o.mu.Lock()
 	o.framed = max(o.framed, seq)
 	o.mu.Unlock()
+}
+
+// waitDrained returns when the backlog is empty; false when it never will be.
+func (o *outbox) waitDrained() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.backlog.len() > 0 && !o.dead && !o.finishing {
+		o.drained.Wait()
+	}
+	return !o.dead && !o.finishing
 }
 
 // schedule makes sure that a shard looks at the outbox. The caller kicks.
@@ -166,23 +214,32 @@ func (o *outbox) schedule() {
 }
 
 // overflow: the client does not keep up. It gets a final gap behind what is
-// framed already, and a close.
-func (o *outbox) overflow(m *Message) {
+// framed already, and a close. lost is how many were not queued.
+func (o *outbox) overflow(seq uint64, lost int, certain bool) {
 	h := o.client.hub
 	n := o.backlog.messages()
-	before := o.framed
-	if m != nil {
-		n++
-		before = m.Seq
+	if certain {
+		n += lost
 	}
-	h.stats.slow.Add(1)
+	h.stats.gaps[wire.GapSlowConsumer].Add(1)
 	h.stats.droppedSlow.Add(uint64(n))
-	gap := encode(&wire.Gap{
-		Type: "gap", After: h.cursor(o.framed), Before: h.cursor(max(before, o.framed)),
-		Reason: wire.GapSlowConsumer, Certain: n > 0,
-	})
-	last := o.transport.AppendFrame(nil, "gap", gap)
+	before := h.cursor(max(seq, o.framed))
+	last := o.transport.AppendFrame(nil, Frame{Kind: "gap", Cursor: before, Body: encode(&wire.Gap{
+		Type: "gap", After: h.cursor(o.framed), Before: before, Reason: wire.GapSlowConsumer, Certain: n > 0,
+	})})
 	o.end(o.transport.AppendClose(last, CloseSlow))
+}
+
+// shed ends the client because all clients together hold too much; it tells
+// whether there was anything to gain.
+func (o *outbox) shed() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.finishing || o.dead {
+		return false
+	}
+	o.overflow(o.framed, 0, false)
+	return true
 }
 
 // finish lets buf go out, then last, then ends the connection.
@@ -198,9 +255,14 @@ func (o *outbox) finish(last []byte) {
 func (o *outbox) end(last []byte) {
 	o.finishing = true
 	o.final = last
-	o.backlog = fifo{}
-	o.waiting = 0
+	o.clear()
 	o.schedule()
+}
+
+func (o *outbox) clear() {
+	o.client.hub.count(-o.backlog.bytes)
+	o.backlog = backlog{}
+	o.drained.Broadcast()
 }
 
 // abort drops everything and ends the connection at once.
@@ -209,7 +271,8 @@ func (o *outbox) abort() {
 	if !o.dead {
 		o.dead = true
 		putBuf(o.buf)
-		o.buf, o.final, o.backlog, o.waiting = nil, nil, fifo{}, 0
+		o.buf, o.final = nil, nil
+		o.clear()
 	}
 	o.mu.Unlock()
 	o.transport.Abort()
@@ -266,22 +329,39 @@ func (o *outbox) flush() (again bool) {
 // drain is the slow path: it writes, waiting for the socket, until nothing is
 // left, and gives the outbox back to the shard.
 func (o *outbox) drain(p []byte, done int) {
-	for {
-		if _, err := o.transport.WriteAll(p[done:]); err != nil {
-			putBuf(p)
+	for p != nil {
+		o.hold(len(p) - done)
+		_, err := o.transport.WriteAll(p[done:])
+		o.hold(0)
+		putBuf(p)
+		if err != nil {
 			o.fail()
 			return
 		}
-		putBuf(p)
 		var ended bool
-		if p, ended = o.next(); p == nil {
-			if ended {
-				o.transport.Finish()
-			}
-			return
+		if p, ended = o.next(); ended {
+			o.transport.Finish()
 		}
 		done = 0
 	}
+}
+
+// hold counts what the slow goroutine has in its hands.
+func (o *outbox) hold(n int) {
+	o.mu.Lock()
+	o.client.hub.count(n - o.writing)
+	o.writing = n
+	o.mu.Unlock()
+}
+
+// held is what waits for the client, in bytes.
+func (o *outbox) held() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.finishing {
+		return 0
+	}
+	return o.backlog.bytes + o.writing
 }
 
 // fail: the socket is gone or takes nothing within the write deadline.
@@ -292,40 +372,4 @@ func (o *outbox) fail() {
 	}
 	o.mu.Unlock()
 	o.abort()
-}
-
-// fifo is a queue that gives its memory back when it is empty.
-type fifo struct {
-	items []entry
-	head  int
-}
-
-func (f *fifo) len() int      { return len(f.items) - f.head }
-func (f *fifo) push(e entry)  { f.items = append(f.items, e) }
-func (f *fifo) first() *entry { return &f.items[f.head] }
-
-func (f *fifo) drop() {
-	f.items[f.head] = entry{}
-	f.head++
-	switch {
-	case f.head == len(f.items):
-		*f = fifo{}
-	case f.head > 64 && f.head > len(f.items)/2:
-		n := copy(f.items, f.items[f.head:])
-		clear(f.items[n:])
-		f.items, f.head = f.items[:n], 0
-	}
-}
-
-// messages counts the messages that wait.
-func (f *fifo) messages() int {
-	n := 0
-	for _, e := range f.items[f.head:] {
-		if e.m != nil {
-			n++
-		} else {
-			n += len(e.x.run)
-		}
-	}
-	return n
 }

@@ -213,7 +213,7 @@ func (h *Hub) pay(c *Client, filter string, run []*Message) {
 		delete(h.owed, c)
 	}
 	if c.subs[filter] != nil {
-		c.out.pushRun(run)
+		c.out.pushRun(run, form{})
 		c.shard.kick()
 	}
 }

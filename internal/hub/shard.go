@@ -96,8 +96,8 @@ func (s *shard) run() {
 	}
 }
 
-// keepAlive serves one slot of the wheel: who was silent for two periods is
-// cut off, the others are pinged.
+// keepAlive serves one slot of the wheel: who is silent for too long is cut
+// off, the others are pinged when it is time.
 func (s *shard) keepAlive(turn int) {
 	s.mu.Lock()
 	clients := make([]*Client, 0, len(s.wheel[turn]))
@@ -105,13 +105,13 @@ func (s *shard) keepAlive(turn int) {
 		clients = append(clients, c)
 	}
 	s.mu.Unlock()
-	limit := time.Now().Add(-2*s.hub.opts.KeepAlive - s.hub.opts.KeepAlive/2)
+	now := time.Now()
 	for _, c := range clients {
-		if c.out.transport.Silent(limit) {
+		if c.out.transport.Silent(now) {
 			c.out.fail()
 			continue
 		}
-		if p := c.out.transport.AppendKeepAlive(nil); len(p) > 0 {
+		if p := c.out.transport.KeepAlive(now); len(p) > 0 {
 			c.out.pushRaw(p)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/vulturepi/gateway/wire"
 )
@@ -11,54 +12,93 @@ import (
 // subscription is one filter of one client, or (client nil) the recorder of a
 // fetch.
 type subscription struct {
-	client *Client
-	fetch  *fetch
+	client   *Client
+	fetch    *fetch
+	overflow Overflow
+	joined   uint64    // messages up to there are not delivered by it
+	throttle *throttle // nil without min_interval
+}
+
+// Request is a subscribe: what is asked for, and how.
+type Request struct {
+	ID          ID
+	Results     []wire.Result // the filters; those that are not OK are refused already
+	Since       *Position     // resume behind it
+	Snapshot    bool          // send the newest message of every topic first
+	Overflow    Overflow
+	MinInterval time.Duration // 0: every message
 }
 
 // take hands m to whom the subscription belongs. Called under hub.mu.
 func (s *subscription) take(m *Message) {
 	c := s.client
-	if c == nil {
+	switch {
+	case c == nil:
 		s.fetch.record(m)
-		return
+	case c.last == m.Seq: // another of its filters matched already
+	case s.throttle != nil: // only if no other filter matches
+		c.hub.throttled = append(c.hub.throttled, s)
+	default:
+		c.last = m.Seq
+		c.out.pushMessage(m, c.form(m), s.overflow)
 	}
-	if c.last == m.Seq {
-		return // another of its filters matched already
-	}
-	c.last = m.Seq
-	c.out.pushMessage(m)
 }
 
-// Subscribe puts the filters of results that are OK in force and answers with
-// one ack; filters that cannot be are marked in results, the others still
-// count. Behind the ack come the retained messages that match, then the live
-// ones. It returns when the ack is queued.
+// Subscribe puts the filters that are OK in force and answers with one ack;
+// filters that cannot be are marked in the results, the others still count.
+// Behind the ack come, where they apply, a gap, replayed or retained messages
+// or a snapshot, and then live ones. It returns when all but the live ones are
+// queued.
 //
 // A filter that the client holds already stays as it is.
-func (c *Client) Subscribe(ctx context.Context, id ID, results []wire.Result) {
-	h := c.hub
-	ctx, cancel := context.WithTimeout(ctx, h.opts.FetchTime)
+func (c *Client) Subscribe(ctx context.Context, r *Request) {
+	fresh := c.watch(ctx, r.Results)
+	if len(fresh) == 0 {
+		r.Since = nil // nothing joins, so there is nothing to resume
+	}
+	if r.Since != nil && c.resume(r, fresh) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.hub.opts.FetchTime)
+	fetches := c.hub.fetch(ctx, fresh)
+	cancel()
+	if !c.join(r, fresh, fetches) {
+		c.hub.unwatch(fresh)
+	}
+	c.hub.wakeOwed()
+}
+
+// watch makes the filters' messages reach the hub and gives those that are new
+// to the client.
+func (c *Client) watch(ctx context.Context, results []wire.Result) (fresh []string) {
+	ctx, cancel := context.WithTimeout(ctx, c.hub.opts.FetchTime)
 	defer cancel()
-	var fresh []string
 	for i := range results {
 		r := &results[i]
 		if !r.OK || c.Has(r.Topic) || slices.Contains(fresh, r.Topic) {
 			continue
 		}
-		if err := h.opts.Upstream.Want(ctx, r.Topic); err != nil {
+		if err := c.hub.watch(ctx, r.Topic); err != nil {
 			refuse(r, err)
 			continue
 		}
 		fresh = append(fresh, r.Topic)
 	}
-	fetches := h.fetch(ctx, fresh)
-	ack := &wire.Ack{Type: "ack", ID: id, Results: results}
-	if !c.join(ack, fresh, fetches) {
-		for _, f := range fresh {
-			h.opts.Upstream.Release(f)
-		}
+	return fresh
+}
+
+// Reach tells why a subscription to filter would be refused; an empty code
+// means that it would not.
+func (h *Hub) Reach(ctx context.Context, filter string) (code, detail string) {
+	ctx, cancel := context.WithTimeout(ctx, h.opts.FetchTime)
+	defer cancel()
+	if err := h.watch(ctx, filter); err != nil {
+		var r wire.Result
+		refuse(&r, err)
+		return r.Code, r.Detail
 	}
-	h.wakeOwed()
+	h.unwatch([]string{filter}) // it lingers until the subscription comes
+	return "", ""
 }
 
 func refuse(r *wire.Result, err error) {
@@ -73,10 +113,10 @@ func refuse(r *wire.Result, err error) {
 	}
 }
 
-// join is the moment from which the client sees live messages: ack, retained
-// copies and everything behind them are queued at one place of the sequence.
-// False: the client has gone.
-func (c *Client) join(ack *wire.Ack, filters []string, fetches []*fetch) bool {
+// join is the moment from which the client sees live messages: ack, gap,
+// retained copies or snapshot, and everything behind them are queued at one
+// place of the sequence. False: the client has gone.
+func (c *Client) join(r *Request, filters []string, fetches []*fetch) bool {
 	h := c.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -84,25 +124,66 @@ func (c *Client) join(ack *wire.Ack, filters []string, fetches []*fetch) bool {
 	if c.gone {
 		return false
 	}
-	ack.Cursor = h.cursor(h.seq)
-	c.send("ack", encode(ack))
-	if c.subs == nil {
-		c.subs = map[string]*subscription{}
+	c.flushHeld()
+	resumed := false
+	ack := &wire.Ack{Type: "ack", ID: r.ID, Results: r.Results, Cursor: h.cursor(h.seq)}
+	if r.Since != nil {
+		ack.Resumed = &resumed
 	}
-	for _, f := range filters {
-		s := &subscription{client: c}
-		c.subs[f] = s
-		h.subs.Add(f, s)
-	}
+	c.send(Frame{Kind: "ack", Cursor: ack.Cursor, Body: encode(ack)})
 	c.out.mark(h.seq)
+	if r.Since != nil {
+		c.sendGap(h.after(r.Since), h.seq, r.Since.lost, r.Since.certain)
+	}
 	for _, f := range fetches {
 		if f.err != nil {
 			h.owed[c] = append(h.owed[c], f.filter)
 		}
 	}
-	c.out.pushRun(h.retainedRun(fetches))
+	if r.Snapshot {
+		c.out.pushRun(h.snapshotRun(filters, fetches), form{copy: true})
+		c.send(Frame{Kind: "snapshot_end", Body: encode(&wire.SnapshotEnd{Type: "snapshot_end", ID: r.ID})})
+	} else {
+		c.out.pushRun(h.retainedRun(fetches), form{})
+	}
+	c.add(r, filters)
 	c.shard.kick()
 	return true
+}
+
+// add puts the subscriptions in force from the newest message on. Called under
+// hub.mu.
+func (c *Client) add(r *Request, filters []string) {
+	if c.subs == nil {
+		c.subs = map[string]*subscription{}
+	}
+	for _, f := range filters {
+		s := &subscription{client: c, overflow: r.Overflow, joined: c.hub.seq}
+		if r.MinInterval > 0 {
+			s.throttle = &throttle{interval: r.MinInterval, slots: map[string]*slot{}}
+		}
+		c.subs[f] = s
+		c.hub.subs.Add(f, s)
+	}
+}
+
+// sendGap tells this client alone of a hole up to the message before. Called
+// under hub.mu.
+func (c *Client) sendGap(after string, before uint64, reason string, certain bool) {
+	h := c.hub
+	h.stats.gaps[reason].Add(1)
+	place := h.cursor(before)
+	c.send(Frame{Kind: "gap", Cursor: place, Body: encode(&wire.Gap{
+		Type: "gap", After: after, Before: place, Reason: reason, Certain: certain,
+	})})
+}
+
+// end takes the subscription out of force. Called under hub.mu.
+func (s *subscription) end(filter string) {
+	s.client.hub.subs.Remove(filter, s)
+	if s.throttle != nil {
+		s.throttle.stop()
+	}
 }
 
 // Unsubscribe ends filters and answers with one ack.
@@ -110,6 +191,7 @@ func (c *Client) Unsubscribe(id ID, results []wire.Result) {
 	h := c.hub
 	var ended []string
 	h.mu.Lock()
+	c.flushHeld()
 	for i := range results {
 		r := &results[i]
 		if !r.OK {
@@ -119,14 +201,13 @@ func (c *Client) Unsubscribe(id ID, results []wire.Result) {
 		r.WasSubscribed = &held
 		if held {
 			delete(c.subs, r.Topic)
-			h.subs.Remove(r.Topic, s)
+			s.end(r.Topic)
 			ended = append(ended, r.Topic)
 		}
 	}
-	c.send("ack", encode(&wire.Ack{Type: "ack", ID: id, Results: results, Cursor: h.cursor(h.seq)}))
+	ack := &wire.Ack{Type: "ack", ID: id, Results: results, Cursor: h.cursor(h.seq)}
+	c.send(Frame{Kind: "ack", Cursor: ack.Cursor, Body: encode(ack)})
 	h.mu.Unlock()
 	c.shard.kick()
-	for _, f := range ended {
-		h.opts.Upstream.Release(f)
-	}
+	h.unwatch(ended)
 }

@@ -1,0 +1,165 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/wire"
+)
+
+// Bounds of min_interval.
+const (
+	minMinInterval = 10 * time.Millisecond
+	maxMinInterval = time.Hour
+)
+
+// streamParams are the query parameters of /events and /ws.
+var streamParams = []string{"topic", "since", "snapshot", "overflow", "min_interval"}
+
+// streamRequest reads filters and options from the query and from
+// Last-Event-ID, which wins: a browser that reconnects knows better than the
+// URL it was given.
+func streamRequest(r *http.Request, needTopic bool, more ...string) (*hub.Request, *wire.Problem) {
+	if bad := onlyParams(r, append(slices.Clone(streamParams), more...)...); bad != nil {
+		return nil, bad
+	}
+	query := r.URL.Query()
+	req, bad := queryOptions(query, r.Header.Get("Last-Event-ID"))
+	if bad != nil {
+		return nil, bad
+	}
+	filters := query["topic"]
+	if needTopic && len(filters) == 0 {
+		return nil, fieldProblem("filter_required", "/topic", "Name at least one filter: ?topic=pi/%2B/battery.")
+	}
+	for _, f := range filters {
+		if err := topic.CheckFilter(f); err != nil {
+			return nil, topicProblem(err, "/topic")
+		}
+		if !slices.ContainsFunc(req.Results, func(r wire.Result) bool { return r.Topic == f }) {
+			req.Results = append(req.Results, wire.Result{Topic: f, OK: true})
+		}
+	}
+	if len(req.Results) > maxFilters {
+		return nil, problem("limit_exceeded", "One connection holds 100 filters at most.")
+	}
+	return req, nil
+}
+
+func queryOptions(query url.Values, lastEventID string) (*hub.Request, *wire.Problem) {
+	for name, values := range query {
+		if name != "topic" && len(values) > 1 {
+			return nil, fieldProblem("invalid_parameter", "/"+pointerEscape(name), "This parameter can be given once.")
+		}
+	}
+	req := &hub.Request{}
+	since := query.Get("since")
+	if lastEventID != "" {
+		since = lastEventID
+	}
+	if since == "" && query.Has("since") {
+		return nil, invalidCursor()
+	}
+	var bad [4]*wire.Problem
+	if since != "" {
+		req.Since, bad[0] = cursorOption(since)
+	}
+	if query.Has("snapshot") {
+		req.Snapshot, bad[1] = snapshotOption(query.Get("snapshot"))
+	}
+	if query.Has("overflow") {
+		req.Overflow, bad[2] = overflowOption(query.Get("overflow"))
+	}
+	if query.Has("min_interval") {
+		req.MinInterval, bad[3] = minIntervalOption(query.Get("min_interval"))
+	}
+	return req, merge(slices.DeleteFunc(bad[:], func(p *wire.Problem) bool { return p == nil }))
+}
+
+// options reads the options of a subscribe op. With code invalid_cursor they
+// can be used all the same: the stream then begins with a gap.
+func (f *opFields) options() (*hub.Request, *wire.Problem) {
+	req := &hub.Request{}
+	var wrong []*wire.Problem
+	text := func(v jsontext.Value, pointer string, read func(string) *wire.Problem) {
+		if v == nil {
+			return
+		}
+		s, ok := stringValue(v)
+		bad := fieldProblem("invalid_parameter", pointer, "This option must be a string.")
+		if ok {
+			bad = read(s)
+		}
+		if bad != nil {
+			wrong = append(wrong, bad)
+		}
+	}
+	text(f.overflow, "/overflow", func(s string) (bad *wire.Problem) { req.Overflow, bad = overflowOption(s); return bad })
+	text(f.minInterval, "/min_interval", func(s string) (bad *wire.Problem) { req.MinInterval, bad = minIntervalOption(s); return bad })
+	if f.snapshot != nil {
+		var bad *wire.Problem
+		if req.Snapshot, bad = snapshotOption(string(f.snapshot)); bad != nil {
+			wrong = append(wrong, bad)
+		}
+	}
+	if len(wrong) > 0 {
+		return nil, merge(wrong)
+	}
+	if f.since == nil || string(f.since) == "null" {
+		return req, nil
+	}
+	cursor, _ := stringValue(f.since)
+	var bad *wire.Problem
+	if req.Since, bad = cursorOption(cursor); bad != nil {
+		req.Since = hub.LostPosition()
+	}
+	return req, bad
+}
+
+func cursorOption(s string) (*hub.Position, *wire.Problem) {
+	p, err := hub.ParseCursor(s)
+	if err != nil {
+		return nil, invalidCursor()
+	}
+	return p, nil
+}
+
+func invalidCursor() *wire.Problem {
+	return fieldProblem("invalid_cursor", "/since", "This is not a cursor; use one from a message, or leave it out.")
+}
+
+func snapshotOption(s string) (bool, *wire.Problem) {
+	switch s {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fieldProblem("invalid_parameter", "/snapshot", "snapshot must be true or false.")
+}
+
+func overflowOption(s string) (hub.Overflow, *wire.Problem) {
+	switch s {
+	case "close":
+		return hub.OverflowClose, nil
+	case "drop":
+		return hub.OverflowDrop, nil
+	case "latest":
+		return hub.OverflowLatest, nil
+	}
+	return 0, fieldProblem("invalid_parameter", "/overflow", "overflow must be close, drop or latest.")
+}
+
+func minIntervalOption(s string) (time.Duration, *wire.Problem) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < minMinInterval || d > maxMinInterval {
+		return 0, fieldProblem("invalid_parameter", "/min_interval", "min_interval must be a duration from 10ms to 1h, for example 200ms.")
+	}
+	return d, nil
+}

@@ -1,0 +1,55 @@
+package hub
+
+import (
+	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/wire"
+)
+
+// Page is a part of the history.
+type Page struct {
+	// Gap says that messages behind the asked-for place are missing, nil if
+	// none are.
+	Gap *wire.Gap
+	// Objects are messages, and the gaps that everybody was told in between,
+	// as JSON, oldest first.
+	Objects [][]byte
+	// Next is the cursor to go on from, empty at the end.
+	Next string
+}
+
+// History reads what is remembered of the topics that match filter: at most
+// limit objects behind since, or from the beginning when that is nil.
+func (h *Hub) History(filter string, since *Position, limit int) Page {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var p Page
+	from := uint64(0)
+	if since != nil {
+		from = since.Seq
+		if m := h.missing(since, []string{filter}); m.reason != "" {
+			p.Gap = &wire.Gap{Type: "gap", After: h.after(since), Before: h.cursor(m.end), Reason: m.reason, Certain: m.certain}
+			if m.reason == wire.GapGatewayRestarted || from > h.seq {
+				from = 0
+			}
+		}
+	}
+	last := uint64(0)
+	h.archive.log.after(from, func(m *Message) bool {
+		if !m.mark && !topic.Match(filter, m.Topic) {
+			return true
+		}
+		if len(p.Objects) == limit {
+			p.Next = h.cursor(last)
+			return false
+		}
+		p.Objects = append(p.Objects, m.JSON)
+		last = m.Seq
+		return true
+	})
+	return p
+}
+
+// Payload is the payload as it stands in the JSON object, and its encoding.
+func (m *Message) Payload() (value []byte, encoding string) {
+	return m.JSON[m.layout.Payload:m.layout.PayloadEnd], m.layout.Encoding
+}

@@ -1,0 +1,111 @@
+package hub
+
+import (
+	"context"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/topic"
+)
+
+// watch is a filter that reaches the hub because clients hold it, or held it a
+// moment ago: who comes back soon finds that nothing was missed meanwhile.
+type watch struct {
+	refs  int
+	ready chan struct{} // closed when since or err is set
+	err   error
+	since uint64      // in force from behind there
+	timer *time.Timer // runs while refs is 0
+}
+
+// watch holds filter until unwatch, and returns when it is in force.
+func (h *Hub) watch(ctx context.Context, filter string) error {
+	h.mu.Lock()
+	w := h.watches[filter]
+	if w == nil {
+		w = &watch{ready: make(chan struct{}), refs: 1}
+		h.watches[filter] = w
+		h.mu.Unlock()
+		err := h.opts.Upstream.Want(ctx, filter)
+		h.mu.Lock()
+		w.err, w.since = err, h.seq
+		if err != nil {
+			delete(h.watches, filter)
+		}
+		close(w.ready)
+		h.mu.Unlock()
+		return err
+	}
+	w.refs++
+	if w.timer != nil {
+		w.timer.Stop()
+		w.timer = nil
+	}
+	h.mu.Unlock()
+	select {
+	case <-w.ready:
+		return w.err // after an error nothing is held
+	case <-ctx.Done():
+		h.unwatch([]string{filter})
+		return ctx.Err()
+	}
+}
+
+// unwatch gives filters back. Each stays in force a little longer.
+func (h *Hub) unwatch(filters []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range filters {
+		w := h.watches[f]
+		if w == nil {
+			continue
+		}
+		if w.refs--; w.refs == 0 {
+			w.timer = time.AfterFunc(h.opts.Linger, func() { h.endWatch(f, w) })
+		}
+	}
+}
+
+// endWatch releases a filter that nobody came back to. What was known of its
+// topics is out of date from now on.
+func (h *Hub) endWatch(filter string, w *watch) {
+	h.mu.Lock()
+	if h.watches[filter] != w || w.refs > 0 {
+		h.mu.Unlock()
+		return
+	}
+	delete(h.watches, filter)
+	var stale []*line
+	h.archive.lines.Walk(filter, func(name string, l *line) bool {
+		if l.newest != nil && h.covered(name) > h.seq {
+			stale = append(stale, l)
+		}
+		return true
+	})
+	for _, l := range stale {
+		h.archive.setNewest(l, nil)
+	}
+	h.mu.Unlock()
+	h.opts.Upstream.Release(filter)
+}
+
+// never is behind every message.
+const never = ^uint64(0)
+
+// covered tells from where on every message that matches filter has reached
+// the hub without a break. Called under hub.mu.
+func (h *Hub) covered(filter string) uint64 {
+	if h.opts.Upstream.Watched(filter) {
+		return 0
+	}
+	since := never
+	for f, w := range h.watches {
+		select {
+		case <-w.ready:
+			if w.err == nil && w.since < since && topic.Covers(f, filter) {
+				since = w.since
+			}
+		default:
+		}
+	}
+	return since
+}
