@@ -158,10 +158,17 @@ type frame struct {
 	Reason  string
 	Certain bool
 	Results []wire.Result
+	Skipped int
+}
+
+// fataler is a test, of package testing or rapid.
+type fataler interface {
+	Helper()
+	Fatalf(format string, args ...any)
 }
 
 // wait returns the frames as soon as done is content with them.
-func (w *wireTap) wait(t *testing.T, done func([]frame) bool) []frame {
+func (w *wireTap) wait(t fataler, done func([]frame) bool) []frame {
 	t.Helper()
 	timeout := time.AfterFunc(20*time.Second, func() { w.mu.Lock(); w.changed.Broadcast(); w.mu.Unlock() })
 	defer timeout.Stop()
@@ -181,7 +188,7 @@ func (w *wireTap) wait(t *testing.T, done func([]frame) bool) []frame {
 	}
 }
 
-func parse(t *testing.T, b []byte) []frame {
+func parse(t fataler, b []byte) []frame {
 	t.Helper()
 	var frames []frame
 	for line := range bytes.Lines(b) {
