@@ -67,14 +67,13 @@ type PublishResult struct {
 	TookMS   float64 `json:"took_ms"`
 }
 
-// Published says that a publish op ended: with Status 200 or 202 the
-// PublishResult fields are set, otherwise Problem is.
+// Published says that the broker took the message of a publish op. One that
+// it did not take is answered by an ErrorFrame.
 type Published struct {
 	Type   string          `json:"type"` // "published"
 	ID     json.RawMessage `json:"id,omitempty"`
 	Status int             `json:"status"`
 	*PublishResult
-	Problem *Problem `json:"problem,omitempty"`
 }
 
 // Reasons of a Gap.

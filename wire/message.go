@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -53,13 +54,16 @@ func DecodePayload(payload []byte, encoding string) ([]byte, error) {
 		return payload, nil
 	}
 	var s string
-	if err := json.Unmarshal(payload, &s); err != nil {
+	if err := json.Unmarshal(payload, &s); err != nil || len(payload) == 0 || payload[0] != '"' {
 		return nil, fmt.Errorf("payload with encoding %q is not a JSON string", encoding)
 	}
 	switch encoding {
 	case EncodingText:
 		return []byte(s), nil
 	case EncodingBase64:
+		if strings.ContainsAny(s, "\r\n") { // which the decoder would skip
+			return nil, errors.New("payload has line breaks in its base64")
+		}
 		return base64.StdEncoding.Strict().DecodeString(s)
 	}
 	return nil, errors.New("unknown payload encoding")
@@ -77,14 +81,43 @@ func PayloadEncoding(payload []byte) string {
 	}
 }
 
+// maxDepth is how deep a payload may nest and still be embedded as JSON:
+// readers have limits, and a deeper one must not make the message unreadable.
+const maxDepth = 64
+
+// TooDeep reports whether b, valid JSON or not, nests deeper than 64 levels.
+func TooDeep(b []byte) bool {
+	depth, inString := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
 // embeddable reports whether payload is one JSON text that may stand inside a
-// single line: no line breaks, no white space around it.
+// single line: no line breaks, no white space around it, not too deep.
 func embeddable(payload []byte) bool {
 	if len(payload) == 0 {
 		return false
 	}
 	switch c := payload[0]; {
-	case c == '{', c == '[', c == '"', c == '-', '0' <= c && c <= '9', c == 't', c == 'f', c == 'n':
+	case c == '{', c == '[':
+		if TooDeep(payload) {
+			return false
+		}
+	case c == '"', c == '-', '0' <= c && c <= '9', c == 't', c == 'f', c == 'n':
 	default:
 		return false
 	}

@@ -116,7 +116,10 @@ func shutdown(limit time.Duration, log *slog.Logger, server *api.Server, h *hub.
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	server.Drain()
-	streams := h.Stats().Subscribers
+	streams := 0
+	for _, n := range h.Stats().Subscribers {
+		streams += n
+	}
 	err := public.Shutdown(ctx)
 	server.Quiesce(ctx)
 	h.Shutdown(ctx)

@@ -59,6 +59,9 @@ func (u upstream) Release(filter string) { u.bridge.Release(filter) }
 
 func (u upstream) Retained(ctx context.Context, filter string) ([]hub.Inbound, error) {
 	got, err := u.bridge.Retained(ctx, filter)
+	if errors.Is(err, bridge.ErrRefused) {
+		return nil, nil // nothing will come, however often one asks
+	}
 	messages := make([]hub.Inbound, 0, len(got))
 	for _, m := range got {
 		messages = append(messages, hub.Inbound(m))

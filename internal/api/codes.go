@@ -18,7 +18,7 @@ var kinds = []kind{
 	{"not_found", http.StatusNotFound, "Not found", false, "No route has this path. Paths are taken as they are: no trailing slash, nothing is cleaned. See /openapi.yaml."},
 	{"method_not_allowed", http.StatusMethodNotAllowed, "Method not allowed", false, "The route exists, but not for this method. The `Allow` header lists those that do."},
 	{"uri_too_long", http.StatusRequestURITooLong, "URI too long", false, "Path and query together may have 8192 bytes."},
-	{"unknown_parameter", http.StatusBadRequest, "Unknown query parameter", false, "The route has no such query parameter, or it was given twice where once is allowed. Misspelt parameters are never ignored."},
+	{"unknown_parameter", http.StatusBadRequest, "Unknown query parameter", false, "The route has no such query parameter, or the query is malformed. Misspelt parameters are never ignored."},
 	{"invalid_parameter", http.StatusBadRequest, "Invalid parameter", false, "A query parameter or stream option has a value that it cannot have; `detail` says which it can."},
 	{"invalid_cursor", http.StatusBadRequest, "Invalid cursor", false, "`since` or `Last-Event-ID` is no cursor that a gateway has given out. Leave it out to start fresh."},
 	{"not_acceptable", http.StatusNotAcceptable, "Not acceptable", false, "The stream comes as `text/event-stream`, `application/x-ndjson` or `text/plain`; or use `format=sse|ndjson|text`."},

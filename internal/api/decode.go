@@ -15,9 +15,6 @@ import (
 	"github.com/vulturepi/gateway/wire"
 )
 
-// maxDepth is how deep JSON from a client may be nested.
-const maxDepth = 64
-
 // scanObject calls field for every member of the one JSON object in body,
 // which must be UTF-8 without duplicate keys, lone surrogates or anything
 // behind it. The value aliases body. field reports whether it knows the name.
@@ -28,8 +25,8 @@ func scanObject(body []byte, field func(name string, value jsontext.Value) bool)
 		return problem("empty_body", "The body is empty; send a JSON object.")
 	case !utf8.Valid(body):
 		return problem("invalid_utf8", "The JSON has bytes that are not UTF-8; send binary payloads as base64.")
-	case tooDeep(trimmed):
-		return problem("too_deep", fmt.Sprintf("The JSON is nested more than %d levels deep.", maxDepth))
+	case wire.TooDeep(trimmed):
+		return problem("too_deep", "The JSON is nested more than 64 levels deep.")
 	case trimmed[0] != '{' && json.Valid(trimmed):
 		return problem("not_an_object", "The body is valid JSON, but not an object.")
 	}
@@ -80,28 +77,6 @@ func syntaxProblem(err error, dec *jsontext.Decoder, offset int, body []byte) *w
 		at = offset + int(syn.ByteOffset)
 	}
 	return problem("invalid_json", fmt.Sprintf("The JSON breaks off or is malformed at byte %d.", at))
-}
-
-// tooDeep reports whether body nests deeper than maxDepth, without caring
-// whether it is valid.
-func tooDeep(body []byte) bool {
-	depth, inString := 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
 }
 
 // pointerEscape makes name one token of a JSON pointer (RFC 6901).

@@ -30,7 +30,30 @@ func (s *Server) getDocs(w http.ResponseWriter, r *http.Request) {
 		r = r.Clone(r.Context())
 		r.URL.Path = "/docs/"
 	}
-	docsReader.ServeHTTP(w, r)
+	docsReader.ServeHTTP(&missing{ResponseWriter: w, request: r}, r)
+}
+
+// missing answers in our words when the reader has no such file.
+type missing struct {
+	http.ResponseWriter
+	request  *http.Request
+	answered bool
+}
+
+func (m *missing) WriteHeader(status int) {
+	if status == http.StatusNotFound {
+		m.answered = true
+		writeProblem(m.ResponseWriter, m.request, problem("not_found", "There is nothing at this path."))
+		return
+	}
+	m.ResponseWriter.WriteHeader(status)
+}
+
+func (m *missing) Write(p []byte) (int, error) {
+	if m.answered {
+		return len(p), nil
+	}
+	return m.ResponseWriter.Write(p)
 }
 
 var errorsPage = template.Must(template.New("errors").Parse(`<!doctype html>

@@ -83,6 +83,10 @@ func publishProblem(err error) *wire.Problem {
 	return problem("internal_error", "The message could not be handed to the broker connection.")
 }
 
+func shuttingDown() *wire.Problem {
+	return problem("shutting_down", "The gateway is going down; the message was not sent.")
+}
+
 // retryAfter is the Retry-After, in seconds, of every 503.
 const retryAfter = "1"
 

@@ -41,6 +41,9 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p, bad := f.publication(s.opts.MaxPayload)
+	if bad == nil && s.draining.Load() {
+		bad = shuttingDown()
+	}
 	if bad != nil {
 		writeProblem(w, r, bad)
 		return

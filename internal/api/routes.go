@@ -16,10 +16,10 @@ func (s *Server) Public() http.Handler {
 	r.Get("/events", s.getEvents)
 	both(r, "/history", s.getHistory)
 	s.health(r)
-	both(r, "/openapi.yaml", s.getOpenAPI)
-	both(r, "/asyncapi.yaml", s.getAsyncAPI)
-	both(r, "/docs", s.getDocs)
-	both(r, "/docs/errors", s.getErrors)
+	both(r, "/openapi.yaml", plain(s.getOpenAPI))
+	both(r, "/asyncapi.yaml", plain(s.getAsyncAPI))
+	both(r, "/docs", plain(s.getDocs))
+	both(r, "/docs/errors", plain(s.getErrors))
 	both(r, "/docs/*", s.getDocs)
 	return r
 }
@@ -40,8 +40,19 @@ func (s *Server) Admin() http.Handler {
 }
 
 func (s *Server) health(r chi.Router) {
-	both(r, "/livez", s.getLivez)
-	both(r, "/readyz", s.getReadyz)
+	both(r, "/livez", plain(s.getLivez))
+	both(r, "/readyz", plain(s.getReadyz))
+}
+
+// plain refuses all query parameters.
+func plain(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if bad := onlyParams(r); bad != nil {
+			writeProblem(w, r, bad)
+			return
+		}
+		h(w, r)
+	}
 }
 
 // both answers GET and HEAD.
@@ -58,7 +69,12 @@ func (s *Server) router() *chi.Mux {
 		writeProblem(w, r, problem("not_found", "There is nothing at this path."))
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
-		w.Header().Set("Allow", strings.Join(allowed(r, req), ", "))
+		methods := allowed(r, req)
+		if len(methods) == 0 { // chi does not look at the path for a method it does not know
+			r.NotFoundHandler().ServeHTTP(w, req)
+			return
+		}
+		w.Header().Set("Allow", strings.Join(methods, ", "))
 		writeProblem(w, req, problem("method_not_allowed", "The path exists, but not for this method; see the Allow header."))
 	})
 	return r

@@ -139,12 +139,14 @@ func (ws *wsSession) filters(raw jsontext.Value, subscribe bool) ([]wire.Result,
 		held = ws.client.Filters()
 	}
 	results := make([]wire.Result, 0, len(names))
+	counted := map[string]bool{}
 	for _, name := range names {
 		r := wire.Result{Topic: name, OK: true}
 		if err := topic.CheckFilter(name); err != nil {
 			p := topicProblem(err, "/topics")
 			r = wire.Result{Topic: name, Code: p.Code, Detail: p.Detail}
-		} else if subscribe && !ws.client.Has(name) {
+		} else if subscribe && !counted[name] && !ws.client.Has(name) {
+			counted[name] = true
 			if held++; held > maxFilters {
 				r = wire.Result{Topic: name, Code: "limit_exceeded", Detail: "One connection holds 100 filters at most."}
 			}
@@ -179,7 +181,7 @@ func (ws *wsSession) publish(id hub.ID, f *publishFields) {
 		return
 	}
 	if ws.server.draining.Load() {
-		ws.fail(id, problem("shutting_down", "The gateway is going down; the message was not sent."))
+		ws.fail(id, shuttingDown())
 		return
 	}
 	ws.inFlight <- struct{}{}

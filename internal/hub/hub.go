@@ -145,7 +145,7 @@ func New(o Options) *Hub {
 		owing:   make(chan struct{}, 1),
 		greedy:  make(chan struct{}, 1),
 		replays: make(chan struct{}, maxReplays),
-		broker:  wire.Broker{Type: "broker", Since: time.Now().UTC()},
+		broker:  wire.Broker{Type: "broker", Since: time.Now().UTC().Truncate(time.Microsecond)},
 	}
 	h.stats.init()
 	for range o.Shards {

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -86,9 +87,11 @@ func (m *Message) empty() bool {
 
 // encode makes the JSON of a frame. Frames are our own types, so it cannot fail.
 func encode(frame any) []byte {
-	b, err := json.Marshal(frame)
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(frame); err != nil {
 		panic("hub: frame cannot be encoded: " + err.Error())
 	}
-	return b
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

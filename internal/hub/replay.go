@@ -91,9 +91,9 @@ func (h *Hub) missing(p *Position, filters []string) (m missing) {
 }
 
 const (
-	maxReplays  = 2         // clients that read the history at the same moment
-	replayScan  = 4096      // messages looked at in one go
-	replayBytes = 128 << 10 // messages queued in one go
+	maxReplays  = 2        // clients that read the history at the same moment
+	replayScan  = 4096     // messages looked at in one go
+	replayBytes = 64 << 10 // messages queued in one go
 )
 
 // resume replays what the client missed and joins it to the live messages

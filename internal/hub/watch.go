@@ -43,11 +43,15 @@ func (h *Hub) watch(ctx context.Context, filter string) error {
 	h.mu.Unlock()
 	select {
 	case <-w.ready:
-		return w.err // after an error nothing is held
 	case <-ctx.Done():
-		h.unwatch([]string{filter})
-		return ctx.Err()
+		select {
+		case <-w.ready:
+		default:
+			h.unwatch([]string{filter})
+			return ctx.Err()
+		}
 	}
+	return w.err // after an error nothing is held
 }
 
 // unwatch gives filters back. Each stays in force a little longer.

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/brokertest"
+)
+
+// A client whose link is cut a thousand times under load, and which resumes
+// each time from the last cursor it saw, misses nothing and is told nothing.
+func TestThousandCutsAreSeamless(t *testing.T) {
+	broker := brokertest.Start(t)
+	g := startReady(t, broker.URL(), nil)
+	l := startTraffic(t, broker.Addr(), 4, 2*time.Millisecond)
+	a := newAudit()
+	s := g.dial("?topic=load/%23")
+	for range 1000 {
+		n := len(s.messages())
+		s.until("a few messages", func([]frame) bool { return len(s.messages()) >= min(n+3, 3) })
+		_ = s.conn.CloseNow()
+		s.closed()
+		a.read(s.all())
+		s = g.dial("?topic=load/%23&since=" + a.cursor)
+	}
+	l.stop()
+	s.until("everything", func(frames []frame) bool {
+		b := *a
+		b.last = map[string]int64{}
+		for k, v := range a.last {
+			b.last[k] = v
+		}
+		b.gapped = map[string]bool{}
+		b.gaps = map[string]int{}
+		b.read(frames)
+		return b.behind(l) == ""
+	})
+	a.read(s.all())
+	a.verdict(t, "the client")
+	if len(a.gaps) > 0 || a.dups > 0 {
+		t.Errorf("got gaps %v and %d repeats, want none", a.gaps, a.dups)
+	}
+}
+
+// Whatever happens between gateway and broker while messages flow: clients
+// that stay connected, and one that is away meanwhile and resumes, have
+// everything or are told.
+func TestBrokerFaultsAreTold(t *testing.T) {
+	faults := map[string]func(*brokertest.Broker, *brokertest.Proxy){
+		"restart": func(b *brokertest.Broker, _ *brokertest.Proxy) { b.Restart() },
+		"kill":    func(b *brokertest.Broker, _ *brokertest.Proxy) { b.Kill(); b.StartAgain() },
+		"cut":     func(_ *brokertest.Broker, p *brokertest.Proxy) { p.Cut() },
+	}
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			broker := brokertest.Start(t, brokertest.Persistent())
+			proxy := brokertest.StartProxy(t, broker.Addr())
+			g := startReady(t, proxy.URL(), nil)
+			l := startTraffic(t, broker.Addr(), 4, 2*time.Millisecond)
+			stays := g.dial("?topic=load/%23")
+			away := g.dial("?topic=load/%23")
+			away.waitMessages(20)
+			_ = away.conn.CloseNow()
+			away.closed()
+			resumed := newAudit()
+			resumed.read(away.all())
+			for range 3 {
+				n := len(stays.messages())
+				gaps := g.metric(`gateway_gaps_total{reason="broker_connection_lost"}`)
+				fault(broker, proxy)
+				eventually(t, "the loss is told", func() bool {
+					return g.metric(`gateway_gaps_total{reason="broker_connection_lost"}`) > gaps
+				})
+				stays.waitMessages(n + 20)
+			}
+			back := g.dial("?topic=load/%23&since=" + resumed.cursor)
+			l.stop()
+			for who, c := range map[string]struct {
+				s *socket
+				a *audit
+			}{"who stayed": {stays, newAudit()}, "who resumed": {back, resumed}} {
+				seen := 0
+				c.s.until("the newest messages", func(frames []frame) bool {
+					c.a.read(frames[seen:])
+					seen = len(frames)
+					return c.a.behind(l) == ""
+				})
+				c.a.verdict(t, name+": "+who)
+				if c.a.gaps["broker_connection_lost"] != 3 {
+					t.Errorf("%s: %s was told %v, want 3 losses", name, who, c.a.gaps)
+				}
+			}
+		})
+	}
+}
+
+// A broker that hangs, or a network that swallows everything or one way, is
+// found out by the keep-alive; then it is told like any loss.
+func TestSilentBrokerIsFoundOut(t *testing.T) {
+	faults := map[string][2]func(*brokertest.Broker, *brokertest.Proxy){
+		"hangs":     {func(b *brokertest.Broker, _ *brokertest.Proxy) { b.Pause() }, func(b *brokertest.Broker, _ *brokertest.Proxy) { b.Continue() }},
+		"blackhole": {func(_ *brokertest.Broker, p *brokertest.Proxy) { p.Stall(true, true) }, func(_ *brokertest.Broker, p *brokertest.Proxy) { p.Heal(); p.Cut() }},
+		"one way":   {func(_ *brokertest.Broker, p *brokertest.Proxy) { p.Stall(false, true) }, func(_ *brokertest.Broker, p *brokertest.Proxy) { p.Heal(); p.Cut() }},
+	}
+	for name, f := range faults {
+		t.Run(name, func(t *testing.T) {
+			broker := brokertest.Start(t, brokertest.Persistent())
+			proxy := brokertest.StartProxy(t, broker.Addr())
+			g := startReady(t, proxy.URL(), map[string]string{"GATEWAY_MQTT_KEEPALIVE": "5s"})
+			l := startTraffic(t, broker.Addr(), 2, 5*time.Millisecond)
+			s := g.dial("?topic=load/%23")
+			s.waitMessages(10)
+			f[0](broker, proxy)
+			s.wait("broker down", func(f frame) bool { return f.Type == "broker" && !f.Connected })
+			if a := g.post(`{"topic":"x","payload":"1"}`); a.status != 503 && a.status != 504 {
+				t.Errorf("publish while the broker is silent: %d, want 503 or 504", a.status)
+			}
+			f[1](broker, proxy)
+			s.wait("broker up", func(f frame) bool { return f.Type == "broker" && f.Connected })
+			n := len(s.messages())
+			s.waitMessages(n + 10)
+			l.stop()
+			a, seen := newAudit(), 0
+			s.until("the newest messages", func(frames []frame) bool {
+				a.read(frames[seen:])
+				seen = len(frames)
+				return a.behind(l) == ""
+			})
+			a.verdict(t, name)
+			if a.gaps["broker_connection_lost"] == 0 {
+				t.Errorf("no gap was told: %v", a.gaps)
+			}
+		})
+	}
+}
+
+// With a stable client id the broker keeps what is published meanwhile.
+func TestStableIdentityLosesNothingOverACut(t *testing.T) {
+	broker := brokertest.Start(t)
+	proxy := brokertest.StartProxy(t, broker.Addr())
+	g := startReady(t, proxy.URL(), map[string]string{"GATEWAY_MQTT_CLIENT_ID": "gateway-1"})
+	l := startTraffic(t, broker.Addr(), 4, 2*time.Millisecond)
+	s := g.dial("?topic=load/%23")
+	for i := range 5 {
+		n := len(s.messages())
+		s.waitMessages(n + 20)
+		proxy.Cut()
+		s.until("the broker is back", func(frames []frame) bool {
+			up := 0
+			for _, f := range frames {
+				if f.Type == "broker" && f.Connected {
+					up++
+				}
+			}
+			return up > i
+		})
+	}
+	l.stop()
+	a, seen := newAudit(), 0
+	s.until("the newest messages", func(frames []frame) bool {
+		a.read(frames[seen:])
+		seen = len(frames)
+		return a.behind(l) == ""
+	})
+	a.verdict(t, "the client")
+	if len(a.gaps) > 0 {
+		t.Errorf("got gaps %v, want none: the broker kept the session", a.gaps)
+	}
+}
+
+// Five thousand clients come back at once, each with its cursor.
+func TestReconnectStorm(t *testing.T) {
+	broker := brokertest.Start(t)
+	g := startReady(t, broker.URL(), nil)
+	l := startTraffic(t, broker.Addr(), 2, 20*time.Millisecond)
+	first := g.dial("?topic=load/%23")
+	first.waitMessages(40)
+	cursor := first.messages()[10].Cursor
+	const clients = 5000
+	results := make(chan error, clients)
+	places := make(chan struct{}, 500) // sockets that this process can open at once
+	for i := range clients {
+		go func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			results <- stormClient(g, cursor, i)
+		}()
+	}
+	published := 0
+	for range clients {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+		if a := g.post(fmt.Sprintf(`{"topic":"during","payload":%d}`, published)); a.status != 200 {
+			t.Fatalf("publish in the storm: %d %s", a.status, a.body)
+		}
+		published++
+	}
+	l.stop()
+}
