@@ -144,8 +144,18 @@ func (a *audit) verdict(t *testing.T, who string) {
 
 func head(s []string) []string { return s[:min(5, len(s))] }
 
-// complete waits until the client has the newest acknowledged message of each
-// publisher.
+// follow reads s until it has the newest acknowledged message of each publisher.
+func (a *audit) follow(s *socket, l *traffic) {
+	s.t.Helper()
+	seen := 0
+	s.until("the newest messages", func(frames []frame) bool {
+		a.read(frames[seen:])
+		seen = len(frames)
+		return a.behind(l) == ""
+	})
+}
+
+// behind names a publisher whose newest acknowledged message is still missing.
 func (a *audit) behind(l *traffic) string {
 	for p := range l.acked {
 		topic := fmt.Sprint("load/", p)

@@ -25,18 +25,7 @@ func TestThousandCutsAreSeamless(t *testing.T) {
 		s = g.dial("?topic=load/%23&since=" + a.cursor)
 	}
 	l.stop()
-	s.until("everything", func(frames []frame) bool {
-		b := *a
-		b.last = map[string]int64{}
-		for k, v := range a.last {
-			b.last[k] = v
-		}
-		b.gapped = map[string]bool{}
-		b.gaps = map[string]int{}
-		b.read(frames)
-		return b.behind(l) == ""
-	})
-	a.read(s.all())
+	a.follow(s, l)
 	a.verdict(t, "the client")
 	if len(a.gaps) > 0 || a.dups > 0 {
 		t.Errorf("got gaps %v and %d repeats, want none", a.gaps, a.dups)
@@ -80,12 +69,7 @@ func TestBrokerFaultsAreTold(t *testing.T) {
 				s *socket
 				a *audit
 			}{"who stayed": {stays, newAudit()}, "who resumed": {back, resumed}} {
-				seen := 0
-				c.s.until("the newest messages", func(frames []frame) bool {
-					c.a.read(frames[seen:])
-					seen = len(frames)
-					return c.a.behind(l) == ""
-				})
+				c.a.follow(c.s, l)
 				c.a.verdict(t, name+": "+who)
 				if c.a.gaps["broker_connection_lost"] != 3 {
 					t.Errorf("%s: %s was told %v, want 3 losses", name, who, c.a.gaps)
@@ -121,12 +105,8 @@ func TestSilentBrokerIsFoundOut(t *testing.T) {
 			n := len(s.messages())
 			s.waitMessages(n + 10)
 			l.stop()
-			a, seen := newAudit(), 0
-			s.until("the newest messages", func(frames []frame) bool {
-				a.read(frames[seen:])
-				seen = len(frames)
-				return a.behind(l) == ""
-			})
+			a := newAudit()
+			a.follow(s, l)
 			a.verdict(t, name)
 			if a.gaps["broker_connection_lost"] == 0 {
 				t.Errorf("no gap was told: %v", a.gaps)
@@ -157,12 +137,8 @@ func TestStableIdentityLosesNothingOverACut(t *testing.T) {
 		})
 	}
 	l.stop()
-	a, seen := newAudit(), 0
-	s.until("the newest messages", func(frames []frame) bool {
-		a.read(frames[seen:])
-		seen = len(frames)
-		return a.behind(l) == ""
-	})
+	a := newAudit()
+	a.follow(s, l)
 	a.verdict(t, "the client")
 	if len(a.gaps) > 0 {
 		t.Errorf("got gaps %v, want none: the broker kept the session", a.gaps)

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 )
@@ -65,7 +66,8 @@ type Config struct {
 }
 
 // A Receiver gets the subscriber link's events, from one goroutine at a time and in order.
-// It must not block for long: nothing is read meanwhile, and after some seconds the link counts as dead.
+// It must not block for long: nothing is read meanwhile, and after some seconds the link counts as dead. And it must
+// not call [Bridge.Retained], which waits for it.
 type Receiver interface {
 	// Message is a message of the live stream. Retain is set on the copies that a broker sends when a filter is
 	// subscribed. The payload is the receiver's.
@@ -104,6 +106,7 @@ type Bridge struct {
 // New makes a bridge that does nothing until Run is called.
 func New(cfg Config) *Bridge {
 	cfg = withDefaults(cfg)
+	cfg.Watch = slices.Clone(cfg.Watch)
 	b := &Bridge{cfg: cfg, log: cfg.Log, timing: defaultTiming(cfg.KeepAlive)}
 	b.prefix = cfg.ClientID
 	if b.prefix == "" {
@@ -113,7 +116,7 @@ func New(cfg Config) *Bridge {
 	b.live = newLive(cfg, b.fence, &b.stats)
 	b.up = newUpstream(cfg, b.fence)
 	b.sys = newSys(b.live, b.log)
-	b.fetch = &fetcher{b: b, kick: make(chan struct{}, 1), big: make(map[string]bool)}
+	b.fetch = newFetcher(b)
 	b.status = newStatus(cfg.Pool, b.log, cfg.URL)
 	b.up.changed = b.status.refused
 	for n := range cfg.Pool {

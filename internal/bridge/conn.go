@@ -27,7 +27,7 @@ const (
 
 const (
 	softPending = 1 << 20 // publishing waits while more than this is to be written
-	hardPending = 8 << 20 // and what does not wait (acknowledgements) ends the link here
+	hardPending = 4 << 20 // and where so much of the rest, which does not wait, has piled up, the link ends
 	keepBuffer  = 1 << 20 // a larger buffer is not kept for the next time
 )
 
@@ -37,6 +37,9 @@ var errDown = errors.New("the link is down")
 
 // errLibrary stands for the reasons the MQTT library has to close the connection: no PINGRESP or a malformed packet.
 var errLibrary = errors.New("closed by the MQTT library")
+
+// errSilent: no PINGRESP, or nothing at all, for too long.
+var errSilent = errors.New("the broker does not answer")
 
 // errLeft: we have said goodbye.
 var errLeft = errors.New("disconnected")
@@ -53,9 +56,11 @@ type wire struct {
 	mu      sync.Mutex
 	moved   sync.Cond // pending, closed or flushed has changed
 	pending []byte    // accepted, not yet taken by the writer
+	unpaced int       // bytes of pending that are not of publications
 	spare   []byte
 	closed  bool
 	polite  bool // a DISCONNECT is pending: flush before closing
+	corked  bool // nothing is written until a PUBLISH is pending
 	reason  error
 	ledger  ledger
 
@@ -97,14 +102,17 @@ func (w *wire) Write(p []byte) (int, error) {
 	if w.closed || len(p) == 0 {
 		return 0, errDown
 	}
-	if len(w.pending) > hardPending+len(p) {
-		w.failLocked(errors.New("the broker does not read"))
-		return 0, errDown
+	if p[0]>>4 != typePublish {
+		if w.unpaced += len(p); w.unpaced > hardPending {
+			w.failLocked(errors.New("the broker does not read"))
+			return 0, errDown
+		}
 	}
 	w.pending = append(w.pending, p...)
 	w.accepted += uint64(len(p))
 	switch p[0] >> 4 {
 	case typePublish:
+		w.corked = false
 		w.ledger.written(p, w.accepted)
 	case typeSubscribe:
 		w.ledger.asked(p)
@@ -115,6 +123,13 @@ func (w *wire) Write(p []byte) (int, error) {
 	}
 	w.moved.Broadcast()
 	return len(p), nil
+}
+
+// cork holds back what is written from now on, until a PUBLISH follows: so both reach the broker together.
+func (w *wire) cork() {
+	w.mu.Lock()
+	w.corked = true
+	w.mu.Unlock()
 }
 
 // waitRoom returns when less than softPending is to be written, or the link is down.
@@ -130,7 +145,7 @@ func (w *wire) waitRoom() {
 func (w *wire) writer() {
 	w.mu.Lock()
 	for {
-		for len(w.pending) == 0 && !w.closed {
+		for (len(w.pending) == 0 || w.corked) && !w.closed {
 			w.moved.Wait()
 		}
 		if len(w.pending) == 0 || w.closed && !w.polite {
@@ -138,7 +153,7 @@ func (w *wire) writer() {
 		}
 		// Only a buffer with something in it is taken; an empty one would be swapped in under a packet being appended.
 		buf := w.pending
-		w.pending, w.attempted = w.spare[:0], w.accepted
+		w.pending, w.unpaced, w.attempted = w.spare[:0], 0, w.accepted
 		w.mu.Unlock()
 		n, err := w.stream.Write(buf)
 		w.mu.Lock()

@@ -38,7 +38,10 @@ func (d dialer) open(ctx context.Context) (stream, error) {
 	switch d.url.Scheme {
 	case "mqtt":
 		s, err := d.tcp(ctx)
-		return stream{Conn: s, sock: s}, err
+		if err != nil {
+			return stream{}, err
+		}
+		return stream{Conn: s, sock: s}, nil
 	case "mqtts":
 		return d.tlsStream(ctx)
 	case "ws", "wss":
@@ -87,14 +90,20 @@ func (d dialer) tlsStream(ctx context.Context) (stream, error) {
 	return stream{Conn: c, sock: s}, nil
 }
 
+// errNotWebSocket is what is left to say when the network is not to blame.
+var errNotWebSocket = errors.New("the broker does not answer as a WebSocket server")
+
 func (d dialer) webSocket(ctx context.Context) (stream, error) {
 	var s *sock
 	transport := &http.Transport{
 		TLSClientConfig: d.tlsConfig(),
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			c, err := d.tcp(ctx)
+			if err != nil {
+				return nil, err
+			}
 			s = c
-			return c, err
+			return c, nil
 		},
 	}
 	client := &http.Client{
@@ -112,7 +121,7 @@ func (d dialer) webSocket(ctx context.Context) (stream, error) {
 		CompressionMode: websocket.CompressionDisabled,
 	})
 	if err != nil {
-		return stream{}, err
+		return stream{}, fmt.Errorf("%w: %w", errNotWebSocket, err)
 	}
 	return stream{Conn: websocket.NetConn(context.Background(), c, websocket.MessageBinary), sock: s, framed: true}, nil
 }

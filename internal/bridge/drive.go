@@ -33,6 +33,7 @@ func (u *upstream) serve(ctx context.Context, k *link, ready func()) {
 			if k.unsubscribe(ctx, remove) != nil {
 				return
 			}
+			u.removed(remove)
 		default:
 			if !u.pause(ctx, k, next) {
 				return
@@ -90,6 +91,18 @@ func (u *upstream) detach() {
 	u.changed(nil)
 }
 
+// removed books an UNSUBACK.
+func (u *upstream) removed(filters []string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, f := range filters {
+		delete(u.actual, f)
+		delete(u.wide, f)
+		delete(u.left, f)
+		delete(u.leaving, f)
+	}
+}
+
 // plan says what to add and what to remove next, at most one packet of each, and when to look again. What is to be
 // removed counts as gone from here on, so that a new want for it waits for a new SUBSCRIBE.
 func (u *upstream) plan(now time.Time) (add, remove []string, next time.Duration) {
@@ -117,9 +130,7 @@ func (u *upstream) plan(now time.Time) (add, remove []string, next time.Duration
 		}
 	}
 	for _, f := range remove {
-		delete(u.actual, f)
-		delete(u.wide, f)
-		delete(u.left, f)
+		u.leaving[f] = true
 	}
 	return nil, slices.Compact(slices.Sorted(slices.Values(remove))), next
 }

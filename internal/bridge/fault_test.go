@@ -115,16 +115,15 @@ func TestDeadPeerIsNoticed(t *testing.T) {
 				fill(b)
 			}
 			b.waitStatus(t, "down", func(s Status) bool { return !s.Publish && !s.Subscribe })
-			// The same sums as in production: silence, then a ping, then the end; and half as much again for this machine.
-			if took, most := time.Since(start), 3*time.Second; took > most {
-				t.Errorf("noticed after %v, want less than %v", took, most)
+			// Silence for a second, another for the PINGRESP, and the rest is for a busy machine. A kernel alone would
+			// need a quarter of an hour.
+			if took, most := time.Since(start), 8*time.Second; took < time.Second || took > most {
+				t.Errorf("noticed after %v, want about 2 s", took)
 			}
 			if got := b.Status().Err; got != "the broker does not answer" {
 				t.Errorf("reason: got %q", got)
 			}
-			if n := b.Stats().InFlight; n != 0 {
-				t.Errorf("in flight: got %d, want 0", n)
-			}
+			eventually(t, "an outcome for everything", func() bool { return b.Stats().InFlight == 0 })
 			broker.Continue()
 			b.ready(t)
 		})
@@ -209,7 +208,7 @@ func TestTakeoverBacksOff(t *testing.T) {
 	})
 	eventually(t, "a takeover is suspected", func() bool { return strings.Count(b.logs.String(), "possible_takeover") == 2 })
 	for i := range 10 {
-		if d := (&backoff{timing: defaultTiming(time.Second), attempt: 8 + i, flaps: 4, limit: 30 * time.Second}).delay(); d < 15*time.Second {
+		if d := (&backoff{timing: defaultTiming(time.Second), stable: true, attempt: 8 + i, flaps: 4, limit: 30 * time.Second}).delay(); d < 15*time.Second {
 			t.Errorf("pause in a takeover: got %v, want at least half of 30 s", d)
 		}
 	}
@@ -234,6 +233,33 @@ func TestBackoffStaysInItsBounds(t *testing.T) {
 	p.lived(time.Minute)
 	if d := p.delay(); d > 200*time.Millisecond {
 		t.Errorf("first pause after a long life: got %v, want at most 200ms", d)
+	}
+}
+
+// Slots that are thrown out as soon as they get through do not listen to each other, or they would never pause.
+func TestFlappingSlotsDoNotWakeEachOther(t *testing.T) {
+	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
+		if c.AcceptConnect(0) == nil {
+			c.Serve(func(kind, _ byte, _ []byte) bool {
+				if kind == brokertest.SUBSCRIBE {
+					c.Close()
+				}
+				return false
+			})
+		}
+	})
+	b := launch(t, broker.URL(), Config{Pool: 1}, func(b *Bridge) {
+		b.timing.backoffFirst, b.timing.backoffMax = time.Hour, time.Hour
+	})
+	eventually(t, "both thrown out", func() bool { return strings.Count(b.logs.String(), `msg="link down"`) == 2 })
+	b.slots[0].wake <- struct{}{} // as if another had got through
+	b.slots[1].wake <- struct{}{}
+	b.waitStatus(t, "publishing", func(s Status) bool { return s.Publish })
+	if got := broker.Connections(); got != 3 {
+		t.Errorf("connections: got %d, want one of each slot", got)
+	}
+	if len(b.slots[0].wake) == 0 || len(b.slots[1].wake) == 0 {
+		t.Error("a slot was woken")
 	}
 }
 

@@ -40,7 +40,7 @@ func (e refusedError) Error() string {
 type speaker interface {
 	connect() error
 	publish(m Message) error
-	subscribe(ctx context.Context, filters map[string]byte) (refused []string, err error)
+	subscribe(filters map[string]byte) (wait func(context.Context) (refused []string, err error))
 	unsubscribe(ctx context.Context, filters []string) error
 	disconnect(wait time.Duration)
 }
@@ -53,6 +53,9 @@ type link struct {
 	session bool         // the broker had kept the session
 	order   sync.Mutex   // held while a publication is handed over
 	timing  timing
+
+	asked  sync.Once
+	reason error
 }
 
 // openLink connects. Got is called for everything received, from one goroutine, possibly before openLink returns.
@@ -105,18 +108,21 @@ func (e dialError) Unwrap() error { return e.error }
 // down is closed as soon as the link is known to be dead.
 func (l *link) down() <-chan struct{} { return l.wire.down }
 
-// why tells the reason. The library closes the connection first and says why later.
+// why tells the reason, once it is down; nil before.
 func (l *link) why() error {
 	err := l.wire.why()
 	if err != errLibrary {
 		return err
 	}
-	select {
-	case err := <-l.lost:
-		return err
-	case <-time.After(300 * time.Millisecond):
-		return err
-	}
+	// The library closes the connection first and says why later.
+	l.asked.Do(func() {
+		l.reason = err
+		select {
+		case l.reason = <-l.lost:
+		case <-time.After(300 * time.Millisecond):
+		}
+	})
+	return l.reason
 }
 
 // publish hands p over, after those before it; the wire tells p what has become of it.
@@ -124,6 +130,11 @@ func (l *link) publish(p *Publication) {
 	l.wire.waitRoom()
 	l.order.Lock()
 	defer l.order.Unlock()
+	l.hand(p)
+}
+
+// hand gives p to the library. It is called with order held.
+func (l *link) hand(p *Publication) {
 	if !l.wire.expect(p) {
 		p.complete(ErrNotSent)
 		return
@@ -136,17 +147,36 @@ func (l *link) publish(p *Publication) {
 
 // subscribe asks for filters at one QoS. A broker that does not answer is as good as gone.
 func (l *link) subscribe(ctx context.Context, filters []string, qos byte) (refused []string, err error) {
-	asked := make(map[string]byte, len(filters))
-	for _, f := range filters {
-		asked[f] = qos
-	}
+	return l.granted(ctx, l.speaker.subscribe(atQoS(filters, qos)))
+}
+
+// subscribeAndPublish is subscribe with a message right behind it: both leave in one write, so that the broker reads
+// the message before anything that we may answer to what the filters bring.
+func (l *link) subscribeAndPublish(ctx context.Context, filters []string, qos byte, m Message) (refused []string, err error) {
+	p := &Publication{msg: m, done: make(chan struct{})}
+	l.order.Lock()
+	l.wire.cork()
+	answer := l.speaker.subscribe(atQoS(filters, qos))
+	l.hand(p)
+	l.order.Unlock()
+	return l.granted(ctx, answer)
+}
+
+func (l *link) granted(ctx context.Context, answer func(context.Context) ([]string, error)) (refused []string, err error) {
 	ctx, cancel := l.bounded(ctx)
 	defer cancel()
-	refused, err = l.speaker.subscribe(ctx, asked)
-	if err != nil {
+	if refused, err = answer(ctx); err != nil {
 		l.wire.fail(err)
 	}
 	return refused, err
+}
+
+func atQoS(filters []string, qos byte) map[string]byte {
+	m := make(map[string]byte, len(filters))
+	for _, f := range filters {
+		m[f] = qos
+	}
+	return m
 }
 
 func (l *link) unsubscribe(ctx context.Context, filters []string) error {

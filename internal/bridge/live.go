@@ -12,7 +12,10 @@ import (
 )
 
 // holdBytes is what may arrive between a connection's start and the last SUBACK before it is dropped, and said so.
-const holdBytes = 64 << 20
+const (
+	holdBytes = 64 << 20
+	holdEach  = 64 // what a message costs beside its topic and payload
+)
 
 // live turns what the subscriber links bring into one stream of events to the Receiver. All of them pass its lock, so
 // they never overlap, wherever they come from.
@@ -25,6 +28,7 @@ type live struct {
 	log      *slog.Logger
 
 	mu       sync.Mutex // guards the rest and the calls of receiver
+	life     int        // counts the links; what a dead one still brings is left out
 	up       bool
 	everUp   bool
 	held     []Message // arrived while not up
@@ -47,18 +51,29 @@ func newLive(cfg Config, fence string, stats *counters) *live {
 	return l
 }
 
-// got handles one message of a subscriber link. It runs in a goroutine of the MQTT library, which a panic would end
-// together with the process.
-func (l *live) got(m Message) {
+// begin gives the handler of a new subscriber link. What the library still has in hand when a link dies comes too late:
+// the hole behind the last message before Down begins there, and nothing of it has been acknowledged.
+func (l *live) begin() func(Message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer l.survive()
+	l.life++
+	life := l.life
+	return func(m Message) { l.got(life, m) }
+}
+
+// got handles one message of a subscriber link.
+func (l *live) got(life int, m Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if life != l.life {
+		return
+	}
 	if l.up {
 		l.deliver(m)
 		return
 	}
 	// The Receiver must hear of a gap before it hears of what came after, so everything waits for Up.
-	if l.heldSize += len(m.Topic) + len(m.Payload); l.heldSize > holdBytes {
+	if l.heldSize += len(m.Topic) + len(m.Payload) + holdEach; l.heldSize > holdBytes {
 		l.heldLost = true
 		return
 	}
@@ -67,6 +82,7 @@ func (l *live) got(m Message) {
 
 // deliver passes on what is the Receiver's.
 func (l *live) deliver(m Message) {
+	defer l.survive()
 	if m.Topic != "" && m.Topic[0] == '$' {
 		l.reserved(m)
 		return
@@ -100,6 +116,7 @@ func (l *live) reserved(m Message) {
 	}
 }
 
+// survive keeps a panic of the Receiver from ending the process: most calls are made in a goroutine of the MQTT library.
 func (l *live) survive() {
 	if r := recover(); r != nil && time.Since(l.panicLogged) > repeatLog {
 		l.panicLogged = time.Now()
@@ -111,6 +128,7 @@ func (l *live) survive() {
 func (l *live) rise(lost bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.survive()
 	l.up = true
 	l.receiver.Up(lost && l.everUp)
 	l.everUp = true
@@ -130,9 +148,11 @@ func (l *live) rise(lost bool) {
 func (l *live) fall(reason error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.survive()
 	if !l.keep {
 		l.held, l.heldSize, l.heldLost = nil, 0, false // the next Up says that it is lost
 	}
+	l.life++
 	if l.up {
 		l.up = false
 		l.receiver.Down(reason)

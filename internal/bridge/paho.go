@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -36,7 +37,12 @@ func newPaho(id identity, t timing, open func() (net.Conn, error), got func(Mess
 	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) {
 		got(Message{Topic: m.Topic(), Payload: m.Payload(), QoS: m.Qos(), Retain: m.Retained()})
 	})
-	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { p.lost <- err })
+	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
+		if strings.Contains(err.Error(), "pingresp") {
+			err = errSilent
+		}
+		p.lost <- err
+	})
 	p.client = mqtt.NewClient(o)
 	return p
 }
@@ -59,24 +65,26 @@ func (p *paho) publish(m Message) error {
 	}
 }
 
-// subscribe returns the filters that the broker refused.
-func (p *paho) subscribe(ctx context.Context, filters map[string]byte) (refused []string, err error) {
+// subscribe sends a SUBSCRIBE. The function it returns waits for the answer: the filters that the broker refused.
+func (p *paho) subscribe(filters map[string]byte) (wait func(context.Context) (refused []string, err error)) {
 	t := p.client.SubscribeMultiple(filters, nil)
-	select {
-	case <-t.Done():
-	case <-ctx.Done():
-		return nil, fmt.Errorf("SUBSCRIBE: %w", ctx.Err())
-	}
-	if t.Error() != nil {
-		return nil, t.Error()
-	}
-	// A refusal is no error to the library.
-	for filter, code := range t.(*mqtt.SubscribeToken).Result() {
-		if code > 2 {
-			refused = append(refused, filter)
+	return func(ctx context.Context) (refused []string, err error) {
+		select {
+		case <-t.Done():
+		case <-ctx.Done():
+			return nil, fmt.Errorf("SUBSCRIBE: %w", ctx.Err())
 		}
+		if t.Error() != nil {
+			return nil, t.Error()
+		}
+		// A refusal is no error to the library.
+		for filter, code := range t.(*mqtt.SubscribeToken).Result() {
+			if code > 2 {
+				refused = append(refused, filter)
+			}
+		}
+		return refused, nil
 	}
-	return refused, nil
 }
 
 func (p *paho) unsubscribe(ctx context.Context, filters []string) error {

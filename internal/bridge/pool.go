@@ -59,12 +59,13 @@ func (l *lane) release(p *Publication) {
 	l.stats.inFlight.Add(-1)
 }
 
-// serve sends over k until k dies or ctx is done.
-func (l *lane) serve(ctx context.Context, k *link) {
+// serve sends over k until k dies or ctx is done. Ready is called when it takes publications.
+func (l *lane) serve(ctx context.Context, k *link, ready func()) {
 	queue := make(chan *Publication, laneMessages)
 	l.mu.Lock()
 	l.queue = queue
 	l.mu.Unlock()
+	ready()
 	l.senders.Go(func() { l.send(k, queue) })
 	select {
 	case <-k.down():

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -122,6 +123,38 @@ func TestPublishIsBoundedByWhatHasNoAnswer(t *testing.T) {
 	}
 	if got := b.Stats().InFlight; got != 0 {
 		t.Errorf("in flight after the cut: got %d, want 0", got)
+	}
+}
+
+// One topic stays in order however much is under way, over a pool of lanes.
+func TestPublishKeepsTheOrderOfATopic(t *testing.T) {
+	broker := brokertest.Start(t)
+	oracle := brokertest.Dial(t, broker.Addr())
+	oracle.Subscribe("#", 2)
+	b := launch(t, broker.URL(), Config{Pool: 4, Watch: []string{"none"}}).ready(t)
+	const topics, each = 8, 400
+	var open []*Publication
+	for i := range each {
+		for n := range topics {
+			for {
+				p, err := b.Publish(Message{Topic: "t/" + strconv.Itoa(n), Payload: []byte(strconv.Itoa(i)), QoS: 1})
+				if err == nil {
+					open = append(open, p)
+					break
+				}
+				wantErr(t, "publish", err, ErrOverloaded)
+				open[0].Wait(within(t)) // makes room
+				open = open[1:]
+			}
+		}
+	}
+	next := make([]int, topics)
+	for _, m := range oracle.WaitCount(topics*each, patience) {
+		n, _ := strconv.Atoi(m.Topic[2:])
+		if got := string(m.Payload); got != strconv.Itoa(next[n]) {
+			t.Fatalf("%s: got %s, want %d", m.Topic, got, next[n])
+		}
+		next[n]++
 	}
 }
 

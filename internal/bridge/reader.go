@@ -116,7 +116,7 @@ func (r *reader) look(first byte, length int) error {
 		return nil
 	}
 	if length < 2 {
-		return errors.New("the broker sent a packet that is cut short")
+		return errShort
 	}
 	body, err := r.buf.Peek(2)
 	if err != nil {
@@ -139,6 +139,9 @@ func (r *reader) lookAtPublish(first byte, length int) error {
 	if length > maxPacket {
 		return tooLarge(length)
 	}
+	if length < 2 {
+		return errShort
+	}
 	name, err := r.buf.Peek(2)
 	if err != nil {
 		return unexpected(err)
@@ -149,7 +152,7 @@ func (r *reader) lookAtPublish(first byte, length int) error {
 		overhead += 2 // a packet identifier
 	}
 	if length < overhead {
-		return errors.New("the broker sent a message that is cut short")
+		return errShort
 	}
 	if length-overhead <= r.maxPayload {
 		return nil
@@ -197,6 +200,8 @@ func stubOf(first byte, start []byte, topic int) []byte {
 		}
 	}
 }
+
+var errShort = errors.New("the broker sent a packet that is cut short")
 
 func tooLarge(length int) error {
 	return fmt.Errorf("the broker announced a packet of %d bytes", length)

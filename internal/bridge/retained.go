@@ -1,12 +1,14 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,9 +35,14 @@ type fetcher struct {
 
 	mu    sync.Mutex // guards the rest
 	link  *link
+	ready chan struct{} // closed while there is a link
 	queue []*request
 	round *round
 	big   map[string]bool // filters whose copies did not fit at QoS 1
+}
+
+func newFetcher(b *Bridge) *fetcher {
+	return &fetcher{b: b, kick: make(chan struct{}, 1), ready: make(chan struct{}), big: make(map[string]bool)}
 }
 
 // bigFilters bounds fetcher.big.
@@ -69,8 +76,8 @@ func (b *Bridge) Retained(ctx context.Context, filter string) ([]Message, error)
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	r := &request{filter: filter, done: make(chan error, 1)}
-	if !b.live.isUp() || !b.fetch.enqueue(r) {
-		return nil, ErrNoConnection
+	if !b.live.isUp() || !b.fetch.awaitLink(ctx) || !b.fetch.enqueue(r) {
+		return nil, cmp.Or(ctx.Err(), ErrNoConnection)
 	}
 	select {
 	case err := <-r.done:
@@ -81,7 +88,22 @@ func (b *Bridge) Retained(ctx context.Context, filter string) ([]Message, error)
 		r.gone.Store(true)
 		return nil, ctx.Err()
 	}
-	return slices.SortedFunc(maps.Values(r.found), func(a, b Message) int { return compare(a.Topic, b.Topic) }), nil
+	return slices.SortedFunc(maps.Values(r.found), func(a, b Message) int { return strings.Compare(a.Topic, b.Topic) }), nil
+}
+
+// awaitLink waits for a control link, which may come up a moment after the subscriber link.
+func (f *fetcher) awaitLink(ctx context.Context) bool {
+	f.mu.Lock()
+	ready := f.ready
+	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, f.b.timing.control)
+	defer cancel()
+	select {
+	case <-ready:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (f *fetcher) enqueue(r *request) bool {
@@ -144,12 +166,13 @@ func (b *Bridge) control(ctx context.Context, k *link) {
 	f.noFence.Store(false)
 	f.mu.Lock()
 	f.link = k
+	close(f.ready)
 	f.mu.Unlock()
 	b.status.up(partControl)
 	f.serve(ctx, k)
 	f.mu.Lock()
 	left := f.queue
-	f.link, f.queue, f.round = nil, nil, nil
+	f.link, f.queue, f.round, f.ready = nil, nil, nil, make(chan struct{})
 	f.mu.Unlock()
 	answer(left, ErrNoConnection)
 	f.handed.Wait()
@@ -191,16 +214,6 @@ func answer(requests []*request, err error) {
 	for _, r := range requests {
 		r.done <- err
 	}
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // nextFence is a payload that no other fence has.

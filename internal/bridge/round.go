@@ -93,7 +93,7 @@ func (f *fetcher) attempt(ctx context.Context, k *link, requests []*request, fil
 		f.round, copies = nil, r.copies
 		f.mu.Unlock()
 	}()
-	no, err := k.subscribe(ctx, filters, qos)
+	no, err := f.subscribe(ctx, k, mark, filters, qos)
 	if err != nil {
 		return 0, nil, nil, err
 	}
@@ -102,14 +102,13 @@ func (f *fetcher) attempt(ctx context.Context, k *link, requests []*request, fil
 		refused[filter] = true
 	}
 	if len(refused) == len(filters) {
+		f.b.live.forget(mark.payload)
 		return 0, nil, refused, nil
 	}
 	if f.noFence.Load() {
-		return 0, nil, refused, f.still(ctx, k, r, r.passed, f.b.timing.quiet, f.b.timing.quiet)
+		return 0, nil, refused, f.still(ctx, k, r, f.b.timing.quiet, f.b.timing.quiet)
 	}
-	f.b.live.await(mark.payload, mark.live)
-	f.publish(k, mark.payload)
-	err = f.still(ctx, k, r, r.passed, f.b.timing.fenceFirst, f.b.timing.fenceQuiet)
+	err = f.still(ctx, k, r, f.b.timing.fenceFirst, f.b.timing.fenceQuiet)
 	select {
 	case <-r.passed: // it may have come with the end of the wait
 		return 0, mark, refused, nil
@@ -122,8 +121,18 @@ func (f *fetcher) attempt(ctx context.Context, k *link, requests []*request, fil
 	return 0, nil, refused, err
 }
 
-// still waits until passed, or until it is quiet: nothing has come for first, or nothing more for quiet.
-func (f *fetcher) still(ctx context.Context, k *link, r *round, passed <-chan struct{}, first, quiet time.Duration) error {
+// subscribe sends the SUBSCRIBE and the fence in one piece. That makes the fence a proof: the broker queues it behind the
+// copies before it can have read an acknowledgement of any of them, so where a copy did not fit, the fence does not.
+func (f *fetcher) subscribe(ctx context.Context, k *link, mark *fence, filters []string, qos byte) (refused []string, err error) {
+	if f.noFence.Load() {
+		return k.subscribe(ctx, filters, qos)
+	}
+	f.b.live.await(mark.payload, mark.live)
+	return k.subscribeAndPublish(ctx, filters, qos, f.message(mark.payload))
+}
+
+// still waits until the fence is back, or until it is quiet: nothing has come for first, or nothing more for quiet.
+func (f *fetcher) still(ctx context.Context, k *link, r *round, first, quiet time.Duration) error {
 	start := time.Now()
 	for {
 		f.mu.Lock()
@@ -138,7 +147,7 @@ func (f *fetcher) still(ctx context.Context, k *link, r *round, passed <-chan st
 		}
 		t := time.NewTimer(wait)
 		select {
-		case <-passed:
+		case <-r.passed:
 			t.Stop()
 			return nil
 		case <-t.C:
@@ -188,13 +197,13 @@ func (f *fetcher) catchUp(ctx context.Context, k *link, mark *fence) error {
 		payload := f.nextFence()
 		sent = append(sent, payload)
 		f.b.live.await(payload, mark.live)
-		f.publish(k, payload)
+		k.publish(&Publication{msg: f.message(payload), done: make(chan struct{})})
 	}
 }
 
-// publish sends a fence. Its outcome is that it comes back, or not.
-func (f *fetcher) publish(k *link, payload string) {
-	k.publish(&Publication{msg: Message{Topic: f.b.fence, Payload: []byte(payload), QoS: 1}, done: make(chan struct{})})
+// message is a fence to be published. Its outcome is that it comes back, or not.
+func (f *fetcher) message(payload string) Message {
+	return Message{Topic: f.b.fence, Payload: []byte(payload), QoS: 1}
 }
 
 func (f *fetcher) isBig(filters []string) bool {

@@ -179,7 +179,6 @@ func plainWords(err error) string {
 		record      tls.RecordHeaderError
 		op          *net.OpError
 		alert       tls.AlertError
-		request     *url.Error
 		refusal     refusedError
 	)
 	switch {
@@ -206,8 +205,8 @@ func plainWords(err error) string {
 		return alert.Error()
 	case errors.As(err, &op):
 		return "the connection failed"
-	case errors.As(err, &request):
-		return "the broker does not answer as a WebSocket server"
+	case errors.Is(err, errNotWebSocket):
+		return errNotWebSocket.Error()
 	}
 	return err.Error()
 }

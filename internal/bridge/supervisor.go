@@ -14,7 +14,7 @@ type slot struct {
 	part  part
 	name  string
 	id    identity
-	got   func(Message)
+	begin func() func(Message)               // a new link's handler of what is received
 	serve func(ctx context.Context, k *link) // returns when k is down or ctx is done
 	wait  func()                             // for goroutines that may outlive a link
 	wake  chan struct{}                      // another slot has got through: the broker is there
@@ -27,18 +27,17 @@ func (b *Bridge) plan() []*slot {
 		return identity{clientID: b.prefix + "-" + role, username: b.cfg.Username, password: b.cfg.Password}
 	}
 	slots := []*slot{
-		{part: partSubscriber, name: "subscriber", id: id("sub0"), got: b.live.got, serve: b.subscriber},
-		{part: partControl, name: "control", id: id("ctl0"), got: b.fetch.got, serve: b.control},
+		{part: partSubscriber, name: "subscriber", id: id("sub0"), begin: b.live.begin, serve: b.subscriber},
+		{part: partControl, name: "control", id: id("ctl0"), begin: func() func(Message) { return b.fetch.got }, serve: b.control},
 	}
 	if b.cfg.ClientID != "" {
 		slots[0].id.clientID, slots[0].id.keep = b.cfg.ClientID, true
 	}
 	for n, lane := range b.lanes {
 		slots = append(slots, &slot{
-			part: part(n), name: "publisher" + strconv.Itoa(n), id: id("pub" + strconv.Itoa(n)), got: func(Message) {},
+			part: part(n), name: "publisher" + strconv.Itoa(n), id: id("pub" + strconv.Itoa(n)), begin: func() func(Message) { return func(Message) {} },
 			serve: func(ctx context.Context, k *link) {
-				b.status.up(part(n))
-				lane.serve(ctx, k)
+				lane.serve(ctx, k, func() { b.status.up(part(n)) })
 			},
 			wait: lane.senders.Wait,
 		})
@@ -52,12 +51,12 @@ func (b *Bridge) plan() []*slot {
 // run keeps the slot's link replaced until ctx is done.
 func (s *slot) run(ctx context.Context) {
 	d := dialer{url: s.b.cfg.URL, tls: s.b.cfg.TLS, timing: s.b.timing}
-	pause := backoff{timing: s.b.timing}
+	pause := backoff{timing: s.b.timing, stable: s.b.cfg.ClientID != ""}
 	if s.id.keep && len(s.b.cfg.Watch) == 0 {
 		s.forget(ctx, d, &pause)
 	}
 	for life := 0; ctx.Err() == nil; {
-		k, err := openLink(ctx, d, s.id, s.b.cfg.MaxPayload, s.got)
+		k, err := openLink(ctx, d, s.id, s.b.cfg.MaxPayload, s.begin())
 		if err == nil {
 			if life++; life > 1 {
 				s.b.stats.reconnects.Add(1)
@@ -71,7 +70,7 @@ func (s *slot) run(ctx context.Context) {
 			break
 		}
 		s.b.status.down(s.part, s.name, err)
-		s.sleep(ctx, pause.delay(), pause.takenOver())
+		s.sleep(ctx, pause.delay(), pause.flaps > 0)
 	}
 	if s.wait != nil {
 		s.wait()
@@ -86,7 +85,7 @@ func (s *slot) live(ctx context.Context, k *link, pause *backoff) error {
 	s.serve(ctx, k)
 	reason := k.why()
 	k.close()
-	if pause.lived(time.Since(start)); pause.flaps == takeoverFlaps+1 && ctx.Err() == nil {
+	if pause.lived(time.Since(start)); pause.takenOver() && pause.flaps == takeoverFlaps+1 && ctx.Err() == nil {
 		s.b.log.Warn("possible_takeover: connections end as soon as they are made; another client may use this id",
 			"client_id", s.id.clientID)
 	}
@@ -110,6 +109,8 @@ func (s *slot) forget(ctx context.Context, d dialer, pause *backoff) {
 	}
 }
 
+// sleep waits before the next attempt. That another slot has got through is no news to one that gets through and is
+// thrown out at once: such slots would keep waking each other.
 func (s *slot) sleep(ctx context.Context, d time.Duration, deaf bool) {
 	wake := s.wake
 	if deaf {
@@ -144,6 +145,7 @@ const takeoverFlaps = 3
 // not come back together.
 type backoff struct {
 	timing  timing
+	stable  bool // our client ids are known to others
 	attempt int
 	flaps   int
 	limit   time.Duration
@@ -155,6 +157,7 @@ func (p *backoff) failed(err error) {
 	p.limit = p.timing.backoffMax
 	if _, ok := errors.AsType[dialError](err); ok {
 		p.limit = p.timing.backoffDial
+		p.flaps = 0 // it was the broker that went away
 	}
 }
 
@@ -174,7 +177,7 @@ func (p *backoff) lived(d time.Duration) {
 	}
 }
 
-func (p *backoff) takenOver() bool { return p.flaps > takeoverFlaps }
+func (p *backoff) takenOver() bool { return p.stable && p.flaps > takeoverFlaps }
 
 // delay is the next pause.
 func (p *backoff) delay() time.Duration {

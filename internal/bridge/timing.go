@@ -14,7 +14,8 @@ type timing struct {
 	keepAlive time.Duration // silence until a PINGREQ
 	ping      time.Duration // silence after that until the link is dead
 	write     time.Duration // a write that moves nothing for so long is dead
-	answer    time.Duration // SUBACK and UNSUBACK
+	answer    time.Duration // SUBACK and UNSUBACK, which may queue behind many messages
+	control   time.Duration // that Retained waits for a control link
 	quiesce   time.Duration // for a clean disconnect
 	drain     time.Duration // for acknowledgements before it
 
@@ -36,7 +37,8 @@ func defaultTiming(keepAlive time.Duration) timing {
 		keepAlive: keepAlive,
 		ping:      5 * time.Second,
 		write:     5 * time.Second,
-		answer:    10 * time.Second,
+		answer:    time.Minute,
+		control:   2 * time.Second,
 		quiesce:   time.Second,
 		drain:     500 * time.Millisecond,
 

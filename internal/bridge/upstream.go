@@ -32,7 +32,7 @@ type upstream struct {
 	changed func(refused []string)
 	kick    chan struct{} // something is to be done
 
-	mu      sync.Mutex // guards the rest
+	mu      sync.Mutex           // guards the rest
 	wants   map[string]int       // how many want each filter; 0 while it lingers
 	idle    map[string]time.Time // since when nobody does
 	waiters map[string][]chan error
@@ -40,6 +40,7 @@ type upstream struct {
 	actual  map[string]bool // granted on the current link
 	wide    map[string]bool // of them, those with a wildcard: only they can cover others
 	refused map[string]bool // on the current link
+	leaving map[string]bool // of actual, what is being unsubscribed: nobody may rely on it any more
 	left    map[string]bool // what a kept session may still hold
 	target  map[string]bool // what actual should be; nil: to be worked out
 }
@@ -59,6 +60,7 @@ func newUpstream(cfg Config, fence string) *upstream {
 // reset forgets what was on a link.
 func (u *upstream) reset() {
 	u.actual, u.wide, u.refused = make(map[string]bool), make(map[string]bool), make(map[string]bool)
+	u.leaving = make(map[string]bool)
 	u.target = nil
 }
 
@@ -192,11 +194,11 @@ func (u *upstream) size() int {
 
 // covered reports whether what filter matches is being received.
 func (u *upstream) covered(filter string) bool {
-	if u.actual[filter] {
+	if u.actual[filter] && !u.leaving[filter] {
 		return true
 	}
 	for f := range u.wide {
-		if topic.Covers(f, filter) {
+		if !u.leaving[f] && topic.Covers(f, filter) {
 			return true
 		}
 	}

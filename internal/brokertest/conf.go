@@ -90,7 +90,9 @@ func (s *settings) confText(port int, dir string) (string, error) {
 		lines = replace(lines, kv[0], kv[0]+" "+kv[1])
 	}
 	// The harness reads the log from stderr: mosquitto writes stdout in blocks.
-	lines = append(lines, "log_dest stderr")
+	if !slices.Contains(lines, "log_dest stderr") {
+		lines = append(lines, "log_dest stderr")
+	}
 	if os.Geteuid() == 0 {
 		// Started by root, mosquitto changes to its own user, which may not
 		// read the test's directory.

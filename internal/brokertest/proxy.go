@@ -296,7 +296,8 @@ func (c *proxyConn) forward(dir Direction, packet []byte, w *bufio.Writer) error
 		case Swallow:
 			return nil
 		case CutNow:
-			c.end()
+			// What was passed before still arrives; the error resets the pair.
+			_ = w.Flush()
 			return net.ErrClosed
 		}
 		if out != nil {

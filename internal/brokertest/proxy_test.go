@@ -72,6 +72,30 @@ func TestProxySwallowsThePubackAndCuts(t *testing.T) {
 	direct.WaitCount(1, 5*time.Second) // the broker did get it
 }
 
+func TestProxyCutNowKeepsWhatPassedBefore(t *testing.T) {
+	b := Start(t)
+	p := StartProxy(t, b.Addr())
+	c := Dial(t, p.Addr())
+	var acks atomic.Int32
+	p.Hook(func(dir Direction, packet []byte) ([]byte, Action) {
+		if dir == Down && PacketType(packet) == PUBACK && acks.Add(1) > 10 {
+			return nil, CutNow
+		}
+		return nil, Pass
+	})
+	b.Pause() // so that all acknowledgements come together
+	var results [20]<-chan error
+	for i := range results {
+		results[i] = c.PublishAsync("a", nil, 1, false)
+	}
+	b.Continue()
+	for i, result := range results {
+		if err := <-result; (err == nil) != (i < 10) {
+			t.Errorf("publish %d: got %v", i, err)
+		}
+	}
+}
+
 func TestProxyHookSwallowsAndRewrites(t *testing.T) {
 	b := Start(t)
 	p := StartProxy(t, b.Addr())

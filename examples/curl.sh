@@ -1,0 +1,51 @@
+#!/bin/sh
+# Everything that the gateway does over HTTP, with curl. It needs a gateway:
+#
+#   make run                                    in one terminal
+#   examples/curl.sh                            in another
+#   examples/curl.sh http://192.168.1.20:8080   for another gateway
+set -eu
+gateway=${1:-http://localhost:8080}
+
+say() { printf '\n== %s\n' "$*"; }
+
+# publish sends one JSON object and prints the status and the answer.
+publish() {
+	curl -sS -w 'status %{http_code}\n' "$gateway/publish" -H 'Content-Type: application/json' -d "$1"
+}
+
+# stream reads for two seconds. curl then ends with status 28, which is meant.
+stream() {
+	curl -sS -N --max-time 2 "$@" || [ $? -eq 28 ]
+}
+
+say "Is it ready?"
+curl -sS "$gateway/readyz"
+
+say "A stream in the background, and three messages"
+stream "$gateway/events?topic=examples/curl/%2B" &
+sleep 1
+publish '{"topic":"examples/curl/led","payload":"on","retain":true}'
+publish '{"topic":"examples/curl/battery","payload":21.50}'
+publish '{"topic":"examples/curl/frame","payload":"3q2+7w==","encoding":"base64","qos":0}'
+wait
+
+say "A late joiner gets the retained message"
+stream "$gateway/events?topic=examples/curl/%23"
+
+say "With snapshot=true it gets the newest message of every topic"
+stream "$gateway/events?topic=examples/curl/%23&snapshot=true"
+
+say "Payloads only, for people"
+stream "$gateway/events?topic=examples/curl/%23&snapshot=true&format=text"
+
+say "What is remembered: the history, one message a line"
+history=$(curl -sS -H 'Accept: application/x-ndjson' "$gateway/history?filter=examples/curl/%2B")
+printf '%s\n' "$history"
+
+say "Resume behind the first of them"
+cursor=$(printf '%s\n' "$history" | sed -n 's/.*"cursor":"\([^"]*\)".*/\1/p' | head -n 1)
+stream "$gateway/events?topic=examples/curl/%2B&since=$cursor"
+
+say "A mistake is explained"
+publish '{"topic":"examples/+/led","payload":"on","qos":3}'

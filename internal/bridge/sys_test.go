@@ -1,0 +1,90 @@
+package bridge
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/vulturepi/gateway/internal/brokertest"
+)
+
+// On the bare configuration a burst loses messages, and that is announced.
+func TestBrokerDropsAreAnnounced(t *testing.T) {
+	broker := brokertest.Start(t, brokertest.Bare(), brokertest.Conf("sys_interval 1"))
+	sender := brokertest.Dial(t, broker.Addr())
+	release := make(chan struct{})
+	rec := newRecorder()
+	rec.hold = func(Message) { <-release } // a subscriber that is too slow for a moment
+	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, Receiver: rec}).ready(t)
+	eventually(t, "first figures", func() bool { return b.Stats().Sys["broker_uptime_seconds"] > 0 })
+	var last <-chan error
+	for i := range 5000 {
+		last = sender.PublishAsync("a", []byte(strconv.Itoa(i)), 1, false)
+	}
+	if err := <-last; err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	rec.waitEvent(t, 1, "dropped")
+	if got := rec.told(); !strings.HasPrefix(got, "up, dropped") || strings.Contains(got, "certain") {
+		t.Errorf("events: got %q", got)
+	}
+	if !strings.Contains(b.logs.String(), "the broker has dropped messages") {
+		t.Error("the log does not say so")
+	}
+	if b.Stats().Sys["broker_messages_dropped"] == 0 {
+		t.Errorf("figures: got %v", b.Stats().Sys)
+	}
+}
+
+func TestDroppedCounterIsReadWithinOneLifeOfTheBroker(t *testing.T) {
+	rec := newRecorder()
+	l := newLive(withDefaults(Config{Receiver: rec}), "", new(counters))
+	l.rise(false)
+	s := newSys(l, withDefaults(Config{}).Log)
+	for _, step := range []struct {
+		reading string
+		drops   int // announced so far
+		excuse  int
+	}{
+		{"1000", 0, 0}, // where it stood before us
+		{"1000", 0, 0},
+		{"1001", 1, 0},
+		{"1005", 2, 0},
+		{"3", 2, 0}, // a new life
+		{"3", 2, 0},
+		{"4", 3, 0},
+		{"104", 3, 100}, // our own doing
+		{"105", 4, 0},
+		{"what", 4, 0},
+	} {
+		if step.excuse > 0 {
+			s.excuse(step.excuse)
+		}
+		s.got(Message{Topic: sysDropped, Payload: []byte(step.reading)})
+		rec.mu.Lock()
+		if got := rec.count("dropped"); got != step.drops {
+			t.Errorf("after %s: got %d announcements, want %d", step.reading, got, step.drops)
+		}
+		rec.mu.Unlock()
+	}
+}
+
+// A fetch that overflows the broker's queue of the control link has lost nothing for anybody.
+func TestOverflowOfAFetchIsNotAnnounced(t *testing.T) {
+	broker := brokertest.Start(t, brokertest.Bare(), brokertest.Conf("sys_interval 1"))
+	retain(t, broker, 5000)
+	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"other"}}).ready(t)
+	waitControl(t, b)
+	eventually(t, "first figures", func() bool { return b.Stats().Sys["broker_uptime_seconds"] > 0 })
+	before := b.Stats().Sys["broker_messages_dropped"]
+	got, err := b.Retained(within(t), "#")
+	if err != nil {
+		t.Fatal(err)
+	}
+	complete(t, got, 5000)
+	eventually(t, "the broker to count", func() bool { return b.Stats().Sys["broker_messages_dropped"] > before })
+	if got, want := b.rec.told(), "up"; got != want {
+		t.Errorf("events: got %q, want %q", got, want)
+	}
+}

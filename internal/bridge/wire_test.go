@@ -1,0 +1,231 @@
+package bridge
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/brokertest"
+)
+
+// scripted starts a fake broker that is polite, and lets act speak once on the subscriber's link, when everything on it
+// has been subscribed.
+func scripted(t *testing.T, act func(c *brokertest.FakeConn)) *brokertest.Fake {
+	var acted atomic.Bool
+	return brokertest.StartFake(t, func(c *brokertest.FakeConn) {
+		kind, _, body, err := c.ReadPacket()
+		if err != nil || kind != brokertest.CONNECT {
+			return
+		}
+		c.Write([]byte{brokertest.CONNACK << 4, 2, 0, 0})
+		subscriber := bytes.Contains(body, []byte("-sub0"))
+		c.Serve(func(kind, _ byte, body []byte) bool {
+			if kind != brokertest.SUBSCRIBE || !subscriber || acted.Swap(true) {
+				return false
+			}
+			codes := make([]byte, 0, 2)
+			for rest := body[2:]; len(rest) > 0; {
+				codes = append(codes, 1)
+				rest = rest[2+binary.BigEndian.Uint16(rest)+1:]
+			}
+			c.Suback(binary.BigEndian.Uint16(body), codes...)
+			act(c)
+			return true
+		})
+	})
+}
+
+// residentMiB is the memory of this process.
+func residentMiB(t *testing.T) int {
+	stat, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Skip("no /proc")
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(stat))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * os.Getpagesize() >> 20
+}
+
+func TestHugePacketEndsTheLinkAtItsHeader(t *testing.T) {
+	before := residentMiB(t)
+	closed := make(chan bool, 1)
+	broker := scripted(t, func(c *brokertest.FakeConn) {
+		c.Write([]byte{brokertest.PUBLISH << 4, 0xff, 0xff, 0xff, 0x7f, 0, 1, 'a'}) // 256 MiB
+		_, _, _, err := c.ReadPacket()
+		closed <- err != nil
+	})
+	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}})
+	select {
+	case ok := <-closed:
+		if !ok {
+			t.Error("the link was not closed")
+		}
+	case <-within(t).Done():
+		t.Fatal("the link was not closed")
+	}
+	eventually(t, "a second link", func() bool { return b.Stats().Reconnects >= 1 })
+	b.ready(t)
+	if grown := residentMiB(t) - before; grown > 64 {
+		t.Errorf("memory grew by %d MiB", grown)
+	}
+}
+
+func TestOversizeMessageIsSkippedInItsPlace(t *testing.T) {
+	broker := brokertest.Start(t)
+	sender := brokertest.Dial(t, broker.Addr())
+	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, MaxPayload: 1000}).ready(t)
+	before := broker.Connections()
+	for qos := range byte(3) {
+		topic := "q" + strconv.Itoa(int(qos))
+		for _, size := range []int{1000, 1001, 3 << 20, 999} {
+			if err := sender.Publish(topic, make([]byte, size), qos, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.rec.wait(t, topic, func() bool { return len(b.rec.byTopic[topic]) == 2 })
+		if got := b.rec.on(topic); len(got[0]) != 1000 || len(got[1]) != 999 {
+			t.Errorf("%s: got sizes %d and %d", topic, len(got[0]), len(got[1]))
+		}
+	}
+	if got, want := b.rec.told(), "up"+strings.Repeat(", dropped certain", 6); got != want {
+		t.Errorf("events: got %q, want %q", got, want)
+	}
+	if got := b.Stats().Oversize; got != 6 {
+		t.Errorf("oversize: got %d, want 6", got)
+	}
+	if got := broker.Connections(); got != before {
+		t.Errorf("connections: got %d, want %d", got, before)
+	}
+	if !strings.Contains(b.logs.String(), "topic=q0") {
+		t.Error("the log does not name the topic")
+	}
+}
+
+// The order is kept between what is delivered and what is skipped.
+func TestOversizeIsAnnouncedBetweenItsNeighbours(t *testing.T) {
+	broker := scripted(t, func(c *brokertest.FakeConn) {
+		for n := range uint16(40) {
+			c.Publish(2*n+1, "small", []byte(strconv.Itoa(int(n))), 1, false)
+			c.Publish(2*n+2, "large", make([]byte, 5000), 1, false)
+		}
+	})
+	var order []int // messages seen before each announcement
+	rec := &ordered{recorder: newRecorder()}
+	rec.onDrop = func(messages int) { order = append(order, messages) }
+	launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, MaxPayload: 1000, Receiver: rec})
+	rec.waitEvent(t, 40, "dropped certain")
+	for i, n := range order {
+		if n != i+1 {
+			t.Fatalf("announcement %d came after %d messages", i+1, n)
+		}
+	}
+}
+
+type ordered struct {
+	*recorder
+	onDrop func(messages int)
+}
+
+func (o *ordered) Dropped(certain bool) {
+	o.onDrop(len(o.seen()))
+	o.recorder.Dropped(certain)
+}
+
+// A library that trusts the broker would index out of range, and the process would be gone.
+func TestMalformedPacketsEndTheLinkOnly(t *testing.T) {
+	for name, packet := range map[string][]byte{
+		"SUBACK for nothing":     {brokertest.SUBACK << 4, 4, 0, 99, 1, 1},
+		"PUBLISH cut short":      {brokertest.PUBLISH << 4, 3, 0, 9, 'a'},
+		"PUBLISH without a name": {brokertest.PUBLISH << 4, 1, 0},
+		"SUBSCRIBE":              {brokertest.SUBSCRIBE<<4 | 2, 6, 0, 1, 0, 1, 'a', 0},
+		"reserved type":          {0xf0, 0},
+		"length of five bytes":   {brokertest.PUBLISH << 4, 0xff, 0xff, 0xff, 0xff, 0x7f},
+		"PUBACK of 1 byte":       {brokertest.PUBACK << 4, 1, 0},
+		"PUBACK of 1 MiB":        {brokertest.PUBACK << 4, 0x80, 0x80, 0x40},
+	} {
+		t.Run(name, func(t *testing.T) {
+			broker := scripted(t, func(c *brokertest.FakeConn) { c.Write(packet) })
+			b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}})
+			eventually(t, "a second link", func() bool { return b.Stats().Reconnects >= 1 })
+			b.ready(t)
+		})
+	}
+}
+
+// One SUBACK with more codes than filters is what the library would crash on.
+func TestTooManySubackCodesAreSurvived(t *testing.T) {
+	var sent atomic.Bool
+	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
+		if c.AcceptConnect(0) != nil {
+			return
+		}
+		c.Serve(func(kind, _ byte, body []byte) bool {
+			if kind != brokertest.SUBSCRIBE || sent.Swap(true) {
+				return false
+			}
+			c.Suback(binary.BigEndian.Uint16(body), make([]byte, 100)...)
+			return true
+		})
+	})
+	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}})
+	eventually(t, "a second link", func() bool { return b.Stats().Reconnects == 1 })
+	b.ready(t)
+}
+
+// While a long message is being skipped, a library that has asked for a sign of life must not think the broker dead.
+func TestPingIsAnsweredByArrivingBytes(t *testing.T) {
+	more := make(chan struct{})
+	broker := scripted(t, func(c *brokertest.FakeConn) {
+		// 4 MiB of one message, slowly, for three times as long as a PINGRESP may take.
+		const size = 4 << 20
+		c.Write([]byte{brokertest.PUBLISH << 4, 0x83, 0x80, 0x80, 0x02, 0, 1, 'a'})
+		piece := make([]byte, size/64)
+		for range 64 {
+			c.Write(piece)
+			time.Sleep(50 * time.Millisecond)
+		}
+		c.Publish(0, "after", []byte("x"), 0, false)
+		close(more)
+	})
+	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, MaxPayload: 1000, KeepAlive: time.Second}, func(b *Bridge) {
+		b.timing.ping = time.Second
+	})
+	b.rec.waitMessage(t, "after", "x")
+	<-more
+	if got, want := b.rec.told(), "up, dropped certain"; got != want {
+		t.Errorf("events: got %q, want %q", got, want)
+	}
+}
+
+// Unwanted messages are acknowledged, or the broker's window would fill and nothing would come any more.
+func TestStrayMessagesDoNotStall(t *testing.T) {
+	broker := brokertest.Start(t)
+	sender := brokertest.Dial(t, broker.Addr())
+	b := launch(t, broker.URL(), Config{Pool: 1}, func(b *Bridge) { b.live.only = []string{"wanted"} }).ready(t)
+	// A subscription that nobody here knows of: what it brings is stray.
+	if err := b.Want(within(t), "stray/#"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Want(within(t), "wanted"); err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		if err := sender.Publish("stray/x", nil, 1, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 10_000 {
+		sender.PublishAsync("wanted", []byte(strconv.Itoa(i)), 1, false)
+	}
+	b.rec.waitMessage(t, "wanted", "9999")
+	if got := b.rec.on("wanted"); len(got) != 10_000 || len(b.rec.on("stray/x")) != 0 {
+		t.Errorf("got %d wanted and %d stray", len(got), len(b.rec.on("stray/x")))
+	}
+}
