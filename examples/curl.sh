@@ -16,7 +16,7 @@ publish() {
 
 # stream reads for two seconds. curl then ends with status 28, which is meant.
 stream() {
-	curl -sS -N --max-time 2 "$@" || [ $? -eq 28 ]
+	curl -s -N --max-time 2 "$@" || [ $? -eq 28 ]
 }
 
 say "Is it ready?"

@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
-// writeDeadline is how long a client may take nothing before it is cut off.
-const writeDeadline = 10 * time.Second
+// writeDeadline is how long a client may take nothing before it is cut off;
+// lastDeadline is how long it has for the last bytes before the end.
+const (
+	writeDeadline = 10 * time.Second
+	lastDeadline  = 2 * time.Second
+)
 
 // lingerTime is how long the gateway waits for the other side after its last
 // words, so that a reset does not overtake them.
@@ -20,6 +24,7 @@ type socket struct {
 	net.Conn
 	raw    syscall.RawConn // nil: not a plain socket
 	failed atomic.Bool     // reading has ended
+	last   atomic.Int64    // Unix nanoseconds by which all must be written, 0: not yet
 
 	// State of one TryWrite, so that it needs no closure.
 	tryBuf []byte
@@ -62,7 +67,7 @@ func (s *socket) TryWrite(p []byte) (int, error) {
 func (s *socket) WriteAll(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
-		_ = s.Conn.SetWriteDeadline(time.Now().Add(writeDeadline))
+		_ = s.Conn.SetWriteDeadline(s.deadline())
 		n, err := s.Conn.Write(p[done:min(done+16<<10, len(p))])
 		done += n
 		if err != nil {
@@ -70,6 +75,21 @@ func (s *socket) WriteAll(p []byte) (int, error) {
 		}
 	}
 	return done, nil
+}
+
+func (s *socket) deadline() time.Time {
+	if last := s.last.Load(); last != 0 {
+		return time.Unix(0, last)
+	}
+	return time.Now().Add(writeDeadline)
+}
+
+// Hurry sets a deadline for all that is still to be written.
+func (s *socket) Hurry() {
+	last := time.Now().Add(lastDeadline)
+	if s.last.CompareAndSwap(0, last.UnixNano()) {
+		_ = s.Conn.SetWriteDeadline(last)
+	}
 }
 
 // Finish says that nothing follows; the reader then sees the other side's end.

@@ -33,6 +33,9 @@ type Transport interface {
 	// WriteAll writes all of p, waiting for the socket, or fails when the
 	// client takes nothing for the transport's write deadline.
 	WriteAll(p []byte) (int, error)
+	// Hurry is called when the end is near: from now on the client has to
+	// take what is left quickly. It must not block.
+	Hurry()
 	// Finish is called after the last byte was written: end the connection
 	// softly. Abort ends it at once. Either may be called more than once.
 	Finish()

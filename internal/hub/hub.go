@@ -8,11 +8,13 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -304,21 +306,27 @@ func (h *Hub) count(bytes int) {
 
 // shed ends the clients that hold the most until all together fit again.
 func (h *Hub) shed() {
-	for h.queued.Load() > h.opts.TotalQueue {
-		h.mu.Lock()
-		var greediest *Client
-		most := 0
-		for c := range h.clients {
-			if n := c.out.held(); n > most {
-				greediest, most = c, n
-			}
+	type holder struct {
+		client *Client
+		bytes  int
+	}
+	var holders []holder
+	h.mu.Lock()
+	for c := range h.clients {
+		if n := c.out.held(); n > 0 {
+			holders = append(holders, holder{c, n})
 		}
-		h.mu.Unlock()
-		if greediest == nil || !greediest.out.shed() {
+	}
+	h.mu.Unlock()
+	slices.SortFunc(holders, func(a, b holder) int { return cmp.Compare(b.bytes, a.bytes) })
+	for _, x := range holders {
+		if h.queued.Load() <= h.opts.TotalQueue {
 			return
 		}
-		h.stats.shed.Add(1)
-		greediest.shard.kick()
+		if x.client.out.shed() {
+			h.stats.shed.Add(1)
+			x.client.shard.kick()
+		}
 	}
 }
 

@@ -121,6 +121,8 @@ func (w *wireTap) block(yes bool) {
 	w.changed.Broadcast()
 }
 
+func (w *wireTap) Hurry() {}
+
 func (w *wireTap) Finish() { w.Abort() }
 
 func (w *wireTap) Abort() {

@@ -120,7 +120,10 @@ func (o *outbox) admit(e entry, seq uint64) bool {
 		dropped := o.backlog.dropOldest(over)
 		o.client.hub.stats.droppedSlow.Add(uint64(dropped))
 	}
-	if o.backlog.bytes+e.size() > limit {
+	// Whoever gets here is slow. When all slow ones together hold far more
+	// than they may, and shedding does not keep up, the next one goes.
+	full := o.client.hub.queued.Load() > o.client.hub.opts.TotalQueue*3/2
+	if o.backlog.bytes+e.size() > limit || full {
 		o.overflow(seq, 1, e.m != nil)
 		return false
 	}
@@ -255,6 +258,9 @@ func (o *outbox) finish(last []byte) {
 func (o *outbox) end(last []byte) {
 	o.finishing = true
 	o.final = last
+	o.client.hub.count(-o.writing) // it goes, or the connection does, very soon
+	o.writing = 0
+	o.transport.Hurry()
 	o.clear()
 	o.schedule()
 }
@@ -349,9 +355,12 @@ func (o *outbox) drain(p []byte, done int) {
 // hold counts what the slow goroutine has in its hands.
 func (o *outbox) hold(n int) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.finishing {
+		n = 0
+	}
 	o.client.hub.count(n - o.writing)
 	o.writing = n
-	o.mu.Unlock()
 }
 
 // held is what waits for the client, in bytes.
