@@ -46,7 +46,7 @@ func scanObject(body []byte, field func(name string, value jsontext.Value) bool)
 		if err != nil {
 			return syntaxProblem(err, dec, offset, trimmed)
 		}
-		if !field(name, value) {
+		if !field(name, value) && len(unknown) < maxFieldErrors {
 			unknown = append(unknown, wire.FieldError{Pointer: "/" + pointerEscape(name), Detail: "There is no such field here."})
 		}
 	}
@@ -78,6 +78,9 @@ func syntaxProblem(err error, dec *jsontext.Decoder, offset int, body []byte) *w
 	}
 	return problem("invalid_json", fmt.Sprintf("The JSON breaks off or is malformed at byte %d.", at))
 }
+
+// maxFieldErrors is how many fields one problem lists at most.
+const maxFieldErrors = 16
 
 // pointerEscape makes name one token of a JSON pointer (RFC 6901).
 func pointerEscape(name string) string {

@@ -50,7 +50,7 @@ func (g *guard) protect(next http.Handler) http.Handler {
 			return
 		}
 		safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
-		upgrade := r.Header.Get("Upgrade") != ""
+		upgrade := len(r.Header.Values("Upgrade")) > 0
 		if (!safe || upgrade) && !g.originAllowed(r) {
 			writeProblem(w, r, problem("cross_origin", "The request comes from a page of another origin; list it in GATEWAY_ALLOWED_ORIGINS."))
 			return
@@ -118,6 +118,9 @@ func sameOrigin(origin, host string) bool {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Path != "" {
 		return false
+	}
+	if u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(origin, "#") {
+		return false // an origin has scheme, host and port (RFC 6454)
 	}
 	port := map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	return strings.EqualFold(strings.TrimSuffix(u.Host, ":"+port), strings.TrimSuffix(host, ":"+port))

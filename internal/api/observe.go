@@ -36,6 +36,9 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		if r.ContentLength != 0 {
+			expectBody(ww)
+		}
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
@@ -50,6 +53,14 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(ww, r)
 	})
+}
+
+// expectBody is for requests that announce a body. Whoever answers without
+// having read it ends the connection: what is left of the body must neither be
+// waited for nor be taken for the next request.
+func expectBody(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	w.Header().Set("Connection", "close")
 }
 
 func (s *Server) observed(r *http.Request, status, bytes int, took time.Duration, id string) {
@@ -105,8 +116,8 @@ func (s *Server) remote(r *http.Request) string {
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
 		hop := strings.TrimSpace(hops[i])
-		if _, err := netip.ParseAddr(hop); err != nil {
-			break
+		if addr, err := netip.ParseAddr(hop); err != nil || addr.Zone() != "" {
+			break // a zone could be any text
 		}
 		if host = hop; !s.trusted(hop) {
 			break

@@ -115,24 +115,22 @@ const bodyTimeout = 10 * time.Second
 // readBody reads at most limit bytes.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *wire.Problem) {
 	if r.ContentLength > limit {
-		w.Header().Set("Connection", "close") // do not read it just to be polite
 		return nil, problem("body_too_large", "The body is larger than any allowed message.")
 	}
-	ctl := http.NewResponseController(w)
-	_ = ctl.SetReadDeadline(time.Now().Add(bodyTimeout))
 	body, err := readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
-		_ = ctl.SetReadDeadline(time.Time{})
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+		if r.ContentLength >= 0 { // a chunked body's end is not beyond doubt for everybody on the way
+			w.Header().Del("Connection")
+		}
 		return body, nil
 	case errors.As(err, &tooLarge):
 		return nil, problem("body_too_large", "The body is larger than any allowed message.")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		w.Header().Set("Connection", "close")
 		return nil, problem("request_timeout", "The body did not arrive within 10 seconds.")
 	}
-	w.Header().Set("Connection", "close")
 	return nil, problem("invalid_json", "The body broke off or its framing is malformed.")
 }
 
@@ -162,6 +160,8 @@ func onlyParams(r *http.Request, names ...string) *wire.Problem {
 		}
 	}
 	if len(wrong) > 0 {
+		slices.SortFunc(wrong, func(a, b wire.FieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
+		wrong = wrong[:min(len(wrong), maxFieldErrors)]
 		return problem("unknown_parameter", "The route has no such query parameter.", wrong...)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/vulturepi/gateway/internal/hub"
 )
@@ -31,7 +32,8 @@ type wsConn struct {
 	lastRead atomic.Int64 // Unix time in nanoseconds
 	lastPing time.Time    // the shard's
 	code     atomic.Int32 // the first close code that went either way
-	unread   int          // bytes since the last whole message
+	unread   int          // bytes since the last whole message, in this window
+	window   time.Time    // when counting them began
 }
 
 func newWSConn(c net.Conn, early []byte) *wsConn {
@@ -47,7 +49,12 @@ func (w *wsConn) Read(p []byte) (int, error) {
 		w.early = w.early[n:]
 		return n, nil
 	}
-	// A message of the largest size in tiny fragments is bigger than that.
+	// A message of the largest size in tiny fragments is bigger than that, and
+	// so are pings without end; a pong now and then is not.
+	now := time.Now()
+	if now.Sub(w.window) > floodWindow {
+		w.unread, w.window = 0, now
+	}
 	if w.unread > 2*maxFrame {
 		return 0, errFlood
 	}
@@ -60,6 +67,9 @@ func (w *wsConn) Read(p []byte) (int, error) {
 	w.lastRead.Store(time.Now().UnixNano())
 	return n, nil
 }
+
+// floodWindow is the time in which a client may send so much without a message.
+const floodWindow = 30 * time.Second
 
 func (w *wsConn) messageRead() { w.unread = 0 }
 
@@ -84,6 +94,10 @@ func (w *wsConn) Write(p []byte) (int, error) {
 		code := 1005
 		if len(p) >= 4 {
 			code = int(binary.BigEndian.Uint16(p[2:]))
+		}
+		if len(p) > 4 && !utf8.Valid(p[4:]) { // the other side's reason, echoed
+			code = closeBadUTF8
+			frame = closeFrame(nil, code, "reason is not UTF-8")
 		}
 		w.code.CompareAndSwap(closeNone, int32(code))
 		client.CloseRaw(frame)

@@ -49,9 +49,7 @@ func TestNothingAcknowledgedIsLostOverRestarts(t *testing.T) {
 	b.ready(t)
 	stop.Store(true)
 	load.Wait()
-	if err := b.send("load/end", "end", 1); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "the end to be sent", func() bool { return b.send("load/end", "end", 1) == nil })
 	oracle.Wait(patience, func(m brokertest.Message) bool { return m.Topic == "load/end" })
 
 	first := map[string]map[int]bool{}
@@ -252,8 +250,7 @@ func TestFlappingSlotsDoNotWakeEachOther(t *testing.T) {
 		b.timing.backoffFirst, b.timing.backoffMax = time.Hour, time.Hour
 	})
 	eventually(t, "both thrown out", func() bool { return strings.Count(b.logs.String(), `msg="link down"`) == 2 })
-	b.slots[0].wake <- struct{}{} // as if another had got through
-	b.slots[1].wake <- struct{}{}
+	b.wakeOthers(b.slots[2]) // as if another had got through
 	b.waitStatus(t, "publishing", func(s Status) bool { return s.Publish })
 	if got := broker.Connections(); got != 3 {
 		t.Errorf("connections: got %d, want one of each slot", got)

@@ -1,0 +1,301 @@
+package spec_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/vulturepi/gateway/internal/api"
+)
+
+// answers collects what a gateway really says, and holds it against
+// openapi.yaml.
+type answers struct {
+	doc  *document
+	ops  map[string]operation // by method and path
+	seen map[string]bool      // operation, status and code
+	said map[string]bool      // operation, status and the steady body
+}
+
+func newAnswers(t *testing.T) *answers {
+	a := &answers{doc: openAPI(t), ops: map[string]operation{}, seen: map[string]bool{}, said: map[string]bool{}}
+	for _, op := range operations(t, a.doc) {
+		a.ops[op.method+" "+op.path] = op
+	}
+	return a
+}
+
+// check validates one answer of the operation that key names.
+func (a *answers) check(t *testing.T, key string, got answer) {
+	t.Helper()
+	op, ok := a.ops[key]
+	if !ok {
+		t.Fatalf("openapi.yaml has no %s", key)
+	}
+	status := fmt.Sprint(got.status)
+	pointer, ok := op.response(status)
+	if !ok {
+		t.Fatalf("%s: got status %s, which openapi.yaml does not have: %s", key, status, got.body)
+	}
+	a.checkHeaders(t, key, pointer, got)
+	content := a.doc.object(pointer + "/content")
+	if content == nil {
+		a.seen[key+" "+status] = true
+		return
+	}
+	media, _, err := mime.ParseMediaType(got.header.Get("Content-Type"))
+	if err != nil || content[media] == nil {
+		t.Fatalf("%s %s: got Content-Type %q, want one of %v", key, status, got.header.Get("Content-Type"), keys(content))
+	}
+	if !strings.HasSuffix(media, "json") {
+		if len(got.body) == 0 {
+			t.Errorf("%s %s: the body is empty", key, status)
+		}
+		a.seen[key+" "+status] = true
+		return
+	}
+	if !oneLine(got.body) {
+		t.Errorf("%s %s: got %q, want one line", key, status, got.body)
+	}
+	if err := a.doc.validate(pointer+"/content/"+strings.ReplaceAll(media, "/", "~1")+"/schema", got.body); err != nil {
+		t.Errorf("%s %s: %v\n%s", key, status, err, got.body)
+	}
+	body := decode[map[string]any](t, got.body)
+	a.said[key+" "+status+" "+steady(t, body)] = true
+	if media != "application/problem+json" {
+		a.seen[key+" "+status] = true
+		return
+	}
+	a.seen[fmt.Sprintf("%s %s %v", key, status, body["code"])] = true
+	if id := body["request_id"]; id != got.header.Get("X-Request-Id") {
+		t.Errorf("%s %s: got request_id %v, want that of the header: %s", key, status, id, got.header.Get("X-Request-Id"))
+	}
+	if cache := got.header.Get("Cache-Control"); cache != "no-store" {
+		t.Errorf("%s %s: got Cache-Control %q, want no-store", key, status, cache)
+	}
+}
+
+func (a *answers) checkHeaders(t *testing.T, key, response string, got answer) {
+	t.Helper()
+	for _, name := range keys(a.doc.object(response + "/headers")) {
+		pointer := response + "/headers/" + name
+		header := a.doc.object(pointer)
+		if ref, ok := header["$ref"].(string); ok {
+			pointer = strings.TrimPrefix(ref, "#")
+			header = a.doc.object(pointer)
+		}
+		values := got.header.Values(name)
+		if len(values) == 0 {
+			if header["required"] == true {
+				t.Errorf("%s %d: header %s is missing", key, got.status, name)
+			}
+			continue
+		}
+		if err := a.doc.validate(pointer+"/schema", encode(t, strings.Join(values, ", "))); err != nil {
+			t.Errorf("%s %d: header %s: %v", key, got.status, name, err)
+		}
+	}
+}
+
+// Everything that openapi.yaml says about answers happens, and nothing else:
+// each route × status × code is provoked, each answer is held against its
+// schema, and each example of an answer is what the gateway really says.
+func TestEveryDocumentedAnswerHappens(t *testing.T) {
+	a := newAnswers(t)
+	g := start(t)
+	publishAnswers(t, a, g)
+	brokerAnswers(t, a, g)
+	streamAnswers(t, a)
+	pageAnswers(t, a, g)
+	commonAnswers(t, a, g)
+	for key, op := range a.ops {
+		for _, status := range op.statuses() {
+			want := []string{key + " " + status}
+			if codes := op.codes(status); codes != nil {
+				want = want[:0]
+				for _, code := range codes {
+					want = append(want, key+" "+status+" "+code)
+				}
+			}
+			for _, w := range want {
+				if !a.seen[w] && !cannotFail[w] {
+					t.Errorf("no request got %s", w)
+				}
+			}
+			a.examplesAreSaid(t, key, status)
+		}
+	}
+}
+
+// cannotFail: what these routes do cannot be made to fail from outside. They
+// have the answer because every route has it.
+var cannotFail = map[string]bool{
+	"GET /ws 500 internal_error":            true,
+	"GET /livez 500 internal_error":         true,
+	"GET /openapi.yaml 500 internal_error":  true,
+	"GET /asyncapi.yaml 500 internal_error": true,
+	"GET /docs 500 internal_error":          true,
+	"GET /docs/errors 500 internal_error":   true,
+}
+
+func (a *answers) examplesAreSaid(t *testing.T, key, status string) {
+	t.Helper()
+	pointer, _ := a.ops[key].response(status)
+	for _, media := range keys(a.doc.object(pointer + "/content")) {
+		for _, e := range a.doc.examples(pointer + "/content/" + strings.ReplaceAll(media, "/", "~1")) {
+			if cannotFail[key+" "+status+" "+e.name] {
+				continue
+			}
+			if !a.said[key+" "+status+" "+steady(t, e.value)] {
+				t.Errorf("%s %s: no answer was like the example %s", key, status, e.name)
+			}
+		}
+	}
+}
+
+func publishAnswers(t *testing.T, a *answers, g *gateway) {
+	for _, r := range publishRequests() {
+		before := len(g.publisher.all())
+		got := g.do(t, r.request)
+		if got.status != r.want {
+			t.Errorf("%s: got %d %s, want %d", r.name, got.status, got.body, r.want)
+		}
+		if sent := len(g.publisher.all()) - before; (sent == 1) != (got.status < 300) {
+			t.Errorf("%s: status %d, but %d messages were published", r.name, got.status, sent)
+		}
+		a.check(t, "POST /publish", got)
+	}
+	for _, e := range a.doc.examples(a.ops["POST /publish"].pointer + "/requestBody/content/application~1json") {
+		a.check(t, "POST /publish", g.do(t, post(e.name, string(encode(t, e.value)))))
+	}
+	slow := httptest.NewRequest("POST", "http://localhost/publish", brokenBody{os.ErrDeadlineExceeded})
+	slow.Header.Set("Content-Type", "application/json")
+	a.check(t, "POST /publish", g.direct(slow))
+}
+
+func brokerAnswers(t *testing.T, a *answers, g *gateway) {
+	defer g.publisher.play(nil, nil, false)
+	for _, c := range []struct {
+		name            string
+		refuse, outcome error
+		broken          bool
+		want            int
+	}{
+		{name: "no connection", refuse: api.ErrNotSent, want: 503},
+		{name: "connection lost before it was written", outcome: api.ErrNotSent, want: 503},
+		{name: "too much in flight", refuse: api.ErrOverloaded, want: 503},
+		{name: "connection lost behind it", outcome: api.ErrUnknown, want: 504},
+		{name: "an error that nobody knows", outcome: errOther, want: 500},
+		{name: "a panic", broken: true, want: 500},
+	} {
+		g.publisher.play(c.refuse, c.outcome, c.broken)
+		got := g.do(t, post(c.name, `{"topic":"a","payload":1}`))
+		if got.status != c.want {
+			t.Errorf("%s: got %d %s, want %d", c.name, got.status, got.body, c.want)
+		}
+		a.check(t, "POST /publish", got)
+	}
+}
+
+func streamAnswers(t *testing.T, a *answers) {
+	g := start(t, func(o *api.Options) { o.MaxConnections = 1 })
+	for _, r := range streamRequests() {
+		got := g.do(t, r.request)
+		if got.status != r.want {
+			t.Errorf("%s: got %d %s, want %d", r.name, got.status, got.body, r.want)
+		}
+		a.check(t, "GET /ws", got)
+	}
+	c := g.dial(t, "")
+	got := g.do(t, handshake("one too many", ""))
+	if got.status != 503 {
+		t.Errorf("one too many: got %d, want 503", got.status)
+	}
+	a.check(t, "GET /ws", got)
+	a.check(t, "GET /ws", answer{status: 101, header: c.header})
+	g.server.Drain()
+	a.check(t, "GET /ws", g.do(t, handshake("going down", "")))
+	a.check(t, "GET /readyz", g.do(t, request{method: "GET", path: "/readyz"}))
+}
+
+func pageAnswers(t *testing.T, a *answers, g *gateway) {
+	for _, path := range []string{"/livez", "/openapi.yaml", "/asyncapi.yaml", "/docs", "/docs/errors"} {
+		got := g.do(t, request{method: "GET", path: path})
+		if got.status != 200 {
+			t.Errorf("GET %s: got %d, want 200", path, got.status)
+		}
+		a.check(t, "GET "+path, got)
+	}
+	defer g.setHealth(func() api.Health { return api.Health{Publish: true, Subscribe: true} })
+	for _, c := range []struct {
+		health api.Health
+		want   int
+	}{
+		{api.Health{Publish: true, Subscribe: true}, 200},
+		{api.Health{Publish: true, Subscribe: true, Refused: []string{"$SYS/#"}}, 200},
+		{api.Health{Subscribe: true, Detail: "connection refused"}, 503},
+		{api.Health{Publish: true, Detail: "connection refused"}, 503},
+		{api.Health{}, 503},
+	} {
+		g.setHealth(func() api.Health { return c.health })
+		got := g.do(t, request{method: "GET", path: "/readyz"})
+		if got.status != c.want {
+			t.Errorf("GET /readyz with %+v: got %d, want %d", c.health, got.status, c.want)
+		}
+		a.check(t, "GET /readyz", got)
+	}
+	g.setHealth(func() api.Health { panic("out of order") })
+	a.check(t, "GET /readyz", g.do(t, request{method: "GET", path: "/readyz"}))
+}
+
+// commonAnswers are those that every path has.
+func commonAnswers(t *testing.T, a *answers, g *gateway) {
+	for key, op := range a.ops {
+		for _, c := range []struct {
+			request
+			want int
+		}{
+			{request{name: "another method", method: "PATCH", path: op.path}, 405},
+			{request{name: "a long URI", method: op.method, path: op.path + "?" + strings.Repeat("a", 8<<10)}, 414},
+			{request{name: "a foreign host", method: op.method, path: op.path, host: "elsewhere.example"}, 421},
+		} {
+			got := g.do(t, c.request)
+			if got.status != c.want {
+				t.Errorf("%s, %s: got %d %s, want %d", key, c.name, got.status, got.body, c.want)
+			}
+			a.check(t, key, got)
+			if c.want == 405 && !strings.Contains(got.header.Get("Allow"), op.method) {
+				t.Errorf("%s: got Allow %q, want %s in it", key, got.header.Get("Allow"), op.method)
+			}
+		}
+		a.check(t, key, withoutHost(t, g, op))
+	}
+}
+
+// withoutHost speaks HTTP/1.0, whose requests need no Host.
+func withoutHost(t *testing.T, g *gateway, op operation) answer {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", g.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = fmt.Fprintf(conn, "%s %s HTTP/1.0\r\nContent-Length: 0\r\n\r\n", op.method, op.path)
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != 400 {
+		t.Errorf("%s %s without Host: got %d %v, want 400", op.method, op.path, res.StatusCode, err)
+	}
+	return answer{res.StatusCode, res.Header, body}
+}

@@ -1,0 +1,205 @@
+package spec_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// expected is a request and the status that it gets.
+type expected struct {
+	request
+	want int
+}
+
+// publishRequests has a request for every code of POST /publish that does not
+// depend on the broker.
+func publishRequests() []expected {
+	nested := strings.Repeat("[", 64) + strings.Repeat("]", 64)
+	big := `{"topic":"a","payload":"` + strings.Repeat("x", maxPayload+1) + `"}`
+	huge := strings.Repeat(" ", 6*maxPayload+16<<10) + `{"topic":"a","payload":1}`
+	chunked := post("huge, length not announced", huge)
+	chunked.chunked = true
+	gzip := post("compressed", `{"topic":"a","payload":1}`)
+	gzip.header = with(jsonHeader, "Content-Encoding", "gzip")
+	foreign := post("foreign page", `{"topic":"a","payload":1}`)
+	foreign.header = with(jsonHeader, "Origin", foreignOrigin)
+	typed := func(name, contentType string) request {
+		r := post(name, `{"topic":"a","payload":1}`)
+		r.header = map[string]string{"Content-Type": contentType}
+		return r
+	}
+	query := post("query", `{"topic":"a","payload":1}`)
+	query.path += "?qos=1"
+	return append(unprocessable(), []expected{
+		{post("plain", `{"topic":"a","payload":1}`), 200},
+		{typed("charset", "application/json; charset=UTF-8"), 200},
+		{query, 400},
+		{post("empty", ""), 400},
+		{post("cut short", `{"topic":"pi/3/led","payload":"on"`[:31]), 400},
+		{post("not UTF-8", "{\"topic\":\"a\",\"payload\":\"\xff\"}"), 400},
+		{post("two objects", `{"topic":"a","payload":1}{}`), 400},
+		{post("an array", `[1]`), 400},
+		{post("twice the same key", `{"topic":"a","topic":"b","payload":1}`), 400},
+		{post("twice the same key, inside", `{"topic":"a","payload":{"x":1,"x":2}}`), 400},
+		{post("misspelt", `{"topic":"a","payload":1,"retained":true}`), 400},
+		{post("wrong case", `{"Topic":"a","payload":1}`), 400},
+		{post("too deep", `{"topic":"a","payload":`+nested+`}`), 400},
+		{foreign, 403},
+		{post("$", `{"topic":"$SYS/x","payload":1}`), 403},
+		{post("big", big), 413},
+		{post("huge", huge), 413},
+		{chunked, 413},
+		{typed("text", "text/plain"), 415},
+		{typed("no type", ""), 415},
+		{typed("latin", "application/json; charset=latin1"), 415},
+		{gzip, 415},
+	}...)
+}
+
+// unprocessable are requests with good JSON that asks for what cannot be.
+func unprocessable() []expected {
+	long := strings.Repeat("a", 1025)
+	deep := strings.Repeat("a/", 32) + "a"
+	return []expected{
+		{post("half a pair", `{"topic":"a","payload":"\ud800"}`), 422},
+		{post("qos 3", `{"topic":"a","payload":1,"qos":3}`), 422},
+		{post("qos 1.0", `{"topic":"a","payload":1,"qos":1.0}`), 422},
+		{post("retain", `{"topic":"a","payload":1,"retain":1}`), 422},
+		{post("encoding", `{"topic":"a","payload":1,"encoding":"hex"}`), 422},
+		{post("encoding null", `{"topic":"a","payload":1,"encoding":null}`), 422},
+		{post("a number as text", `{"topic":"a","payload":1,"encoding":"text"}`), 422},
+		{post("not base64", `{"topic":"a","payload":"?","encoding":"base64"}`), 422},
+		{post("base64 on two lines", `{"topic":"a","payload":"3q2+\n7w==","encoding":"base64"}`), 422},
+		{post("no payload", `{"topic":"a"}`), 422},
+		{post("empty and retained", `{"topic":"a","payload":"","retain":true}`), 422},
+		{post("no topic", `{"payload":1}`), 422},
+		{post("empty topic", `{"topic":"","payload":1}`), 422},
+		{post("nothing right", `{"qos":3}`), 422},
+		{post("a number as topic", `{"topic":1,"payload":1}`), 422},
+		{post("long topic", `{"topic":"`+long+`","payload":1}`), 422},
+		{post("deep topic", `{"topic":"`+deep+`","payload":1}`), 422},
+		{post("control character", `{"topic":"a\u0000","payload":1}`), 422},
+		{post("non-character", `{"topic":"a\ufffe","payload":1}`), 422},
+		{post("format character", `{"topic":"a\u200b","payload":1}`), 422},
+		{post("wildcard", `{"topic":"pi/+/led","payload":1}`), 422},
+	}
+}
+
+// streamRequests has a request for every code of GET /ws that does not depend
+// on the gateway's state.
+func streamRequests() []expected {
+	changed := func(name, header, value string) request {
+		r := handshake(name, "")
+		r.header = with(upgrade, header, value)
+		return r
+	}
+	topic := func(name, filter string) request { return handshake(name, "?topic="+filter) }
+	var many strings.Builder
+	for i := range 101 {
+		fmt.Fprintf(&many, "topic=a%d&", i)
+	}
+	return []expected{
+		{request{name: "no upgrade", method: "GET", path: "/ws"}, 426},
+		{changed("old version", "Sec-WebSocket-Version", "8"), 400},
+		{changed("short key", "Sec-WebSocket-Key", "AAAA"), 400},
+		{changed("other subprotocol", "Sec-WebSocket-Protocol", "mqtt"), 400},
+		{handshake("misspelt", "?topics=a"), 400},
+		{changed("foreign page", "Origin", foreignOrigin), 403},
+		{topic("shared", "$share/g/a"), 403},
+		{topic("broker's own", "$SYS/%23"), 403},
+		{topic("empty", ""), 422},
+		{topic("long", strings.Repeat("a", 1025)), 422},
+		{topic("not UTF-8", "%ff"), 422},
+		{topic("control character", "a%00"), 422},
+		{topic("non-character", "a%EF%BF%BE"), 422},
+		{topic("format character", "a%E2%80%8B"), 422},
+		{topic("# inside", "alarms/%23/high"), 422},
+		{topic("nine wildcards", strings.Repeat("%2B/", 8)+"%23"), 422},
+		{handshake("too many", "?"+strings.TrimSuffix(many.String(), "&")), 422},
+	}
+}
+
+// A request example is answered with the response example of the same name,
+// and what the broker gets is what the example says.
+func TestRequestExamplesGetTheirAnswers(t *testing.T) {
+	published := map[string]publication{
+		"text":        {"pi/3/led", "on", 1, false},
+		"json_number": {"pi/3/battery", "21.50", 1, false},
+		"json_object": {"pi/3/status", `{"state":"ok","temps":[21.5,22]}`, 2, false},
+		"json_string": {"pi/3/led", `"on"`, 1, false},
+		"forced_text": {"pi/3/battery", "21.50", 1, false},
+		"base64":      {"pi/3/frame", "\xde\xad\xbe\xef", 1, false},
+		"empty":       {"pi/3/wake", "", 1, false},
+		"retained":    {"pi/3/mode", "eco", 1, true},
+		"qos_0":       {"pi/3/battery", "21.50", 0, false},
+		"qos_2":       {"pi/3/door", "open", 2, false},
+	}
+	a := newAnswers(t)
+	g := start(t)
+	op := a.ops["POST /publish"]
+	for _, e := range a.doc.examples(op.pointer + "/requestBody/content/application~1json") {
+		got := g.do(t, post(e.name, string(encode(t, e.value))))
+		a.check(t, "POST /publish", got)
+		want, found := a.documented(t, op, e.name)
+		if !found {
+			t.Errorf("%s: no response example has this name", e.name)
+			continue
+		}
+		if have := fmt.Sprint(got.status, " ", steady(t, decode[any](t, got.body))); have != want {
+			t.Errorf("%s: got %s, want %s", e.name, have, want)
+		}
+		if got.status >= 300 {
+			continue
+		}
+		if have, want := g.publisher.last(t), published[e.name]; have != want {
+			t.Errorf("%s: the broker got %+v, want %+v", e.name, have, want)
+		}
+	}
+}
+
+// documented is the response example of that name, with its status.
+func (a *answers) documented(t *testing.T, op operation, name string) (string, bool) {
+	t.Helper()
+	for _, status := range op.statuses() {
+		pointer, _ := op.response(status)
+		for media := range a.doc.object(pointer + "/content") {
+			for _, e := range a.doc.examples(pointer + "/content/" + strings.ReplaceAll(media, "/", "~1")) {
+				if e.name == name {
+					return status + " " + steady(t, e.value), true
+				}
+			}
+		}
+	}
+	return "", false
+}
+
+// HEAD is not in the file; it is what GET is, without the body.
+func TestHeadIsGetWithoutBody(t *testing.T) {
+	g := start(t)
+	for _, op := range operations(t, openAPI(t)) {
+		if op.method != "GET" || op.path == "/ws" {
+			continue
+		}
+		get, head := g.do(t, request{method: "GET", path: op.path}), g.do(t, request{method: "HEAD", path: op.path})
+		if head.status != get.status || len(head.body) != 0 || head.header.Get("Content-Type") != get.header.Get("Content-Type") {
+			t.Errorf("HEAD %s: got %d %q with %d bytes, want %d %q with none", op.path, head.status,
+				head.header.Get("Content-Type"), len(head.body), get.status, get.header.Get("Content-Type"))
+		}
+	}
+}
+
+// Any other path is a problem too.
+func TestUnknownPathIsAProblem(t *testing.T) {
+	d := openAPI(t)
+	g := start(t)
+	for _, path := range []string{"/", "/publish/", "//publish", "/ws/", "/history", "/metrics"} {
+		got := g.do(t, request{method: "GET", path: path})
+		if got.status != 404 || got.header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("GET %s: got %d %s, want 404 application/problem+json", path, got.status, got.header.Get("Content-Type"))
+		}
+		if err := d.validate("/components/schemas/Problem", got.body); err != nil {
+			t.Errorf("GET %s: %v", path, err)
+		}
+	}
+}

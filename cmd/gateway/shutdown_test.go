@@ -1,0 +1,167 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/brokertest"
+)
+
+// The order of a stop: /readyz says no, new work is refused, publishes in
+// flight end as they really end, then the WebSockets are closed.
+func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
+	broker := brokertest.Start(t)
+	proxy := brokertest.StartProxy(t, broker.Addr())
+	oracle := brokertest.Dial(t, broker.Addr())
+	oracle.Subscribe("#", 1)
+	g := startReady(t, proxy.URL(), nil)
+	ws := g.dial("")
+	proxy.Stall(false, true) // no acknowledgement comes through
+
+	const publishes = 20
+	var status [publishes]atomic.Int64
+	var inFlight sync.WaitGroup
+	for i := range publishes {
+		inFlight.Go(func() {
+			a, err := g.tryPost(fmt.Sprintf(`{"topic":"http/%d","payload":%d,"qos":1}`, i, i))
+			if err != nil {
+				t.Errorf("publish %d: %v", i, err)
+			}
+			status[i].Store(int64(a.status))
+		})
+		ws.send(fmt.Sprintf(`{"op":"publish","id":%d,"topic":"ws/%d","payload":%d}`, i, i, i))
+	}
+	oracle.WaitCount(2*publishes, patience)
+	stopped := make(chan error, 1)
+	go func() { stopped <- g.shutdown() }()
+	g.waitReady(503)
+	if _, h := g.health(); h.Checks["shutdown"] == "" {
+		t.Errorf("/readyz: got %v, want it to say that the gateway goes down", h)
+	}
+	ws.send(`{"op":"publish","id":"late","topic":"late","payload":1}`)
+	if f := ws.wait("the late publish", func(f frame) bool { return string(f.ID) == `"late"` }); f.Problem == nil || f.Problem.Code != "shutting_down" {
+		t.Errorf("late publish: got %s, want shutting_down", f.raw)
+	}
+	select {
+	case err := <-stopped:
+		t.Fatalf("serve ended before the publishes did: %v", err)
+	default:
+	}
+	proxy.Heal()
+	inFlight.Wait()
+	for i := range status {
+		if got := status[i].Load(); got != http.StatusOK {
+			t.Errorf("publish %d: got status %d, want 200", i, got)
+		}
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("serve: got %v, want nil", err)
+	}
+	if got := ws.closed(); got != 1001 {
+		t.Errorf("WebSocket: got close code %d, want 1001", got)
+	}
+	ok := 0
+	for _, f := range ws.all() {
+		if f.Type == "published" && f.Status == 200 {
+			ok++
+		}
+	}
+	if ok != publishes {
+		t.Errorf("WebSocket: got %d outcomes before the end, want %d: %s", ok, publishes, lastFrames(ws.all()))
+	}
+}
+
+func TestShutdownClosesManyWebSocketsSoon(t *testing.T) {
+	g := startReady(t, brokertest.Start(t).URL(), nil)
+	var all []*leanSocket
+	for range 200 {
+		all = append(all, g.dialLean("?topic=a", func([]byte) {}))
+	}
+	eventually(t, "all have subscribed", func() bool { return g.metric("gateway_subscriptions") == 200 })
+	go func() { // a polite client closes after the close frame
+		for _, s := range all {
+			<-s.done
+			_ = s.conn.Close()
+		}
+	}()
+	start := time.Now()
+	if err := g.shutdown(); err != nil {
+		t.Errorf("serve: got %v, want nil", err)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("took %v, want less than 10s", took)
+	}
+	for i, s := range all {
+		if s.ended(t); s.code != 1001 {
+			t.Errorf("WebSocket %d: got close code %d (%v), want 1001", i, s.code, s.err)
+		}
+	}
+}
+
+func TestSIGTERMEndsTheProcess(t *testing.T) {
+	broker := brokertest.Start(t)
+	for name, env := range map[string]map[string]string{
+		"mosquitto": {"GATEWAY_MQTT_URL": broker.URL()},
+		"built-in":  {"GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, g := launchReady(t, env)
+			ws := g.dial("?topic=a")
+			g.post(`{"topic":"a","payload":1}`)
+			ws.waitMessages(1)
+			if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.exit(15 * time.Second); got != 0 {
+				t.Errorf("exit status: got %d, want 0", got)
+			}
+			if got := ws.closed(); got != 1001 {
+				t.Errorf("WebSocket: got close code %d, want 1001", got)
+			}
+			if got := p.stderr.String(); !strings.Contains(got, `"complete":true`) {
+				t.Errorf("the log does not end with a complete stop: %s", tail(got, 500))
+			}
+			if name == "built-in" {
+				isGone(t, p.brokerAddr())
+			}
+		})
+	}
+}
+
+// However the gateway ends, its broker does not stay behind.
+func TestBuiltInBrokerDiesWithTheGateway(t *testing.T) {
+	p, _ := launchReady(t, map[string]string{"GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0"})
+	addr := p.brokerAddr()
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	p.exit(patience)
+	isGone(t, addr)
+}
+
+func TestKilledBuiltInBrokerComesBack(t *testing.T) {
+	g := startAt(t, "", nil)
+	ws := g.dial("")
+	ws.subscribe("a")
+	g.post(`{"topic":"a","payload":1}`)
+	ws.waitMessages(1)
+	if err := syscall.Kill(g.brokerPID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	ws.wait("connected false", func(f frame) bool { return f.Type == "broker" && !f.Connected })
+	ws.wait("connected true", func(f frame) bool { return f.Type == "broker" && f.Connected })
+	g.waitReady(200)
+	if a := g.post(`{"topic":"a","payload":2}`); a.status != 200 {
+		t.Errorf("afterwards: got %d %s, want 200", a.status, a.body)
+	}
+	ws.waitMessages(2)
+	if got, want := kinds(ws.all()), "message broker:false gap broker:true message"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
