@@ -80,7 +80,7 @@ var kinds = []kind{
 	// WebSocket ops.
 	{"invalid_op", http.StatusBadRequest, "Invalid op", false, "A frame's `op` is `subscribe`, `unsubscribe`, `publish` or `ping`. Ten malformed frames close the connection with 4509."},
 	{"invalid_id", http.StatusUnprocessableEntity, "Invalid id", false, "`id` is a number or a string of 64 bytes at most."},
-	{"invalid_topics", http.StatusUnprocessableEntity, "Invalid topics", false, "`topics` is an array of one or more strings."},
+	{"invalid_topics", http.StatusUnprocessableEntity, "Invalid topics", false, "`topics` is an array of 1 to 256 strings."},
 
 	// The broker and the gateway's state.
 	{"broker_unavailable", http.StatusServiceUnavailable, "Broker unavailable", true, "There is no connection to the broker. Nothing was sent; try again after `Retry-After` seconds."},

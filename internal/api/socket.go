@@ -17,7 +17,10 @@ const (
 
 // lingerTime is how long the gateway waits for the other side after its last
 // words, so that a reset does not overtake them.
-const lingerTime = 2 * time.Second
+const (
+	lingerTime  = 2 * time.Second
+	lingerBytes = 64 << 20 // and how much of its talk is thrown away meanwhile
+)
 
 // socket is a hijacked connection with the writing half of hub.Transport.
 type socket struct {
@@ -108,7 +111,7 @@ func (s *socket) Abort() { _ = s.Conn.Close() }
 func (s *socket) linger() {
 	if !s.failed.Load() {
 		_ = s.Conn.SetReadDeadline(time.Now().Add(lingerTime))
-		_, _ = io.CopyN(io.Discard, s.Conn, 4*maxFrame)
+		_, _ = io.CopyN(io.Discard, s.Conn, lingerBytes)
 	}
 	_ = s.Conn.Close()
 }

@@ -108,7 +108,7 @@ func opID(v jsontext.Value) (hub.ID, bool) {
 	if v == nil {
 		return nil, true
 	}
-	if len(v) > maxID || v.Kind() != '0' && v.Kind() != '"' {
+	if len(v) > maxID+len(`""`) || v.Kind() != '0' && v.Kind() != '"' {
 		return nil, false
 	}
 	return append(hub.ID(nil), v...), true
@@ -126,12 +126,15 @@ func (ws *wsSession) fail(id hub.ID, p *wire.Problem) {
 	ws.client.Send("error", &wire.ErrorFrame{Type: "error", ID: id, Problem: p})
 }
 
+// maxTopics is how many filters one op may name, good or bad.
+const maxTopics = 256
+
 // filters reads and checks the filters of an op; each bad one is marked, the
 // others count.
 func (ws *wsSession) filters(raw jsontext.Value, subscribe bool) ([]wire.Result, *wire.Problem) {
-	wrong := fieldProblem("invalid_topics", "/topics", "topics must be an array of one or more strings.")
+	wrong := fieldProblem("invalid_topics", "/topics", "topics must be an array of 1 to 256 strings.")
 	var names []string
-	if raw.Kind() != '[' || !stringArray(raw, &names) || len(names) == 0 {
+	if raw.Kind() != '[' || !stringArray(raw, &names) || len(names) == 0 || len(names) > maxTopics {
 		return nil, wrong
 	}
 	held := 0
