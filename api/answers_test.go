@@ -2,6 +2,7 @@ package spec_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"mime"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/api"
+	"github.com/vulturepi/gateway/internal/hub"
 )
 
 // answers collects what a gateway really says, and holds it against
@@ -54,6 +56,13 @@ func (a *answers) check(t *testing.T, key string, got answer) {
 	if err != nil || content[media] == nil {
 		t.Fatalf("%s %s: got Content-Type %q, want one of %v", key, status, got.header.Get("Content-Type"), keys(content))
 	}
+	place := pointer + "/content/" + strings.ReplaceAll(media, "/", "~1")
+	if isStream(media) {
+		a.doc.checkObjects(t, place, media, got.body)
+		a.said[key+" "+status+" "+media+" "+steady(t, objects(t, media, got.body))] = true
+		a.seen[key+" "+status] = true
+		return
+	}
 	if !strings.HasSuffix(media, "json") {
 		if len(got.body) == 0 {
 			t.Errorf("%s %s: the body is empty", key, status)
@@ -61,18 +70,18 @@ func (a *answers) check(t *testing.T, key string, got answer) {
 		a.seen[key+" "+status] = true
 		return
 	}
-	if !oneLine(got.body) {
+	if !oneLine(got.body) && got.body[0] != '[' { // an array has a line for each object
 		t.Errorf("%s %s: got %q, want one line", key, status, got.body)
 	}
-	if err := a.doc.validate(pointer+"/content/"+strings.ReplaceAll(media, "/", "~1")+"/schema", got.body); err != nil {
+	if err := a.doc.validate(place+"/schema", got.body); err != nil {
 		t.Errorf("%s %s: %v\n%s", key, status, err, got.body)
 	}
-	body := decode[map[string]any](t, got.body)
-	a.said[key+" "+status+" "+steady(t, body)] = true
+	a.said[key+" "+status+" "+media+" "+steady(t, decode[any](t, got.body))] = true
 	if media != "application/problem+json" {
 		a.seen[key+" "+status] = true
 		return
 	}
+	body := decode[map[string]any](t, got.body)
 	a.seen[fmt.Sprintf("%s %s %v", key, status, body["code"])] = true
 	if id := body["request_id"]; id != got.header.Get("X-Request-Id") {
 		t.Errorf("%s %s: got request_id %v, want that of the header: %s", key, status, id, got.header.Get("X-Request-Id"))
@@ -80,6 +89,21 @@ func (a *answers) check(t *testing.T, key string, got answer) {
 	if cache := got.header.Get("Cache-Control"); cache != "no-store" {
 		t.Errorf("%s %s: got Cache-Control %q, want no-store", key, status, cache)
 	}
+}
+
+// isStream reports whether the media type is one of many objects. That of the
+// pages, text/html, is none.
+func isStream(media string) bool {
+	return media == "application/x-ndjson" || media == "text/event-stream" || media == "text/plain"
+}
+
+// says is how the example of an answer is found among what was said.
+func (e *example) says(t *testing.T, media string) string {
+	t.Helper()
+	if text, ok := e.value.(string); ok && isStream(media) {
+		return media + " " + steady(t, objects(t, media, []byte(text)))
+	}
+	return media + " " + steady(t, e.value)
 }
 
 func (a *answers) checkHeaders(t *testing.T, key, response string, got answer) {
@@ -113,6 +137,8 @@ func TestEveryDocumentedAnswerHappens(t *testing.T) {
 	publishAnswers(t, a, g)
 	brokerAnswers(t, a, g)
 	streamAnswers(t, a)
+	eventsAnswers(t, a)
+	historyAnswers(t, a)
 	pageAnswers(t, a, g)
 	commonAnswers(t, a, g)
 	for key, op := range a.ops {
@@ -153,7 +179,7 @@ func (a *answers) examplesAreSaid(t *testing.T, key, status string) {
 			if cannotFail[key+" "+status+" "+e.name] {
 				continue
 			}
-			if !a.said[key+" "+status+" "+steady(t, e.value)] {
+			if !a.said[key+" "+status+" "+e.says(t, media)] {
 				t.Errorf("%s %s: no answer was like the example %s", key, status, e.name)
 			}
 		}
@@ -206,23 +232,40 @@ func brokerAnswers(t *testing.T, a *answers, g *gateway) {
 
 func streamAnswers(t *testing.T, a *answers) {
 	g := start(t, func(o *api.Options) { o.MaxConnections = 1 })
-	for _, r := range streamRequests() {
-		got := g.do(t, r.request)
-		if got.status != r.want {
-			t.Errorf("%s: got %d %s, want %d", r.name, got.status, got.body, r.want)
+	g.upstream.play(nil, map[string]error{"refused": hub.ErrRefused, "elsewhere": hub.ErrNotCovered, "late": context.DeadlineExceeded})
+	for key, requests := range map[string][]expected{
+		"GET /ws": streamRequests(), "GET /events": eventsRequests(), "GET /history": historyRequests(),
+	} {
+		for _, r := range requests {
+			got := g.do(t, r.request)
+			if got.status != r.want {
+				t.Errorf("%s, %s: got %d %s, want %d", key, r.name, got.status, got.body, r.want)
+			}
+			a.check(t, key, got)
 		}
-		a.check(t, "GET /ws", got)
 	}
+	g.upstream.setBroken(true)
+	a.check(t, "GET /events", g.do(t, request{method: "GET", path: "/events?topic=broken"}))
+	g.upstream.setBroken(false)
+
 	c := g.dial(t, "")
-	got := g.do(t, handshake("one too many", ""))
-	if got.status != 503 {
-		t.Errorf("one too many: got %d, want 503", got.status)
+	events := request{method: "GET", path: "/events?topic=a"}
+	for key, r := range map[string]request{"GET /ws": handshake("one too many", ""), "GET /events": events} {
+		got := g.do(t, r)
+		if got.status != 503 {
+			t.Errorf("%s, one too many: got %d, want 503", key, got.status)
+		}
+		a.check(t, key, got)
 	}
-	a.check(t, "GET /ws", got)
 	a.check(t, "GET /ws", answer{status: 101, header: c.header})
 	g.server.Drain()
 	a.check(t, "GET /ws", g.do(t, handshake("going down", "")))
+	a.check(t, "GET /events", g.do(t, events))
 	a.check(t, "GET /readyz", g.do(t, request{method: "GET", path: "/readyz"}))
+	a.check(t, "POST /publish", g.do(t, post("going down", `{"topic":"a","payload":1}`)))
+	if sent := g.publisher.all(); len(sent) > 0 {
+		t.Errorf("going down, but %+v was published", sent)
+	}
 }
 
 func pageAnswers(t *testing.T, a *answers, g *gateway) {
@@ -263,9 +306,14 @@ func commonAnswers(t *testing.T, a *answers, g *gateway) {
 			want int
 		}{
 			{request{name: "another method", method: "PATCH", path: op.path}, 405},
+			{request{name: "an unknown parameter", method: op.method, path: op.path + "?verbose=1"}, 400},
+			{request{name: "a malformed query", method: op.method, path: op.path + "?%zz"}, 400},
 			{request{name: "a long URI", method: op.method, path: op.path + "?" + strings.Repeat("a", 8<<10)}, 414},
 			{request{name: "a foreign host", method: op.method, path: op.path, host: "elsewhere.example"}, 421},
 		} {
+			if op.path == "/ws" {
+				c.header = upgrade
+			}
 			got := g.do(t, c.request)
 			if got.status != c.want {
 				t.Errorf("%s, %s: got %d %s, want %d", key, c.name, got.status, got.body, c.want)

@@ -137,6 +137,10 @@ func TestOpenAPIExamplesMatchTheirSchemas(t *testing.T) {
 			if err := d.validate(media+"/schema", encode(t, e.value)); err != nil {
 				t.Errorf("%s: %v", e.pointer, err)
 			}
+			mediaType := strings.ReplaceAll(media[strings.LastIndexByte(media, '/')+1:], "~1", "/")
+			if text, ok := e.value.(string); ok && isStream(mediaType) {
+				d.checkObjects(t, media, mediaType, []byte(text))
+			}
 		}
 	}
 	for _, op := range operations(t, d) {

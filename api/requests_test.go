@@ -2,6 +2,7 @@ package spec_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -94,30 +95,134 @@ func streamRequests() []expected {
 		r.header = with(upgrade, header, value)
 		return r
 	}
-	topic := func(name, filter string) request { return handshake(name, "?topic="+filter) }
-	var many strings.Builder
-	for i := range 101 {
-		fmt.Fprintf(&many, "topic=a%d&", i)
-	}
-	return []expected{
+	return append(filterRequests(func(name, filter string) request { return handshake(name, "?topic="+filter) }), []expected{
 		{request{name: "no upgrade", method: "GET", path: "/ws"}, 426},
 		{changed("old version", "Sec-WebSocket-Version", "8"), 400},
 		{changed("short key", "Sec-WebSocket-Key", "AAAA"), 400},
 		{changed("other subprotocol", "Sec-WebSocket-Protocol", "mqtt"), 400},
 		{handshake("misspelt", "?topics=a"), 400},
+		{handshake("unknown overflow", "?topic=a&overflow=block"), 400},
+		{handshake("a time", "?topic=a&since=yesterday"), 400},
 		{changed("foreign page", "Origin", foreignOrigin), 403},
-		{topic("shared", "$share/g/a"), 403},
-		{topic("broker's own", "$SYS/%23"), 403},
-		{topic("empty", ""), 422},
-		{topic("long", strings.Repeat("a", 1025)), 422},
-		{topic("not UTF-8", "%ff"), 422},
-		{topic("control character", "a%00"), 422},
-		{topic("non-character", "a%EF%BF%BE"), 422},
-		{topic("format character", "a%E2%80%8B"), 422},
-		{topic("# inside", "alarms/%23/high"), 422},
-		{topic("nine wildcards", strings.Repeat("%2B/", 8)+"%23"), 422},
-		{handshake("too many", "?"+strings.TrimSuffix(many.String(), "&")), 422},
+		{handshake("too many", "?"+tooManyTopics()), 422},
+	}...)
+}
+
+// filterRequests has a request for everything that can be wrong with a filter
+// by itself.
+func filterRequests(with func(name, filter string) request) []expected {
+	return []expected{
+		{with("shared", "$share/g/a"), 403},
+		{with("broker's own", "$SYS/%23"), 403},
+		{with("empty", ""), 422},
+		{with("long", strings.Repeat("a", 1025)), 422},
+		{with("not UTF-8", "%ff"), 422},
+		{with("control character", "a%00"), 422},
+		{with("non-character", "a%EF%BF%BE"), 422},
+		{with("format character", "a%E2%80%8B"), 422},
+		{with("# inside", "alarms/%23/high"), 422},
+		{with("nine wildcards", strings.Repeat("%2B/", 8)+"%23"), 422},
 	}
+}
+
+// tooManyTopics is a query with more filters than one connection holds.
+func tooManyTopics() string {
+	var many strings.Builder
+	for i := range 101 {
+		fmt.Fprintf(&many, "topic=a%d&", i)
+	}
+	return strings.TrimSuffix(many.String(), "&")
+}
+
+// eventsRequests has a request for every code of GET /events that does not
+// depend on the gateway's state. The broker refuses some of the filters.
+func eventsRequests() []expected {
+	get := func(name, query string) request { return request{name: name, method: "GET", path: "/events" + query} }
+	lastEvent, html := get("a time in the header", "?topic=a"), get("a page", "?topic=a")
+	lastEvent.header = map[string]string{"Last-Event-ID": "yesterday"}
+	html.header = map[string]string{"Accept": "text/html, */*;q=0"}
+	return append(filterRequests(func(name, filter string) request { return get(name, "?topic="+filter) }), []expected{
+		{get("no filter", ""), 422},
+		{get("misspelt", "?topics=a"), 400},
+		{get("unknown overflow", "?topic=a&overflow=block"), 400},
+		{get("unknown format", "?topic=a&format=xml"), 400},
+		{get("unknown snapshot", "?topic=a&snapshot=1"), 400},
+		{get("interval without unit", "?topic=a&min_interval=200"), 400},
+		{get("interval too short", "?topic=a&min_interval=9ms"), 400},
+		{get("interval too long", "?topic=a&min_interval=61m"), 400},
+		{get("twice", "?topic=a&overflow=drop&overflow=drop"), 400},
+		{get("two mistakes", "?topic=a&snapshot=yes&min_interval=1ms"), 400},
+		{get("a time", "?topic=a&since=yesterday"), 400},
+		{get("no cursor", "?topic=a&since="), 400},
+		{lastEvent, 400},
+		{html, 406},
+		{get("refused by the broker", "?topic=a&topic=refused"), 403},
+		{get("not watched", "?topic=elsewhere"), 422},
+		{get("too many", "?"+tooManyTopics()), 422},
+		{get("not confirmed", "?topic=late"), 503},
+	}...)
+}
+
+// historyRequests has a request for every code of GET /history.
+func historyRequests() []expected {
+	get := func(name, query string) request { return request{name: name, method: "GET", path: "/history" + query} }
+	return append(filterRequests(func(name, filter string) request { return get(name, "?filter="+filter) }), []expected{
+		{get("no filter", ""), 422},
+		{get("misspelt", "?filter=a&topic=a"), 400},
+		{get("none at all", "?filter=a&limit=0"), 400},
+		{get("too many", "?filter=a&limit=10001"), 400},
+		{get("not a number", "?filter=a&limit=ten"), 400},
+		{get("a time", "?filter=a&since=yesterday"), 400},
+		{get("the most", "?filter=a&limit=10000"), 200},
+	}...)
+}
+
+// Each query parameter of the file is one of the code's, and the code has no
+// others.
+func TestQueryParametersAreThoseOfTheCode(t *testing.T) {
+	g := start(t)
+	ops, all := operations(t, openAPI(t)), map[string]bool{"verbose": true}
+	for _, op := range ops {
+		for name := range op.query(t) {
+			all[name] = true
+		}
+	}
+	for _, op := range ops {
+		described := op.query(t)
+		for _, name := range keys(all) {
+			r := request{method: op.method, path: op.path + "?" + name + "="}
+			if op.path == "/ws" {
+				r.header = upgrade
+			}
+			got := g.do(t, r) // no parameter may be empty
+			code := decode[map[string]any](t, got.body)["code"]
+			if (code == "unknown_parameter") == described[name] {
+				t.Errorf("%s %s with %s: got %v, but that openapi.yaml has it is %t", op.method, op.path, name, code, described[name])
+			}
+		}
+	}
+	bound := keys(asyncAPI(t).object("/channels/gateway/bindings/ws/query/properties"))
+	ws := operation{"GET", "/ws", "/paths/~1ws/get", openAPI(t)}
+	if want := keys(ws.query(t)); !slices.Equal(bound, want) {
+		t.Errorf("asyncapi.yaml has the query parameters %v, openapi.yaml %v", bound, want)
+	}
+}
+
+// query are the names of the operation's query parameters.
+func (op operation) query(t *testing.T) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	list, _ := op.doc.object(op.pointer)["parameters"].([]any)
+	for _, v := range list {
+		p := v.(map[string]any)
+		if ref, ok := p["$ref"].(string); ok {
+			p = op.doc.at(t, strings.TrimPrefix(ref, "#")).(map[string]any)
+		}
+		if p["in"] == "query" {
+			names[p["name"].(string)] = true
+		}
+	}
+	return names
 }
 
 // A request example is answered with the response example of the same name,
@@ -178,13 +283,22 @@ func (a *answers) documented(t *testing.T, op operation, name string) (string, b
 func TestHeadIsGetWithoutBody(t *testing.T) {
 	g := start(t)
 	for _, op := range operations(t, openAPI(t)) {
-		if op.method != "GET" || op.path == "/ws" {
+		if op.method != "GET" || op.path == "/ws" || op.path == "/events" {
 			continue
 		}
-		get, head := g.do(t, request{method: "GET", path: op.path}), g.do(t, request{method: "HEAD", path: op.path})
+		path := op.path
+		if path == "/history" {
+			path += "?filter=a"
+		}
+		get, head := g.do(t, request{method: "GET", path: path}), g.do(t, request{method: "HEAD", path: path})
 		if head.status != get.status || len(head.body) != 0 || head.header.Get("Content-Type") != get.header.Get("Content-Type") {
 			t.Errorf("HEAD %s: got %d %q with %d bytes, want %d %q with none", op.path, head.status,
 				head.header.Get("Content-Type"), len(head.body), get.status, get.header.Get("Content-Type"))
+		}
+	}
+	for _, path := range []string{"/ws", "/events?topic=a"} {
+		if got := g.do(t, request{method: "HEAD", path: path}); got.status != 405 || got.header.Get("Allow") != "GET" {
+			t.Errorf("HEAD %s: got %d and Allow %q, want 405 and GET", path, got.status, got.header.Get("Allow"))
 		}
 	}
 }
@@ -193,13 +307,28 @@ func TestHeadIsGetWithoutBody(t *testing.T) {
 func TestUnknownPathIsAProblem(t *testing.T) {
 	d := openAPI(t)
 	g := start(t)
-	for _, path := range []string{"/", "/publish/", "//publish", "/ws/", "/history", "/metrics"} {
-		got := g.do(t, request{method: "GET", path: path})
+	for _, r := range []request{
+		{method: "GET", path: "/"},
+		{method: "GET", path: "/publish/"},
+		{method: "GET", path: "//publish"},
+		{method: "GET", path: "/ws/"},
+		{method: "GET", path: "/events/"},
+		{method: "GET", path: "/history/"},
+		{method: "GET", path: "/metrics"},
+		{method: "GET", path: "/docs/nothing.js"},
+		{method: "GET", path: "/docs/nothing.js?v=1"},
+		{method: "POST", path: "/nothing"},
+		{method: "BREW", path: "/nothing"},
+	} {
+		got := g.do(t, r)
 		if got.status != 404 || got.header.Get("Content-Type") != "application/problem+json" {
-			t.Errorf("GET %s: got %d %s, want 404 application/problem+json", path, got.status, got.header.Get("Content-Type"))
+			t.Errorf("%s %s: got %d %s, want 404 application/problem+json", r.method, r.path, got.status, got.header.Get("Content-Type"))
 		}
 		if err := d.validate("/components/schemas/Problem", got.body); err != nil {
-			t.Errorf("GET %s: %v", path, err)
+			t.Errorf("%s %s: %v", r.method, r.path, err)
+		}
+		if code := decode[map[string]any](t, got.body)["code"]; code != "not_found" {
+			t.Errorf("%s %s: got %v, want not_found", r.method, r.path, code)
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 
 const (
 	maxPayload    = 262144
+	epoch         = "k3f9c2m4q8z1" // that of the examples' cursors
 	foreignOrigin = "http://elsewhere.example"
 )
 
@@ -37,8 +38,14 @@ type gateway struct {
 	health func() api.Health
 }
 
-// start runs a gateway; set changes its options.
+// start runs a gateway that remembers; set changes its options.
 func start(t *testing.T, set ...func(*api.Options)) *gateway {
+	t.Helper()
+	return startWith(t, 64<<20, set...)
+}
+
+// startWith runs a gateway with that much history.
+func startWith(t *testing.T, history int64, set ...func(*api.Options)) *gateway {
 	t.Helper()
 	g := &gateway{publisher: &publisher{}, upstream: &upstream{}}
 	g.setHealth(func() api.Health { return api.Health{Publish: true, Subscribe: true} })
@@ -60,7 +67,7 @@ func start(t *testing.T, set ...func(*api.Options)) *gateway {
 	for _, f := range set {
 		f(&o)
 	}
-	g.hub = hub.New(hub.Options{Upstream: g.upstream, QueueBytes: o.QueueBytes})
+	g.hub = hub.New(hub.Options{Upstream: g.upstream, Epoch: epoch, QueueBytes: o.QueueBytes, HistoryBytes: history})
 	o.Hub = g.hub
 	g.server = api.New(o)
 	ts := httptest.NewServer(g.server.Public())
@@ -143,6 +150,7 @@ type upstream struct {
 	mu       sync.Mutex
 	refuse   map[string]error // by filter
 	retained []hub.Inbound    // given for every filter
+	broken   bool             // everything panics
 }
 
 // play sets what the broker keeps and which filters it refuses.
@@ -152,19 +160,37 @@ func (u *upstream) play(retained []hub.Inbound, refuse map[string]error) {
 	u.retained, u.refuse = retained, refuse
 }
 
+// setBroken makes everything panic, or not.
+func (u *upstream) setBroken(broken bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.broken = broken
+}
+
 // Want implements hub.Upstream.
 func (u *upstream) Want(_ context.Context, filter string) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.broken {
+		panic("out of order")
+	}
 	return u.refuse[filter]
 }
 
 // Release implements hub.Upstream.
 func (u *upstream) Release(string) {}
 
-// Retained implements hub.Upstream.
-func (u *upstream) Watched(string) bool { return true }
+// Watched implements hub.Upstream.
+func (u *upstream) Watched(string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.broken {
+		panic("out of order")
+	}
+	return true
+}
 
+// Retained implements hub.Upstream.
 func (u *upstream) Retained(context.Context, string) ([]hub.Inbound, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -88,11 +88,23 @@ func (s *socket) closed(t *testing.T) int {
 	}
 }
 
+// followers are the frames behind the answers to the examples of subscribe.
+var followers = map[string][]string{
+	"resume":                   {"message", "message"},
+	"resume_after_restart":     {"gap"},
+	"snapshot_for_a_dashboard": {"message", "snapshot_end"},
+	"invalid_cursor":           {"ack", "gap"},
+}
+
 // Each example of a client's frame is answered with the example of the same
-// name.
+// name, and then comes what its summary says.
 func TestOpExamplesGetTheirAnswers(t *testing.T) {
 	g := start(t)
-	g.hub.BrokerUp(false)
+	g.past()
+	g.upstream.play(nil, nil)
+	g.battery()
+	g.led()
+	g.hub.Ingest(hub.Inbound{Topic: "pi/3/mode", Payload: []byte("eco"), QoS: 1, Retain: true})
 	s := g.dial(t, "")
 	s.expect(t, "welcome")
 	want := map[string]string{}
@@ -107,6 +119,9 @@ func TestOpExamplesGetTheirAnswers(t *testing.T) {
 			if got := steady(t, s.next(t)); got != want[e.name] {
 				t.Errorf("%s %s: got %s, want %s", op, e.name, got, want[e.name])
 			}
+			if got := s.rest(t); !slices.Equal(got, followers[e.name]) {
+				t.Errorf("%s %s: got %v behind the answer, want %v", op, e.name, got, followers[e.name])
+			}
 		}
 	}
 	sent := []publication{
@@ -116,6 +131,20 @@ func TestOpExamplesGetTheirAnswers(t *testing.T) {
 	}
 	if got := g.publisher.all(); !slices.Equal(got, sent) {
 		t.Errorf("the broker got %+v, want %+v", got, sent)
+	}
+}
+
+// rest are the types of the frames that are under way.
+func (s *socket) rest(t *testing.T) []string {
+	t.Helper()
+	s.send(t, `{"op":"ping","id":"rest"}`)
+	var types []string
+	for {
+		frame := s.next(t)
+		if frame["type"] == "pong" && frame["id"] == "rest" {
+			return types
+		}
+		types = append(types, frame["type"].(string))
 	}
 }
 
@@ -132,9 +161,9 @@ func TestFrameExamplesAreReal(t *testing.T) {
 	note("message")
 	g.hub.BrokerUp(false)
 	note("broker")
-	g.hub.Ingest(hub.Inbound{Topic: "pi/3/battery", Payload: []byte("21.50"), QoS: 1})
+	g.battery()
 	note("message")
-	g.hub.Ingest(hub.Inbound{Topic: "pi/3/led", Payload: []byte("on"), QoS: 1})
+	g.led()
 	note("message")
 	g.hub.Ingest(hub.Inbound{Topic: "pi/3/frame", Payload: []byte("\xde\xad\xbe\xef")})
 	note("message")
@@ -150,16 +179,86 @@ func TestFrameExamplesAreReal(t *testing.T) {
 	g.publisher.play(api.ErrNotSent, nil, false)
 	s.send(t, `{"op":"publish","id":10,"topic":"a","payload":1}`)
 	note("error")
-	got[steady(t, slowGap(t))] = true
+	g.server.Drain()
+	s.send(t, `{"op":"publish","id":16,"topic":"a","payload":1}`)
+	note("error")
+	for _, frame := range []map[string]any{slowGap(t), expiredGap(t), throttled(t), restartGap(t), snapshotEnd(t)} {
+		got[steady(t, frame)] = true
+	}
 
-	answered := []string{"one_filter", "one_of_two_refused", "end_filters", "would_clear_retained"}
-	for _, name := range []string{"welcome", "ack", "message", "gap", "broker", "error"} {
+	answered := map[string]bool{}
+	for _, op := range ops {
+		for _, e := range s.doc.frameExamples(op) {
+			answered[e.name] = true
+		}
+	}
+	for _, name := range []string{"welcome", "ack", "message", "gap", "broker", "error", "snapshot_end"} {
 		for _, e := range s.doc.frameExamples(name) {
-			if !slices.Contains(answered, e.name) && !got[steady(t, e.value)] {
+			if !answered[e.name] && !got[steady(t, e.value)] {
 				t.Errorf("no frame was like the example %s of %s: %s", e.name, name, steady(t, e.value))
 			}
 		}
 	}
+}
+
+// expiredGap is what comes instead of messages that have left the history.
+func expiredGap(t *testing.T) map[string]any {
+	t.Helper()
+	g := startWith(t, 1<<10)
+	g.hub.BrokerUp(false)
+	for range 100 {
+		g.battery()
+	}
+	s := g.dial(t, "?topic=pi/3/battery&since="+epoch+"-12")
+	s.expect(t, "welcome")
+	if ack := s.expect(t, "ack"); ack["resumed"] != false {
+		t.Errorf("got %v, want resumed false", ack)
+	}
+	return s.expect(t, "gap")
+}
+
+// restartGap is for a cursor of another gateway.
+func restartGap(t *testing.T) map[string]any {
+	t.Helper()
+	g := start(t)
+	g.hub.BrokerUp(false)
+	s := g.dial(t, "?topic=a&since=h8w2c5v7n4xe-77")
+	s.expect(t, "welcome")
+	s.expect(t, "ack")
+	return s.expect(t, "gap")
+}
+
+// throttled is a message that stands for others.
+func throttled(t *testing.T) map[string]any {
+	t.Helper()
+	g := start(t)
+	g.hub.BrokerUp(false)
+	s := g.dial(t, "?topic=pi/3/battery&min_interval=200ms")
+	s.expect(t, "welcome")
+	s.expect(t, "ack")
+	for i := range 19 { // the first comes at once
+		g.hub.Ingest(hub.Inbound{Topic: "pi/3/battery", Payload: []byte([]string{"21.50", "21.75"}[min(i, 1)]), QoS: 1})
+	}
+	if m := s.expect(t, "message"); m["skipped"] != nil {
+		t.Errorf("got %v first, want nothing skipped", m)
+	}
+	return s.expect(t, "message")
+}
+
+// snapshotEnd is that of a subscription in the URL.
+func snapshotEnd(t *testing.T) map[string]any {
+	t.Helper()
+	g := start(t)
+	g.hub.BrokerUp(false)
+	g.led()
+	g.led()
+	s := g.dial(t, "?topic=pi/%23&snapshot=true")
+	s.expect(t, "welcome")
+	s.expect(t, "ack")
+	if m := s.expect(t, "message"); m["cursor"] != nil || m["retain"] != false {
+		t.Errorf("got %v, want the newest message without cursor", m)
+	}
+	return s.expect(t, "snapshot_end")
 }
 
 // slowGap is the last frame for a client that does not read.
@@ -226,11 +325,12 @@ func TestSubscribeOrder(t *testing.T) {
 func TestOpsRefuseFieldsOfOthers(t *testing.T) {
 	values := map[string]string{
 		"op": `"x"`, "id": `1`, "topics": `["a"]`, "topic": `"a"`, "payload": `1`, "encoding": `"json"`, "qos": `1`, "retain": `false`,
+		"since": `null`, "snapshot": `false`, "overflow": `"close"`, "min_interval": `"1s"`,
 	}
 	d := asyncAPI(t)
 	for _, op := range ops {
 		fields := d.schemaOf(t, op)["properties"].(map[string]any)
-		for _, name := range append(keys(values), "since", "token") {
+		for _, name := range append(keys(values), "token") {
 			if fields[name] != nil {
 				continue
 			}
@@ -262,10 +362,15 @@ func TestErrorFrames(t *testing.T) {
 		`{"op":"ping","op":"ping"}`:   "duplicate_key",
 		`{"op":"ping","id":"\ud800"}`: "invalid_unicode",
 		`{"op":"ping","id":` + strings.Repeat("[", 65) + `}`: "too_deep",
-		`{"id":1}`:                        "invalid_op",
-		`{"op":"ping","id":[1]}`:          "invalid_id",
-		`{"op":"subscribe","topics":"a"}`: "invalid_topics",
-		`{"op":"publish","payload":1}`:    "topic_required",
+		`{"id":1}`:                                              "invalid_op",
+		`{"op":"ping","id":[1]}`:                                "invalid_id",
+		`{"op":"subscribe","topics":"a"}`:                       "invalid_topics",
+		`{"op":"publish","payload":1}`:                          "topic_required",
+		`{"op":"subscribe","topics":["a"],"overflow":"block"}`:  "invalid_parameter",
+		`{"op":"subscribe","topics":["a"],"snapshot":"true"}`:   "invalid_parameter",
+		`{"op":"subscribe","topics":["a"],"min_interval":200}`:  "invalid_parameter",
+		`{"op":"subscribe","topics":["a"],"min_interval":"2h"}`: "invalid_parameter",
+		`{"op":"subscribe","topics":["a"],"since":1041}`:        "invalid_cursor",
 	} {
 		g := start(t)
 		g.hub.BrokerUp(false)

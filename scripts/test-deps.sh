@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests start beside Go: mosquitto and its clients, a
-# Chromium, nginx and curl. Quiet when everything is there.
+# Chromium, nginx, curl and Python. Quiet when everything is there.
 set -eu
 
 # Debian keeps servers in sbin, which is not in every user's PATH.
@@ -15,6 +15,7 @@ missing() {
 	have chromium || have chromium-browser || have google-chrome || echo chromium
 	have nginx || echo nginx-light
 	have curl || echo curl
+	have python3 || echo python3
 }
 
 packages=$(missing | tr '\n' ' ')

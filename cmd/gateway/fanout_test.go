@@ -145,6 +145,9 @@ func TestTwoHundredSubscribersGetEveryBurstInOrder(t *testing.T) {
 	if got := g.metric(`gateway_gaps_total{reason="slow_consumer"}`); got != 0 {
 		t.Errorf("gaps: got %v, want 0", got)
 	}
+	eventually(t, "nothing is kept for those who have gone", func() bool {
+		return g.metric(`gateway_subscribers{transport="websocket"}`) == 0 && g.metric("gateway_subscriptions") == 0
+	})
 	backTo(t, "after the subscribers have gone", idleGoroutines, idleFiles)
 	raw.Close()
 	if err := g.shutdown(); err != nil {

@@ -49,6 +49,22 @@ func isUnavailable(t *testing.T, what string, a answer) {
 	}
 }
 
+// postFields publishes over HTTP and returns the status and the problem's code.
+func (g *gateway) postFields(fields string) (status int, code string) {
+	a := g.post("{" + fields + "}")
+	return a.status, a.problem.Code
+}
+
+// publishFields is the same over the WebSocket; it is for one publish only.
+func (s *socket) publishFields(fields string) (status int, code string) {
+	s.send(`{"op":"publish","id":"fields",` + fields + `}`)
+	f := s.wait("the outcome", func(f frame) bool { return string(f.ID) == `"fields"` })
+	if f.Problem != nil {
+		return f.Problem.Status, f.Problem.Code
+	}
+	return f.Status, ""
+}
+
 // What was sent and not acknowledged on the same connection is never called
 // published, whatever happens on the next one.
 func TestLostAcknowledgementIsOutcomeUnknown(t *testing.T) {
@@ -71,17 +87,7 @@ func TestLostAcknowledgementIsOutcomeUnknown(t *testing.T) {
 			proxy := brokertest.StartProxy(t, broker.Addr())
 			g := startReady(t, proxy.URL(), map[string]string{"GATEWAY_PUBLISH_TIMEOUT": "1s"})
 			ws := g.dial("")
-			for i, publish := range []func(body string) (int, string){
-				func(body string) (int, string) { a := g.post("{" + body); return a.status, a.problem.Code },
-				func(body string) (int, string) {
-					ws.send(`{"op":"publish","id":1,` + body)
-					f := ws.wait("the outcome", func(f frame) bool { return string(f.ID) == "1" })
-					if f.Problem == nil {
-						return f.Status, ""
-					}
-					return f.Problem.Status, f.Problem.Code
-				},
-			} {
+			for i, publish := range []func(string) (int, string){g.postFields, ws.publishFields} {
 				reconnects := g.metric("gateway_broker_reconnects_total")
 				var armed atomic.Bool
 				armed.Store(true)
@@ -91,7 +97,7 @@ func TestLostAcknowledgementIsOutcomeUnknown(t *testing.T) {
 					}
 					return nil, brokertest.Pass
 				})
-				if status, code := publish(fmt.Sprintf(`"topic":"a","payload":%d,"qos":%d}`, i, tt.qos)); status != 504 || code != "outcome_unknown" {
+				if status, code := publish(fmt.Sprintf(`"topic":"a","payload":%d,"qos":%d`, i, tt.qos)); status != 504 || code != "outcome_unknown" {
 					t.Errorf("publish %d: got %d %s, want 504 outcome_unknown", i, status, code)
 				}
 				if armed.Load() {

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -16,65 +15,65 @@ import (
 // The order of a stop: /readyz says no, new work is refused, publishes in
 // flight end as they really end, then the WebSockets are closed.
 func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
-	broker := brokertest.Start(t)
-	proxy := brokertest.StartProxy(t, broker.Addr())
-	oracle := brokertest.Dial(t, broker.Addr())
-	oracle.Subscribe("#", 1)
-	g := startReady(t, proxy.URL(), nil)
-	ws := g.dial("")
-	proxy.Stall(false, true) // no acknowledgement comes through
+	for name, overHTTP := range map[string]int{"WebSocket": 0, "HTTP and WebSocket": 20} {
+		t.Run(name, func(t *testing.T) {
+			broker := brokertest.Start(t)
+			proxy := brokertest.StartProxy(t, broker.Addr())
+			oracle := brokertest.Dial(t, broker.Addr())
+			oracle.Subscribe("#", 1)
+			g := startReady(t, proxy.URL(), nil)
+			ws := g.dial("")
+			proxy.Stall(false, true) // no acknowledgement comes through
+			answers := publishBoth(t, g, ws, overHTTP, 20)
+			oracle.WaitCount(overHTTP+20, patience)
 
-	const publishes = 20
-	var status [publishes]atomic.Int64
-	var inFlight sync.WaitGroup
-	for i := range publishes {
-		inFlight.Go(func() {
-			a, err := g.tryPost(fmt.Sprintf(`{"topic":"http/%d","payload":%d,"qos":1}`, i, i))
-			if err != nil {
-				t.Errorf("publish %d: %v", i, err)
+			stopped := make(chan error, 1)
+			go func() { stopped <- g.shutdown() }()
+			g.waitReady(503)
+			if _, h := g.health(); h.Checks["shutdown"] == "" {
+				t.Errorf("/readyz: got %v, want it to say that the gateway goes down", h)
 			}
-			status[i].Store(int64(a.status))
+			ws.send(`{"op":"publish","id":"late","topic":"late","payload":1}`)
+			if f := ws.wait("the late publish", func(f frame) bool { return string(f.ID) == `"late"` }); f.Problem == nil || f.Problem.Code != "shutting_down" {
+				t.Errorf("late publish: got %s, want shutting_down", f.raw)
+			}
+			select {
+			case err := <-stopped:
+				t.Fatalf("serve ended before the publishes did: %v", err)
+			default:
+			}
+			proxy.Heal()
+			answers()
+			if err := <-stopped; err != nil {
+				t.Errorf("serve: got %v, want nil", err)
+			}
+			if got := ws.closed(); got != 1001 {
+				t.Errorf("WebSocket: got close code %d, want 1001", got)
+			}
+			if ok := countPublished(ws.all()); ok != 20 {
+				t.Errorf("WebSocket: got %d outcomes before the end, want 20: %s", ok, lastFrames(ws.all()))
+			}
 		})
+	}
+}
+
+// publishBoth publishes over HTTP and over a WebSocket without waiting. The
+// function waits for the answers of HTTP, which must be 200.
+func publishBoth(t *testing.T, g *gateway, ws *socket, overHTTP, overWS int) (answers func()) {
+	t.Helper()
+	var inFlight sync.WaitGroup
+	for i := range overHTTP {
+		inFlight.Go(func() {
+			a, err := g.tryPost(fmt.Sprintf(`{"topic":"http/%d","payload":%d}`, i, i))
+			if err != nil || a.status != http.StatusOK {
+				t.Errorf("publish %d: got %d %s (%v), want 200", i, a.status, a.body, err)
+			}
+		})
+	}
+	for i := range overWS {
 		ws.send(fmt.Sprintf(`{"op":"publish","id":%d,"topic":"ws/%d","payload":%d}`, i, i, i))
 	}
-	oracle.WaitCount(2*publishes, patience)
-	stopped := make(chan error, 1)
-	go func() { stopped <- g.shutdown() }()
-	g.waitReady(503)
-	if _, h := g.health(); h.Checks["shutdown"] == "" {
-		t.Errorf("/readyz: got %v, want it to say that the gateway goes down", h)
-	}
-	ws.send(`{"op":"publish","id":"late","topic":"late","payload":1}`)
-	if f := ws.wait("the late publish", func(f frame) bool { return string(f.ID) == `"late"` }); f.Problem == nil || f.Problem.Code != "shutting_down" {
-		t.Errorf("late publish: got %s, want shutting_down", f.raw)
-	}
-	select {
-	case err := <-stopped:
-		t.Fatalf("serve ended before the publishes did: %v", err)
-	default:
-	}
-	proxy.Heal()
-	inFlight.Wait()
-	for i := range status {
-		if got := status[i].Load(); got != http.StatusOK {
-			t.Errorf("publish %d: got status %d, want 200", i, got)
-		}
-	}
-	if err := <-stopped; err != nil {
-		t.Errorf("serve: got %v, want nil", err)
-	}
-	if got := ws.closed(); got != 1001 {
-		t.Errorf("WebSocket: got close code %d, want 1001", got)
-	}
-	ok := 0
-	for _, f := range ws.all() {
-		if f.Type == "published" && f.Status == 200 {
-			ok++
-		}
-	}
-	if ok != publishes {
-		t.Errorf("WebSocket: got %d outcomes before the end, want %d: %s", ok, publishes, lastFrames(ws.all()))
-	}
+	return inFlight.Wait
 }
 
 func TestShutdownClosesManyWebSocketsSoon(t *testing.T) {

@@ -197,6 +197,37 @@ func TestSameFilterTwiceCountsOnce(t *testing.T) {
 	}
 }
 
+// A broader filter makes the broker send the retained messages to the gateway
+// again; who has them already does not get them again.
+func TestBroaderFilterRepeatsNothing(t *testing.T) {
+	for _, watch := range watches {
+		t.Run(watch.name, func(t *testing.T) {
+			broker := brokertest.Start(t)
+			g := startReady(t, broker.URL(), map[string]string{"GATEWAY_WATCH": watch.value})
+			for i := range 3 {
+				g.post(fmt.Sprintf(`{"topic":"pi/%d/led","payload":%d,"retain":true}`, i, i))
+			}
+			first := g.dial("")
+			first.subscribe("pi/1/led")
+			first.waitMessages(1)
+			for i, filter := range []string{"pi/+/led", "pi/#", "+/1/led", "#", "pi/1/led"} {
+				other := g.dial("")
+				other.subscribe(filter)
+				want := map[bool]int{true: 3, false: 1}[i != 2 && i != 4]
+				if got := other.waitMessages(want); len(got) != want {
+					t.Errorf("%s: got %s, want %d", filter, payloads(got), want)
+				}
+				g.post(fmt.Sprintf(`{"topic":"pi/1/led","payload":%d}`, 10+i))
+			}
+			first.wait("the last message", func(f frame) bool { return string(f.Payload) == "14" })
+			first.sync()
+			if got := payloads(first.messages()); got != "1 10 11 12 13 14" {
+				t.Errorf("got %s, want 1 10 11 12 13 14", got)
+			}
+		})
+	}
+}
+
 // One broker that refuses a filter in its SUBACK.
 func TestFilterRefusedByTheBrokerIsSaid(t *testing.T) {
 	var mu sync.Mutex

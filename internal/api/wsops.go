@@ -108,7 +108,11 @@ func opID(v jsontext.Value) (hub.ID, bool) {
 	if v == nil {
 		return nil, true
 	}
-	if len(v) > maxID+len(`""`) || v.Kind() != '0' && v.Kind() != '"' {
+	limit := maxID
+	if v.Kind() == '"' {
+		limit += len(`""`)
+	}
+	if len(v) > limit || v.Kind() != '0' && v.Kind() != '"' {
 		return nil, false
 	}
 	return append(hub.ID(nil), v...), true
@@ -189,8 +193,10 @@ func (ws *wsSession) publish(id hub.ID, f *publishFields) {
 	}
 	ws.inFlight <- struct{}{}
 	wait := ws.server.start(p, transportWS)
+	ws.server.inFlight.Add(1) // until the answer is queued
 	go func() {
 		defer func() { <-ws.inFlight }()
+		defer ws.server.inFlight.Add(-1)
 		status, res, bad := wait()
 		if bad != nil {
 			ws.fail(id, bad)

@@ -93,21 +93,25 @@ func (d dialer) tlsStream(ctx context.Context) (stream, error) {
 // errNotWebSocket is what is left to say when the network is not to blame.
 var errNotWebSocket = errors.New("the broker does not answer as a WebSocket server")
 
-func (d dialer) webSocket(ctx context.Context) (stream, error) {
-	var s *sock
-	transport := &http.Transport{
+// transport makes one HTTP connection, for a WebSocket, and tells which.
+func (d dialer) transport(dialled func(*sock)) *http.Transport {
+	return &http.Transport{
 		TLSClientConfig: d.tlsConfig(),
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			c, err := d.tcp(ctx)
+			s, err := d.tcp(ctx)
 			if err != nil {
 				return nil, err
 			}
-			s = c
-			return c, nil
+			dialled(s)
+			return s, nil
 		},
 	}
+}
+
+func (d dialer) webSocket(ctx context.Context) (stream, error) {
+	var s *sock
 	client := &http.Client{
-		Transport:     transport,
+		Transport:     d.transport(func(dialled *sock) { s = dialled }),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("the broker redirects") },
 	}
 	u := *d.url

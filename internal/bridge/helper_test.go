@@ -184,10 +184,7 @@ type rig struct {
 // launch runs a bridge against a URL until the end of the test. Change may set anything before it runs.
 func launch(t testing.TB, rawURL string, cfg Config, change ...func(*Bridge)) *rig {
 	t.Helper()
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := mustParse(t, rawURL)
 	r := &rig{rec: newRecorder(), logs: new(logBuffer)}
 	cfg.URL = u
 	if cfg.Receiver == nil {
@@ -226,6 +223,15 @@ func launch(t testing.TB, rawURL string, cfg Config, change ...func(*Bridge)) *r
 		}
 	})
 	return r
+}
+
+func mustParse(t testing.TB, rawURL string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 // ready waits until everything works.

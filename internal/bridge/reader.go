@@ -10,7 +10,9 @@ import (
 )
 
 const (
-	maxPacket  = 64 << 20 // a header that announces more ends the link
+	// A header that announces more ends the link. It is close to what MQTT can announce at all: a message that is
+	// retained, or kept for our session, would come again after every reconnect, so it is better skipped.
+	maxPacket  = 250_000_000
 	maxControl = 64 << 10 // the same for everything that is not a PUBLISH
 	skipStep   = 64 << 10
 )

@@ -98,8 +98,11 @@ func TestStableIDWithoutWatchStartsWithAnEmptySession(t *testing.T) {
 	if got := subscribed(b); !slices.Equal(got, []string{"a/2"}) {
 		t.Errorf("subscribed: got %q", got)
 	}
-	b.send("b", "after", 1)
-	b.send("a/2", "after", 1)
+	for _, name := range []string{"b", "a/2"} {
+		if err := sender.Publish(name, []byte("after"), 1, false); err != nil {
+			t.Fatal(err)
+		}
+	}
 	b.rec.waitMessage(t, "a/2", "after")
 	if got := b.rec.on("a/1"); len(got) != 0 {
 		t.Errorf("a/1, of an earlier life: got %q", got)

@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"net"
 	"strconv"
 	"testing"
 	"time"
@@ -44,42 +43,6 @@ func TestBatchDoesNotWaitForDelayedAcknowledgements(t *testing.T) {
 	if slow > 8*fast && slow > 30*time.Millisecond {
 		t.Errorf("bare: got %v, want about %v", slow, fast)
 	}
-}
-
-// What comes while a write is under way leaves together in the next one.
-func TestPacketsShareWrites(t *testing.T) {
-	near, far := net.Pipe()
-	defer far.Close()
-	g := &gated{Conn: near, entered: make(chan int), pass: make(chan struct{})}
-	w := newWire(stream{Conn: g, sock: newSock(near, defaultTiming(time.Minute))}, 1000)
-	packet := []byte{typePingreq << 4, 0}
-	w.Write(packet)
-	if got := <-g.entered; got != 2 {
-		t.Errorf("first write: got %d bytes, want 2", got)
-	}
-	for range 100 {
-		w.Write(packet)
-	}
-	g.pass <- struct{}{}
-	if got := <-g.entered; got != 200 {
-		t.Errorf("second write: got %d bytes, want 200", got)
-	}
-	g.pass <- struct{}{}
-	w.fail(errLeft)
-	<-w.ended
-}
-
-// gated announces each write and lets it pass when told.
-type gated struct {
-	net.Conn
-	entered chan int
-	pass    chan struct{}
-}
-
-func (g *gated) Write(p []byte) (int, error) {
-	g.entered <- len(p)
-	<-g.pass
-	return len(p), nil
 }
 
 func BenchmarkPublish(b *testing.B) {

@@ -81,7 +81,8 @@ func TestOversizeMessageIsSkippedInItsPlace(t *testing.T) {
 	broker := brokertest.Start(t)
 	sender := brokertest.Dial(t, broker.Addr())
 	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, MaxPayload: 1000}).ready(t)
-	before := broker.Connections()
+	const before = 4 // the sender's, and all three links
+	eventually(t, "all links are up", func() bool { return broker.Connections() == before })
 	for qos := range byte(3) {
 		topic := "q" + strconv.Itoa(int(qos))
 		for _, size := range []int{1000, 1001, 3 << 20, 999} {

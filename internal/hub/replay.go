@@ -263,7 +263,7 @@ func (h *Hub) snapshotRun(filters []string, fetches []*fetch) []*Message {
 			return true
 		})
 	}
-	for _, m := range h.retainedRun(fetches) {
+	for _, m := range h.retainedRun(fetches, false) {
 		if !sent[m.Topic] {
 			sent[m.Topic] = true
 			run = append(run, m)

@@ -92,8 +92,9 @@ func (h *Hub) leave(fetches []*fetch) {
 }
 
 // retainedRun is what a client that joins now is sent: each retained topic
-// once, and what passed while the fetch ran. Called under hub.mu.
-func (h *Hub) retainedRun(fetches []*fetch) []*Message {
+// once, and, unless it has seen that live, what passed while the fetch ran.
+// Called under hub.mu.
+func (h *Hub) retainedRun(fetches []*fetch, joined bool) []*Message {
 	if len(fetches) == 1 && len(fetches[0].live) == 0 {
 		return fetches[0].copies // shared by all who join
 	}
@@ -116,7 +117,7 @@ func (h *Hub) retainedRun(fetches []*fetch) []*Message {
 		}
 	}
 	for _, f := range fetches {
-		if f.err != nil {
+		if f.err != nil || joined {
 			continue
 		}
 		for name, m := range f.live {
@@ -182,7 +183,7 @@ func (h *Hub) payOwed() int {
 		fetches := h.fetch(context.Background(), []string{filter})
 		h.mu.Lock()
 		if fetches[0].err == nil {
-			run := h.retainedRun(fetches)
+			run := h.retainedRun(fetches, true)
 			for _, c := range clients {
 				h.pay(c, filter, run)
 			}

@@ -144,7 +144,7 @@ func (c *Client) join(r *Request, filters []string, fetches []*fetch) bool {
 		c.out.pushRun(h.snapshotRun(filters, fetches), form{copy: true})
 		c.send(Frame{Kind: "snapshot_end", Body: encode(&wire.SnapshotEnd{Type: "snapshot_end", ID: r.ID})})
 	} else {
-		c.out.pushRun(h.retainedRun(fetches), form{})
+		c.out.pushRun(h.retainedRun(fetches, false), form{})
 	}
 	c.add(r, filters)
 	c.shard.kick()
