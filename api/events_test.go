@@ -184,7 +184,7 @@ func eventsAnswers(t *testing.T, a *answers) {
 		if strings.HasPrefix(s.res.Header.Get("Content-Type"), "text/plain") {
 			g.hub.Ingest(hub.Inbound{Topic: "pi/3/log", Payload: []byte("a\nb")})
 		}
-		g.hub.Dropped(false)
+		g.hub.Dropped(false, time.Now())
 		g.hub.BrokerDown()
 		s.until(t, c.end)
 		a.check(t, "GET /events", s.end())

@@ -172,7 +172,7 @@ func TestFrameExamplesAreReal(t *testing.T) {
 	g.hub.BrokerUp(true)
 	note("gap")
 	note("broker")
-	g.hub.Dropped(false)
+	g.hub.Dropped(false, time.Now())
 	note("gap")
 	s.send(t, `{"op":"jump","id":9}`)
 	note("error")
@@ -233,7 +233,7 @@ func throttled(t *testing.T) map[string]any {
 	t.Helper()
 	g := start(t)
 	g.hub.BrokerUp(false)
-	s := g.dial(t, "?topic=pi/3/battery&min_interval=200ms")
+	s := g.dial(t, "?topic=pi/3/battery&min_interval=1h")
 	s.expect(t, "welcome")
 	s.expect(t, "ack")
 	for i := range 19 { // the first comes at once
@@ -242,6 +242,7 @@ func throttled(t *testing.T) map[string]any {
 	if m := s.expect(t, "message"); m["skipped"] != nil {
 		t.Errorf("got %v first, want nothing skipped", m)
 	}
+	g.hub.Dropped(false, time.Now()) // the gap must not overtake what is held back
 	return s.expect(t, "message")
 }
 
@@ -318,6 +319,21 @@ func TestSubscribeOrder(t *testing.T) {
 	g.hub.Ingest(hub.Inbound{Topic: "a/1", Payload: []byte("3")})
 	if m := s.expect(t, "message"); m["retain"] != false || m["cursor"] == nil {
 		t.Errorf("got %v, want a live message with cursor", m)
+	}
+}
+
+// JSON that is too deep for many readers comes as text.
+func TestDeepPayloadIsText(t *testing.T) {
+	g := start(t)
+	g.hub.BrokerUp(false)
+	s := g.dial(t, "?topic=a")
+	s.expect(t, "welcome")
+	s.expect(t, "ack")
+	for depth, want := range map[int]string{64: "json", 65: "text"} {
+		g.hub.Ingest(hub.Inbound{Topic: "a", Payload: []byte(strings.Repeat("[", depth) + strings.Repeat("]", depth))})
+		if m := s.expect(t, "message"); m["encoding"] != want {
+			t.Errorf("%d levels: got encoding %v, want %s", depth, m["encoding"], want)
+		}
 	}
 }
 

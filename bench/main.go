@@ -15,10 +15,9 @@ import (
 
 func main() {
 	binary := flag.String("gateway", "bin/gateway", "gateway binary")
-	subs := flag.Int("subs", 200, "subscribers")
-	topics := flag.Bool("own", false, "each subscriber on its own topic")
-	burst := flag.Int("burst", 64, "messages in a burst")
 	seconds := flag.Float64("seconds", 3, "time per measurement")
+	only := flag.String("only", "", "run one of: fanout, own, memory")
+	clients := flag.Int("clients", 10_000, "connections of the memory measurement")
 	flag.Parse()
 	log.SetFlags(0)
 	dir, err := os.MkdirTemp("", "bench")
@@ -26,38 +25,68 @@ func main() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	m, broker, err := startMosquitto(dir)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer m.stop()
-	run := func(name string, p *process, dial func(i int, filter string, s *subscriber) error) float64 {
-		f := fan{subs: *subs, own: *topics, burst: *burst, time: time.Duration(*seconds * float64(time.Second))}
-		rate, cpu, err := f.run(broker, p, dial)
-		if err != nil {
-			log.Fatalf("%s: %v", name, err)
+	b := bench{binary: *binary, dir: dir, time: time.Duration(*seconds * float64(time.Second))}
+	for _, part := range []struct {
+		name string
+		run  func() error
+	}{
+		{"fanout", func() error { return b.fanout("200 subscribers of one topic, bursts of 64", fan{subs: 200, burst: 64}) }},
+		{"own", func() error { return b.fanout("1000 subscribers, each its own topic", fan{subs: 1000, burst: 1000, own: true}) }},
+		{"memory", func() error { return b.memory(*clients) }},
+	} {
+		if *only != "" && *only != part.name {
+			continue
 		}
-		fmt.Printf("%-12s %10.0f deliveries/s  %6.2f us server CPU per delivery  %d MB\n", name, rate, cpu, p.rss()>>20)
-		return rate
+		if err := part.run(); err != nil {
+			log.Fatalf("%s: %v", part.name, err)
+		}
 	}
-	own := run("mosquitto", m, func(i int, filter string, s *subscriber) error {
-		c, err := mqttDial(broker, fmt.Sprint("sub", i))
-		if err != nil {
+}
+
+// bench runs each measurement with processes of its own.
+type bench struct {
+	binary, dir string
+	time        time.Duration
+}
+
+// start runs a broker and a gateway in front of it.
+func (b *bench) start(env ...string) (broker *process, addr string, g *gateway, err error) {
+	if broker, addr, err = startMosquitto(b.dir); err != nil {
+		return nil, "", nil, err
+	}
+	if g, err = startGateway(b.binary, addr, env...); err != nil {
+		broker.stop()
+		return nil, "", nil, err
+	}
+	return broker, addr, g, nil
+}
+
+// fanout compares mosquitto's own delivery over TCP with the gateway's over
+// WebSocket.
+func (b *bench) fanout(title string, f fan) error {
+	fmt.Println("\n" + title)
+	f.time = b.time
+	broker, addr, g, err := b.start()
+	if err != nil {
+		return err
+	}
+	defer broker.stop()
+	defer g.stop()
+	own, ownCPU, err := f.run(addr, broker, func(i int, filter string, s *subscriber) error {
+		var err error
+		if s.conn, err = mqttDial(addr, fmt.Sprint("sub", i)); err != nil {
 			return err
 		}
-		s.conn = c
-		if err := mqttSubscribe(c, filter); err != nil {
+		if err := mqttSubscribe(s.conn, filter); err != nil {
 			return err
 		}
 		go s.readMQTT()
 		return nil
 	})
-	g, err := startGateway(*binary, broker)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	defer g.stop()
-	ours := run("gateway", g.process, func(_ int, filter string, s *subscriber) error {
+	ours, ourCPU, err := f.run(addr, g.process, func(_ int, filter string, s *subscriber) error {
 		c, r, err := wsDial(g.http, filter)
 		if err != nil {
 			return err
@@ -66,7 +95,14 @@ func main() {
 		go s.readWS(r)
 		return nil
 	})
-	fmt.Printf("ratio %.2f\n", ours/own)
+	if err != nil {
+		return err
+	}
+	const row = "  %-28s %9.0f deliveries/s %7.2f us of its CPU each\n"
+	fmt.Printf(row, "mosquitto's own, TCP", own, ownCPU)
+	fmt.Printf(row, "the gateway's, WebSocket", ours, ourCPU)
+	fmt.Printf("  ratio %.2f\n", ours/own)
+	return nil
 }
 
 // fan is one message to many, in bursts: the next burst starts when everybody

@@ -15,6 +15,12 @@ type Op struct {
 	ID     json.RawMessage `json:"id,omitempty"`
 	Topics []string        `json:"topics,omitempty"`
 
+	// Of subscribe: see docs/protocol.md.
+	Since       string `json:"since,omitempty"`        // a cursor
+	Snapshot    bool   `json:"snapshot,omitempty"`     // the newest message of every topic first
+	Overflow    string `json:"overflow,omitempty"`     // close, drop or latest
+	MinInterval string `json:"min_interval,omitempty"` // a duration: 200ms
+
 	Topic    string          `json:"topic,omitempty"`
 	Payload  json.RawMessage `json:"payload,omitempty"`
 	Encoding string          `json:"encoding,omitempty"`

@@ -65,6 +65,7 @@ type audit struct {
 	cursor string           // to resume from
 	gaps   map[string]int   // by reason
 	dups   int
+	holes  int // messages missing where a gap was told
 	silent []string
 	inv    []string
 	got    int
@@ -117,8 +118,10 @@ func (a *audit) message(f frame) {
 	switch last := a.last[f.Topic]; {
 	case a.seen[key]:
 		a.dups++
-	case n == last+1:
-	case n > last+1 && last > 0 && !a.gapped[f.Topic]:
+	case n == last+1 || last == 0:
+	case n > last+1 && a.gapped[f.Topic]:
+		a.holes += int(n - last - 1)
+	case n > last+1:
 		a.silent = append(a.silent, fmt.Sprintf("%s: %d after %d, behind %s", f.Topic, n, last, strings.Join(a.recent, "; ")))
 	case n < last:
 		a.inv = append(a.inv, fmt.Sprintf("%s: %d after %d", f.Topic, n, last))

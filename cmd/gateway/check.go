@@ -43,7 +43,9 @@ func checkCommand(ctx context.Context, args []string, _ io.Reader, stdout, stder
 	if err != nil {
 		return err
 	}
-	link := bridge.New(bridgeConfig(cfg, broker, t, slog.New(slog.DiscardHandler), ignore{}))
+	conf := bridgeConfig(cfg, broker, t, slog.New(slog.DiscardHandler), ignore{})
+	conf.ClientID = "" // a check must not take over a running gateway's session
+	link := bridge.New(conf)
 	status := reach(ctx, link)
 	if !status.Publish || !status.Subscribe {
 		return fmt.Errorf("the broker cannot be used: %s", status.Err)
@@ -79,10 +81,10 @@ func reach(ctx context.Context, link *bridge.Bridge) bridge.Status {
 // ignore is a receiver for those who only want to know whether it works.
 type ignore struct{}
 
-func (ignore) Message(bridge.Message) {}
-func (ignore) Up(bool)                {}
-func (ignore) Down(error)             {}
-func (ignore) Dropped(bool)           {}
+func (ignore) Message(bridge.Message)  {}
+func (ignore) Up(bool)                 {}
+func (ignore) Down(error)              {}
+func (ignore) Dropped(bool, time.Time) {}
 
 // healthCommand is `gateway health`, for a container's health check: exit
 // status 0 when the gateway on this machine is ready.

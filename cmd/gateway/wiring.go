@@ -31,7 +31,9 @@ type receiver struct {
 func (r *receiver) Message(m bridge.Message) { r.hub.Ingest(hub.Inbound(m)) }
 func (r *receiver) Up(lost bool)             { r.hub.BrokerUp(lost) }
 func (r *receiver) Down(error)               { r.hub.BrokerDown() }
-func (r *receiver) Dropped(certain bool)     { r.hub.Dropped(certain) }
+func (r *receiver) Dropped(certain bool, since time.Time) {
+	r.hub.Dropped(certain, since)
+}
 
 // upstream is the broker side as the hub sees it.
 type upstream struct {

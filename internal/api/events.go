@@ -42,7 +42,8 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	head := stream.head(w.Header())
 	stream.pending = rw.Reader.Buffered()
 	client := s.opts.Hub.Attach(stream, nil)
-	if client == nil {
+	if client == nil { // the gateway is going down
+		_, _ = conn.Write([]byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: " + retryAfter + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
 		_ = conn.Close()
 		s.release()
 		return

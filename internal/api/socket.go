@@ -12,7 +12,7 @@ import (
 // lastDeadline is how long it has for the last bytes before the end.
 const (
 	writeDeadline = 10 * time.Second
-	lastDeadline  = 2 * time.Second
+	lastDeadline  = 5 * time.Second
 )
 
 // lingerTime is how long the gateway waits for the other side after its last

@@ -81,8 +81,8 @@ type Receiver interface {
 	Down(reason error)
 
 	// Dropped: messages were left out. Certain: one was too large and has been skipped at this place of the stream.
-	// Otherwise the broker has counted dropped messages, for us or for another of its clients, some time ago.
-	Dropped(certain bool)
+	// Otherwise the broker has counted dropped messages, for us or for another of its clients, after since.
+	Dropped(certain bool, since time.Time)
 }
 
 // A Bridge is the gateway's side of one broker. All methods may be called from any goroutine.
@@ -185,7 +185,7 @@ func (b *Bridge) Stats() Stats {
 
 type deaf struct{}
 
-func (deaf) Message(Message) {}
-func (deaf) Up(bool)         {}
-func (deaf) Down(error)      {}
-func (deaf) Dropped(bool)    {}
+func (deaf) Message(Message)         {}
+func (deaf) Up(bool)                 {}
+func (deaf) Down(error)              {}
+func (deaf) Dropped(bool, time.Time) {}

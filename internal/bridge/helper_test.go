@@ -80,7 +80,7 @@ func (r *recorder) Up(lost bool) {
 
 func (r *recorder) Down(error) { r.event("down") }
 
-func (r *recorder) Dropped(certain bool) {
+func (r *recorder) Dropped(certain bool, _ time.Time) {
 	if certain {
 		r.event("dropped certain")
 	} else {

@@ -112,7 +112,7 @@ func (l *live) reserved(m Message) {
 			l.oversizeLogged = time.Now()
 			l.log.Warn("a message larger than the limit was skipped", "topic", string(m.Payload))
 		}
-		l.receiver.Dropped(true)
+		l.receiver.Dropped(true, time.Now())
 	}
 }
 
@@ -136,10 +136,10 @@ func (l *live) rise(lost bool) {
 		l.deliver(m)
 	}
 	if l.heldLost {
-		l.receiver.Dropped(true)
+		l.receiver.Dropped(true, time.Now())
 	}
 	if l.owed {
-		l.receiver.Dropped(false)
+		l.receiver.Dropped(false, time.Now())
 	}
 	l.held, l.heldSize, l.heldLost, l.owed = nil, 0, false, false
 }
@@ -160,12 +160,12 @@ func (l *live) fall(reason error) {
 }
 
 // dropped says that the broker's counter of dropped messages has risen.
-func (l *live) dropped() {
+func (l *live) dropped(since time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	defer l.survive()
 	if l.up {
-		l.receiver.Dropped(false)
+		l.receiver.Dropped(false, since)
 	} else {
 		l.owed = true
 	}

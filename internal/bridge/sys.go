@@ -19,6 +19,7 @@ var sysNames = map[string]string{
 	"$SYS/broker/publish/messages/received": "broker_publish_messages_received",
 	"$SYS/broker/publish/messages/sent":     "broker_publish_messages_sent",
 	sysDropped:                              "broker_messages_dropped",
+	sysDroppedToo:                           "broker_messages_dropped",
 	"$SYS/broker/bytes/received":            "broker_bytes_received",
 	"$SYS/broker/bytes/sent":                "broker_bytes_sent",
 	"$SYS/broker/store/messages/count":      "broker_store_messages",
@@ -29,7 +30,14 @@ var sysNames = map[string]string{
 	"$SYS/broker/uptime":                    "broker_uptime_seconds",
 }
 
-const sysDropped = "$SYS/broker/publish/messages/dropped"
+// Where brokers count what they drop: mosquitto, and the built-in one.
+const (
+	sysDropped    = "$SYS/broker/publish/messages/dropped"
+	sysDroppedToo = "$SYS/broker/messages/dropped"
+)
+
+// roundGap separates the figures of one of the broker's intervals from those of the next.
+const roundGap = 300 * time.Millisecond
 
 // sys keeps the newest figures, and tells the live stream when the broker has dropped messages.
 type sys struct {
@@ -43,6 +51,8 @@ type sys struct {
 	rising  bool    // it rose with the last reading: the episode has been logged
 	excused float64 // drops to be counted soon that are our own doing,
 	until   time.Time
+	round   time.Time // when the broker's latest figures began to come
+	before  time.Time // and those before them
 }
 
 // excuseFor is how long the broker may take to count: some of its intervals, which are ten seconds unless set.
@@ -65,10 +75,14 @@ func (s *sys) got(m Message) {
 	}
 	s.mu.Lock()
 	s.values[name] = v
-	tell := m.Topic == sysDropped && s.rose(v)
+	if now := time.Now(); now.Sub(s.round) > roundGap {
+		s.before, s.round = s.round, now
+	}
+	tell := (m.Topic == sysDropped || m.Topic == sysDroppedToo) && s.rose(v)
+	since := s.before.Add(-roundGap) // when the counter had last been right
 	s.mu.Unlock()
 	if tell {
-		s.live.dropped()
+		s.live.dropped(since)
 	}
 }
 

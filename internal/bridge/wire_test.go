@@ -134,9 +134,9 @@ type ordered struct {
 	onDrop func(messages int)
 }
 
-func (o *ordered) Dropped(certain bool) {
+func (o *ordered) Dropped(certain bool, since time.Time) {
 	o.onDrop(len(o.seen()))
-	o.recorder.Dropped(certain)
+	o.recorder.Dropped(certain, since)
 }
 
 // A library that trusts the broker would index out of range, and the process would be gone.

@@ -36,7 +36,7 @@ const (
 //
 // A Config does not change after Load, so any goroutine may read it.
 type Config struct {
-	HTTPAddr  string `envconfig:"GATEWAY_HTTP_ADDR" default:"127.0.0.1:8080" desc:"Address of the public listener: REST, streams, WebSocket, console."`
+	HTTPAddr  string `envconfig:"GATEWAY_HTTP_ADDR" default:"127.0.0.1:8080" desc:"Address of the public listener: REST, streams, WebSocket, documentation."`
 	AdminAddr string `envconfig:"GATEWAY_ADMIN_ADDR" default:"127.0.0.1:8081" desc:"Address of the admin listener: metrics and health."`
 
 	MQTTURL          string        `envconfig:"GATEWAY_MQTT_URL" desc:"Broker: mqtt://, mqtts://, ws:// or wss://, host and port. Not set: the settings file, else the embedded broker."`

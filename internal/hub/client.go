@@ -67,6 +67,9 @@ type Client struct {
 	gone  bool
 	held  int    // messages that min_interval holds back
 	floor uint64 // no message that is held back is older than that
+	// replaying is the first message that a replay under way has not queued,
+	// 0 without one.
+	replaying uint64
 }
 
 // Attach adds a connection. first is sent before anything else; it is made

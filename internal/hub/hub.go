@@ -94,6 +94,8 @@ type Hub struct {
 	scratch   [][]*subscription
 	broker    wire.Broker
 	downAt    uint64 // seq when the broker connection was lost
+	wasUp     bool   // the broker connection has been up before
+	clock     clock
 	closing   bool
 	stats     counters
 
@@ -212,9 +214,7 @@ func (h *Hub) Ingest(in Inbound) {
 	}
 	h.throttled = h.throttled[:0]
 	h.mu.Unlock()
-	for _, s := range h.shards {
-		s.kick()
-	}
+	h.kick()
 }
 
 // BrokerDown tells every client that the broker connection is gone.
@@ -225,24 +225,31 @@ func (h *Hub) BrokerDown() {
 	h.setBroker(false)
 }
 
-// BrokerUp tells every client that messages flow again. With lost, some may
-// have passed while they did not: each client gets a gap first.
+// BrokerUp tells every client that messages flow again, and first that some
+// passed while they did not. With lost that is certain; otherwise the broker
+// has kept those of QoS 1, but none of QoS 0.
 func (h *Hub) BrokerUp(lost bool) {
 	h.mu.Lock()
-	if lost {
-		h.gap(h.downAt, wire.GapBrokerConnectionLost, true)
+	if h.wasUp {
+		h.gap(h.downAt, wire.GapBrokerConnectionLost, lost)
 	}
+	h.wasUp = true
 	h.setBroker(true)
 	h.mu.Unlock()
 	h.wakeOwed()
 }
 
 // Dropped tells every client that the broker or the link to it dropped
-// messages; certain is false where it is not known that they were ours.
-func (h *Hub) Dropped(certain bool) {
+// messages after since; certain is false where it is not known that they were
+// ours.
+func (h *Hub) Dropped(certain bool, since time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.gap(h.seq, wire.GapBrokerOverflow, certain)
+	after := h.seq
+	if !certain {
+		after = h.clock.at(since)
+	}
+	h.gap(after, wire.GapBrokerOverflow, certain)
 }
 
 // gap gives the hole a place of its own in the sequence, tells everybody, and
@@ -254,9 +261,12 @@ func (h *Hub) gap(after uint64, reason string, certain bool) {
 	h.archive.mark(&Message{Topic: reason, Seq: h.seq, JSON: body, mark: true}, time.Now())
 	h.stats.gaps[reason].Add(uint64(len(h.clients)))
 	for c := range h.clients {
-		c.flushHeld()
+		if c.replaying == 0 { // who reads the history finds it there, in its place
+			c.flushHeld()
+			c.send(Frame{Kind: "gap", Cursor: place, Body: body})
+		}
 	}
-	h.broadcast(Frame{Kind: "gap", Cursor: place, Body: body})
+	h.kick()
 }
 
 func (h *Hub) setBroker(connected bool) {
@@ -271,6 +281,10 @@ func (h *Hub) broadcast(f Frame) {
 	for c := range h.clients {
 		c.send(f)
 	}
+	h.kick()
+}
+
+func (h *Hub) kick() {
 	for _, s := range h.shards {
 		s.kick()
 	}
@@ -287,6 +301,7 @@ func (h *Hub) housekeeping() {
 		case now := <-tick.C:
 			h.mu.Lock()
 			h.archive.expire(now)
+			h.clock.tick(now, h.seq)
 			h.mu.Unlock()
 		case <-h.greedy:
 			h.shed()

@@ -226,9 +226,10 @@ func (o *outbox) overflow(seq uint64, lost int, certain bool) {
 	}
 	h.stats.gaps[wire.GapSlowConsumer].Add(1)
 	h.stats.droppedSlow.Add(uint64(n))
-	before := h.cursor(max(seq, o.framed))
-	last := o.transport.AppendFrame(nil, Frame{Kind: "gap", Cursor: before, Body: encode(&wire.Gap{
-		Type: "gap", After: h.cursor(o.framed), Before: before, Reason: wire.GapSlowConsumer, Certain: n > 0,
+	after := h.cursor(o.framed)
+	// What is missing is in the history, most likely: resume before it.
+	last := o.transport.AppendFrame(nil, Frame{Kind: "gap", Cursor: after, Body: encode(&wire.Gap{
+		Type: "gap", After: after, Before: h.cursor(max(seq, o.framed)), Reason: wire.GapSlowConsumer, Certain: n > 0,
 	})})
 	o.end(o.transport.AppendClose(last, CloseSlow))
 }

@@ -112,6 +112,7 @@ func (c *Client) resume(r *Request, filters []string) bool {
 	ack := &wire.Ack{Type: "ack", ID: r.ID, Results: r.Results, Resumed: &resumed, Cursor: r.Since.String()}
 	c.send(Frame{Kind: "ack", Cursor: ack.Cursor, Body: encode(ack)})
 	c.out.mark(r.Since.Seq)
+	c.replaying = r.Since.Seq + 1
 	c.shard.kick()
 	h.mu.Unlock()
 
@@ -138,6 +139,7 @@ type replay struct {
 	pos     uint64          // everything up to there is queued
 	told    uint64          // holes up to there are announced
 	newest  map[string]kept // with min_interval: what is delivered at the end
+	gaps    []kept          // and what in between
 }
 
 // kept is the newest message of a topic and how many it stands for besides
@@ -166,12 +168,18 @@ func (r *replay) step() (done bool) {
 	}
 	run, end := r.collect()
 	if r.request.MinInterval > 0 {
-		run = r.conflate(run)
+		r.conflate(run)
+	} else {
+		c.out.pushRun(run, form{})
+		c.replaying = r.pos + 1
 	}
-	c.out.pushRun(run, form{})
 	if end {
+		c.replaying = 0
 		c.add(r.request, r.filters)
 		r.deliverNewest()
+		if r.request.Snapshot { // all that is newest is there
+			c.send(Frame{Kind: "snapshot_end", Body: encode(&wire.SnapshotEnd{Type: "snapshot_end", ID: r.request.ID})})
+		}
 	}
 	c.shard.kick()
 	return end
@@ -214,12 +222,12 @@ func (r *replay) wanted(m *Message) bool {
 	return true
 }
 
-// conflate keeps the newest message of each topic for the end: min_interval
-// holds for what is replayed, too. Gaps go on.
-func (r *replay) conflate(run []*Message) (gaps []*Message) {
+// conflate keeps the newest message of each topic for the end, and the gaps
+// with them: min_interval holds for what is replayed, too.
+func (r *replay) conflate(run []*Message) {
 	for _, m := range run {
 		if m.mark {
-			gaps = append(gaps, m)
+			r.gaps = append(r.gaps, kept{m: m})
 			continue
 		}
 		k, seen := r.newest[m.Topic]
@@ -229,17 +237,20 @@ func (r *replay) conflate(run []*Message) (gaps []*Message) {
 		k.m = m
 		r.newest[m.Topic] = k
 	}
-	return gaps
 }
 
 func (r *replay) deliverNewest() {
-	all := make([]kept, 0, len(r.newest))
+	all := r.gaps
 	for _, k := range r.newest {
 		all = append(all, k)
 	}
 	slices.SortFunc(all, func(a, b kept) int { return cmp.Compare(a.m.Seq, b.m.Seq) })
 	now := time.Now()
 	for _, k := range all {
+		if k.m.mark {
+			r.client.out.pushRun([]*Message{k.m}, form{})
+			continue
+		}
 		for _, f := range r.filters {
 			if topic.Match(f, k.m.Topic) {
 				r.client.subs[f].throttle.slots[k.m.Topic] = &slot{last: now}

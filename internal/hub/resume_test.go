@@ -253,3 +253,68 @@ func TestUnwatchedTimeIsAGap(t *testing.T) {
 		t.Errorf("got %q, want a gap and no value that may be out of date", got)
 	}
 }
+
+// Wherever the connection breaks, the last cursor seen leads back to before
+// everything that had not come yet: also while one subscription is replayed
+// and another one is live, and around a gap for everybody.
+func TestNoCursorPassesWhatIsStillToCome(t *testing.T) {
+	for _, interval := range []time.Duration{0, time.Hour} {
+		h := setup(t, newBroker(), Options{HistoryBytes: 64 << 20, QueueBytes: 64 << 20})
+		wanted := map[uint64]bool{}
+		seq := uint64(0)
+		feed := func(n int) {
+			for range n {
+				seq++
+				wanted[seq] = true
+				h.Ingest(live([]string{"a", "b"}[seq%2], strconv.FormatUint(seq, 10)))
+			}
+		}
+		feed(3000)
+		c, tap := attach(t, h)
+		c.Subscribe(t.Context(), ok("a"))
+		tap.block(true)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			req := ok("b")
+			req.Since = &Position{Epoch: "e"}
+			req.MinInterval = interval
+			c.Subscribe(context.Background(), req)
+		}()
+		eventually(t, "the replay has begun", func() bool {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return c.replaying > 0 || len(c.subs) == 2
+		})
+		feed(500)
+		h.BrokerDown()
+		h.BrokerUp(true)
+		seq++ // the gap's place
+		feed(500)
+		tap.block(false)
+		<-done
+		c.Send("pong", &wire.Pong{Type: "pong"})
+		frames := tap.wait(t, func(f []frame) bool { return f[len(f)-1].Type == "pong" })
+		// Read backwards: what still comes must lie behind every cursor seen.
+		least := never
+		for i := len(frames) - 1; i > 0; i-- {
+			f := frames[i]
+			if f.Type == "gap" {
+				if at := seqOf(t, f.Before); at >= least {
+					t.Fatalf("the gap's cursor %s passes %d, which comes later", f.Before, least)
+				}
+			}
+			if f.Type != "message" {
+				continue
+			}
+			own, err := strconv.ParseUint(string(f.Payload), 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if at := seqOf(t, f.Cursor); at >= least {
+				t.Fatalf("message %d has cursor %s, but %d comes later", own, f.Cursor, least)
+			}
+			least = min(least, own)
+		}
+	}
+}

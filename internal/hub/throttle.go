@@ -119,13 +119,21 @@ func (c *Client) lower() {
 	}
 }
 
-// form is how c gets m: while older messages are held back, its cursor leads
-// back to before them, so that a resume does not lose them.
+// form is how c gets m: while older messages are held back, or are still to be
+// replayed, its cursor leads back to before them, so that a resume does not
+// lose them.
 func (c *Client) form(m *Message) form {
-	if c.held == 0 || c.floor > m.Seq {
+	place := never
+	if c.held > 0 {
+		place = c.floor
+	}
+	if c.replaying > 0 {
+		place = min(place, c.replaying)
+	}
+	if place > m.Seq {
 		return form{}
 	}
-	return form{place: c.floor}
+	return form{place: place}
 }
 
 // flushHeld delivers everything that is held back. Called under hub.mu before
