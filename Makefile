@@ -7,7 +7,7 @@ TOOLS    = GOBIN=$(CURDIR)/bin/tools $(GO) install
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: all build run test test-deps lint vuln fuzz clean help
+.PHONY: all build run test test-deps lint bench fuzz clean help
 
 all: build
 
@@ -22,6 +22,7 @@ run: build ## run the gateway; without GATEWAY_MQTT_URL it starts its built-in b
 
 test: test-deps ## install what the tests need, then run all of them with the race detector
 	$(GO) test -race -count=1 -timeout 30m ./...
+	$(GO) test -count=1 -timeout 10m -run TwoHundredSubscribers ./cmd/gateway
 
 test-deps:
 	@./scripts/test-deps.sh
@@ -32,6 +33,10 @@ lint: ## gofmt, go vet, staticcheck, and govulncheck where its database can be r
 	@$(TOOLS) $(STATICCHECK)
 	./bin/tools/staticcheck ./...
 	@./scripts/vuln.sh $(GOVULNCHECK)
+
+bench: build ## measure against mosquitto's own delivery on this machine, and the memory held
+	@command -v mosquitto >/dev/null || ./scripts/test-deps.sh
+	$(GO) run ./bench
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@./scripts/fuzz.sh
