@@ -31,7 +31,9 @@ func main() {
 		run  func() error
 	}{
 		{"fanout", func() error { return b.fanout("200 subscribers of one topic, bursts of 64", fan{subs: 200, burst: 64}) }},
-		{"own", func() error { return b.fanout("1000 subscribers, each its own topic", fan{subs: 1000, burst: 1000, own: true}) }},
+		{"own", func() error {
+			return b.fanout("1000 subscribers, each its own topic", fan{subs: 1000, burst: 1000, own: true})
+		}},
 		{"memory", func() error { return b.memory(*clients) }},
 	} {
 		if *only != "" && *only != part.name {

@@ -116,7 +116,7 @@ func TestTrieRemovePrunesEmptyNodes(t *testing.T) {
 
 // TestTrieRemoveReleasesTheValue: a closed connection must not stay alive in the slack of a slice.
 func TestTrieRemoveReleasesTheValue(t *testing.T) {
-	type connection struct{ buffer [64]byte }
+	type connection [64]byte
 	var trie topic.Trie[*connection]
 	trie.Add("a", new(connection))
 	gone := new(connection)
