@@ -12,8 +12,8 @@ import (
 	"github.com/vulturepi/gateway/internal/brokertest"
 )
 
-// ask sends a request with one Accept header and reads the answer.
-func (g *gateway) ask(method, path, accept string) answer {
+// request sends a request with one Accept header and reads the answer.
+func (g *gateway) request(method, path, accept string) answer {
 	g.t.Helper()
 	req, err := http.NewRequestWithContext(g.t.(*testing.T).Context(), method, g.url+path, nil)
 	if err != nil {
@@ -53,14 +53,14 @@ func TestHistoryRefusesWhatItDoesNotKnow(t *testing.T) {
 		{"filter=a&limit=", 400, "invalid_parameter"}, {"filter=a&limit=0", 400, "invalid_parameter"}, {"filter=a&limit=-1", 400, "invalid_parameter"},
 		{"filter=a&limit=10001", 400, "invalid_parameter"}, {"filter=a&limit=1.5", 400, "invalid_parameter"}, {"filter=a&limit=1&limit=1", 400, "invalid_parameter"},
 	} {
-		if a := g.ask("GET", "/history?"+tt.query, "*/*"); a.status != tt.status || a.problem.Code != tt.code {
+		if a := g.request("GET", "/history?"+tt.query, "*/*"); a.status != tt.status || a.problem.Code != tt.code {
 			t.Errorf("?%s: got %d %s, want %d %s", tt.query, a.status, a.body, tt.status, tt.code)
 		}
 	}
-	if a := g.ask("POST", "/history?filter=a", "*/*"); a.status != 405 || a.header.Get("Allow") != "GET, HEAD" {
+	if a := g.request("POST", "/history?filter=a", "*/*"); a.status != 405 || a.header.Get("Allow") != "GET, HEAD" {
 		t.Errorf("POST: got %d, Allow %q, want 405 and GET, HEAD", a.status, a.header.Get("Allow"))
 	}
-	if a := g.ask("HEAD", "/history?filter=a", "*/*"); a.status != 200 || a.body != "" {
+	if a := g.request("HEAD", "/history?filter=a", "*/*"); a.status != 200 || a.body != "" {
 		t.Errorf("HEAD: got %d %q, want 200 and nothing", a.status, a.body)
 	}
 }
@@ -69,7 +69,7 @@ func TestHistoryRefusesWhatItDoesNotKnow(t *testing.T) {
 func (g *gateway) pages(path, accept string, limit int) (all []string) {
 	g.t.Helper()
 	for path != "" {
-		a := g.ask("GET", path, accept)
+		a := g.request("GET", path, accept)
 		wantType, body := "application/json", a.body
 		if accept == "application/x-ndjson" {
 			wantType, body = accept, "["+strings.TrimSuffix(strings.ReplaceAll(body, "\n", ","), ",")+"]"

@@ -239,6 +239,7 @@ func (g streamRig) raw(t *testing.T, request string, feed func()) (head, body st
 	var stopped sync.WaitGroup
 	stopped.Go(func() { g.hub.Shutdown(t.Context()) })
 	b, err := io.ReadAll(c)
+	_ = c.Close() // the gateway waits for it
 	if stopped.Wait(); err != nil {
 		t.Fatalf("the connection does not end in order: %v", err)
 	}

@@ -52,9 +52,26 @@ func TestNothingAcknowledgedIsLostOverRestarts(t *testing.T) {
 	eventually(t, "the end to be sent", func() bool { return b.send("load/end", "end", 1) == nil })
 	oracle.Wait(patience, func(m brokertest.Message) bool { return m.Topic == "load/end" })
 
+	arrived := inOrder(t, oracle.Received())
+	total := 0
+	for n, list := range acked {
+		total += len(list)
+		for _, i := range list {
+			if !arrived["load/"+strconv.Itoa(n)][i] {
+				t.Errorf("load/%d: %d was acknowledged and did not arrive", n, i)
+			}
+		}
+	}
+	links := alternate(t, b.rec.told())
+	t.Logf("%d acknowledged over %d links", total, links)
+}
+
+// inOrder collects the numbers that came on each topic, and checks that those that came for the first time only rise.
+func inOrder(t *testing.T, messages []brokertest.Message) map[string]map[int]bool {
+	t.Helper()
 	first := map[string]map[int]bool{}
 	newest := map[string]int{}
-	for _, m := range oracle.Received() {
+	for _, m := range messages {
 		n, err := strconv.Atoi(string(m.Payload))
 		if err != nil {
 			continue
@@ -71,17 +88,14 @@ func TestNothingAcknowledgedIsLostOverRestarts(t *testing.T) {
 		}
 		newest[m.Topic] = max(newest[m.Topic], n)
 	}
-	total := 0
-	for n, list := range acked {
-		total += len(list)
-		for _, i := range list {
-			if !first["load/"+strconv.Itoa(n)][i] {
-				t.Errorf("load/%d: %d was acknowledged and did not arrive", n, i)
-			}
-		}
-	}
-	ups, downs := 0, 0
-	for i, e := range strings.Split(b.rec.told(), ", ") {
+	return first
+}
+
+// alternate checks that Up and Down take turns and that every Up but the first is lost, and counts the Ups.
+func alternate(t *testing.T, events string) (ups int) {
+	t.Helper()
+	downs := 0
+	for i, e := range strings.Split(events, ", ") {
 		switch {
 		case strings.HasPrefix(e, "up"):
 			ups++
@@ -95,7 +109,7 @@ func TestNothingAcknowledgedIsLostOverRestarts(t *testing.T) {
 	if ups != downs+1 || ups < 2 {
 		t.Errorf("events: got %d up and %d down, want one more up", ups, downs)
 	}
-	t.Logf("%d acknowledged over %d links", total, ups)
+	return ups
 }
 
 // A peer that vanished without a word is noticed on every link, while idle and while the send buffer is full.
@@ -231,6 +245,59 @@ func TestBackoffStaysInItsBounds(t *testing.T) {
 	p.lived(time.Minute)
 	if d := p.delay(); d > 200*time.Millisecond {
 		t.Errorf("first pause after a long life: got %v, want at most 200ms", d)
+	}
+}
+
+// The end takes about a second at most: with a live broker, one that stands still, and none.
+func TestRunEndsSoon(t *testing.T) {
+	broker := brokertest.Start(t)
+	end := func(b *rig, what string) {
+		start := time.Now()
+		b.stop()
+		took := time.Since(start)
+		t.Logf("%s: %v", what, took.Round(time.Millisecond))
+		if took > 5*time.Second {
+			t.Errorf("%s: the end took %v", what, took)
+		}
+		if got := b.rec.told(); got != "up, down" {
+			t.Errorf("%s: got events %q", what, got)
+		}
+	}
+	cfg := Config{Pool: 2, Watch: []string{"none"}}
+	b := launch(t, broker.URL(), cfg).ready(t)
+	p, err := b.Publish(Message{Topic: "a", QoS: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end(b, "live")
+	if err := p.Wait(within(t)); err != nil {
+		t.Errorf("under way at the end: got %v, want nil", err)
+	}
+	b = launch(t, broker.URL(), cfg).ready(t)
+	broker.Pause()
+	p, err = b.Publish(Message{Topic: "a", QoS: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end(b, "paused")
+	wantErr(t, "no answer", p.Wait(within(t)), ErrUnknown)
+	broker.Continue()
+	b = launch(t, broker.URL(), cfg).ready(t)
+	broker.Stop()
+	b.rec.waitEvent(t, 1, "down")
+	end(b, "stopped")
+}
+
+// A role keeps its client id, so that the broker drops what is left of its last connection.
+func TestClientIDsStayTheSame(t *testing.T) {
+	broker := brokertest.Start(t)
+	proxy := brokertest.StartProxy(t, broker.Addr())
+	b := launch(t, proxy.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
+	waitControl(t, b)
+	proxy.Cut()
+	eventually(t, "new links", func() bool { return b.Stats().Reconnects == 3 })
+	for _, role := range []string{"sub0", "pub0", "ctl0"} {
+		broker.WaitLogCount(" as "+b.prefix+"-"+role+" ", 2)
 	}
 }
 

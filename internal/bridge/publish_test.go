@@ -74,6 +74,7 @@ func TestPublishWithoutABrokerFailsAtOnce(t *testing.T) {
 func TestPublishRefusesWhatWouldCostTheConnection(t *testing.T) {
 	broker := brokertest.Start(t)
 	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
+	waitControl(t, b)
 	before := broker.Connections()
 	for _, topic := range []string{"", "a/+", "#", "a\x00b", "a\x01", "\xff", "\ufffe", "$SYS/x", "$gateway/x",
 		strings.Repeat("a/", 200) + "a", strings.Repeat("a", 65536)} {

@@ -359,6 +359,7 @@ func TestJoinersShareOneFetchAndNobodyElseSeesIt(t *testing.T) {
 
 func TestRefusedFilterDoesNotStopTheOthers(t *testing.T) {
 	b := newBroker()
+	b.dynamic = true
 	b.refuse["no"], b.refuse["out"] = ErrRefused, ErrNotCovered
 	h := setup(t, b, Options{})
 	c, tap := attach(t, h)
@@ -422,6 +423,7 @@ func TestStalledClientIsCutOffWithAGapAndOthersAreNot(t *testing.T) {
 
 func TestDetachReleasesEverything(t *testing.T) {
 	b := newBroker()
+	b.dynamic = true
 	h := setup(t, b, Options{Linger: time.Millisecond})
 	c, _ := attach(t, h)
 	c.Subscribe(t.Context(), ok("a", "b/#"))

@@ -19,6 +19,9 @@ type watch struct {
 
 // watch holds filter until unwatch, and returns when it is in force.
 func (h *Hub) watch(ctx context.Context, filter string) error {
+	if h.opts.Upstream.Watched(filter) {
+		return nil // as long as the gateway runs
+	}
 	h.mu.Lock()
 	w := h.watches[filter]
 	if w == nil {
