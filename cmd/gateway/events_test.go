@@ -17,6 +17,7 @@ import (
 // curl is a running curl -N that prints a stream.
 type curl struct {
 	t      *testing.T
+	g      *gateway
 	cmd    *exec.Cmd
 	stderr logBuffer
 	ended  chan struct{} // standard output is read to its end
@@ -31,7 +32,7 @@ func (g *gateway) curl(t *testing.T, query string, args ...string) *curl {
 	t.Helper()
 	before := g.metric("gateway_subscriptions")
 	args = append([]string{"-sS", "-N", "--fail-with-body"}, append(args, g.url+"/events?"+query)...)
-	c := &curl{t: t, cmd: exec.Command("curl", args...), ended: make(chan struct{}), change: make(chan struct{})}
+	c := &curl{t: t, g: g, cmd: exec.Command("curl", args...), ended: make(chan struct{}), change: make(chan struct{})}
 	c.cmd.Stderr = &c.stderr
 	out, err := c.cmd.StdoutPipe()
 	if err == nil {
@@ -95,9 +96,13 @@ func (c *curl) exit() int {
 	return c.cmd.ProcessState.ExitCode()
 }
 
+// kill kills curl, waits until the gateway knows, and gives all lines.
 func (c *curl) kill() []string {
+	c.t.Helper()
+	before := c.g.metric("gateway_subscriptions")
 	_ = c.cmd.Process.Kill()
 	c.exit()
+	eventually(c.t, "the gateway sees that curl is gone", func() bool { return c.g.metric("gateway_subscriptions") < before })
 	return c.lines
 }
 

@@ -86,7 +86,7 @@ var kinds = []kind{
 	{"broker_unavailable", http.StatusServiceUnavailable, "Broker unavailable", true, "There is no connection to the broker. Nothing was sent; try again after `Retry-After` seconds."},
 	{"overloaded", http.StatusServiceUnavailable, "Overloaded", true, "Too many publishes wait for the broker. Nothing was sent; try again after `Retry-After` seconds."},
 	{"outcome_unknown", http.StatusGatewayTimeout, "Outcome unknown", false, "The message was sent, and then the connection was lost or GATEWAY_PUBLISH_TIMEOUT passed. It may or may not have reached the broker; publishing again may deliver it twice."},
-	{"too_many_connections", http.StatusServiceUnavailable, "Too many connections", true, "GATEWAY_MAX_CONNECTIONS streams are open. Try again after `Retry-After` seconds."},
+	{"too_many_connections", http.StatusServiceUnavailable, "Too many connections", true, "GATEWAY_MAX_CONNECTIONS streams are open, or very many are being opened at this moment. Try again after `Retry-After` seconds."},
 	{"shutting_down", http.StatusServiceUnavailable, "Shutting down", true, "The gateway is going down. Nothing was sent; try again after `Retry-After` seconds."},
 }
 

@@ -34,6 +34,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
+		s.joined()
 		s.release()
 		writeProblem(w, r, problem("internal_error", "Streams need HTTP/1.1."))
 		return
@@ -45,6 +46,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	if client == nil { // the gateway is going down
 		_, _ = conn.Write([]byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: " + retryAfter + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
 		_ = conn.Close()
+		s.joined()
 		s.release()
 		return
 	}
@@ -52,6 +54,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	go func() {
 		defer s.release()
 		client.Subscribe(context.Background(), request)
+		s.joined()
 		stream.watch()
 		client.Detach()
 	}()

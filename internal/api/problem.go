@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"net/http"
+	"strconv"
 
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
@@ -94,7 +96,10 @@ const retryAfter = "1"
 func writeProblem(w http.ResponseWriter, r *http.Request, p *wire.Problem) {
 	p.RequestID = requestID(r)
 	h := w.Header()
-	if p.Status == http.StatusServiceUnavailable {
+	switch {
+	case p.Code == "too_many_connections": // spread those who were turned away
+		h.Set("Retry-After", strconv.Itoa(1+rand.IntN(3)))
+	case p.Status == http.StatusServiceUnavailable:
 		h.Set("Retry-After", retryAfter)
 	}
 	h.Set("Cache-Control", "no-store")

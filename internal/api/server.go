@@ -50,6 +50,7 @@ type Server struct {
 	guard    *guard
 	metrics  *metrics
 	streams  atomic.Int64 // open now
+	joining  atomic.Int64 // of them, those whose subscriptions are not in force yet
 	inFlight atomic.Int64 // publishes that have not ended
 	draining atomic.Bool
 }
@@ -86,7 +87,12 @@ func (s *Server) limits() wire.Limits {
 	}
 }
 
-// admit takes a place among the open streams; release gives it back.
+// maxJoining is how many clients may be joining at the same moment. When
+// everybody comes back at once, the rest is asked to come a little later.
+const maxJoining = 2000
+
+// admit takes a place among the open streams, and among those who join until
+// joined is called; release gives the first one back.
 func (s *Server) admit() *wire.Problem {
 	if s.draining.Load() {
 		return problem("shutting_down", "The gateway is going down; connect to another one or try again.")
@@ -95,8 +101,15 @@ func (s *Server) admit() *wire.Problem {
 		s.streams.Add(-1)
 		return problem("too_many_connections", "As many streams as the gateway allows are open.")
 	}
+	if s.joining.Add(1) > maxJoining {
+		s.joining.Add(-1)
+		s.streams.Add(-1)
+		return problem("too_many_connections", "Very many clients are connecting at this moment.")
+	}
 	return nil
 }
+
+func (s *Server) joined() { s.joining.Add(-1) }
 
 func (s *Server) release() { s.streams.Add(-1) }
 

@@ -56,6 +56,7 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 		CompressionMode:    websocket.CompressionDisabled,
 	})
 	if err != nil {
+		s.joined()
 		s.release() // Accept has answered
 		return
 	}
@@ -67,6 +68,7 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 	if ws.client == nil {
 		_, _ = h.conn.Conn.Write(closeFrame(nil, closeGoingAway, "shutting down"))
 		_ = h.conn.Conn.Close()
+		s.joined()
 		s.release()
 		return
 	}
@@ -148,6 +150,7 @@ func (ws *wsSession) run(request *hub.Request) {
 	if len(request.Results) > 0 {
 		ws.client.Subscribe(context.Background(), request)
 	}
+	ws.server.joined()
 	code, why := ws.read()
 	if code != 0 {
 		ws.client.CloseRaw(ws.net.last(code, why))

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Packages depend on each other one way only. What a package must never come
+// to need, and why.
+func TestArrowsPointOneWay(t *testing.T) {
+	const module = "github.com/vulturepi/gateway/"
+	const paho, prometheus, chi = "github.com/eclipse/paho.mqtt.golang", "github.com/prometheus/", "github.com/go-chi/chi"
+	for pkg, forbidden := range map[string]map[string]string{
+		"internal/topic":    {module: "it is pure", ".": "it needs nothing but the standard library"},
+		"wire":              {module: "clients share it", ".": "it needs nothing but the standard library"},
+		"internal/hub":      {module + "internal/bridge": "the hub knows no MQTT", module + "internal/api": "nor HTTP", module + "internal/config": "cmd alone reads configuration", paho: "the hub knows no MQTT", chi: "nor HTTP", "net/http": "nor HTTP", prometheus: "it counts, api publishes"},
+		"internal/bridge":   {module + "internal/hub": "cmd puts them together", module + "internal/api": "cmd puts them together", module + "wire": "the bridge knows no JSON", module + "internal/config": "cmd alone reads configuration", chi: "the bridge knows no HTTP routes", prometheus: "it counts, api publishes"},
+		"internal/api":      {module + "internal/bridge": "cmd puts them together", module + "internal/config": "cmd alone reads configuration", module + "internal/embedded": "cmd starts the broker", paho: "the api knows no MQTT"},
+		"internal/config":   {module + "internal/api": "it is read by cmd", module + "internal/bridge": "it is read by cmd", module + "internal/hub": "it is read by cmd"},
+		"internal/embedded": {module + "internal/bridge": "the broker is a process of its own", module + "internal/hub": "the broker is a process of its own", module + "internal/api": "the broker is a process of its own"},
+	} {
+		out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+pkg).Output()
+		if err != nil {
+			t.Fatalf("go list %s: %v", pkg, err)
+		}
+		if pkg == "internal/hub" {
+			std, err := exec.Command("go", "list", "-deps", module+pkg).Output()
+			if err != nil {
+				t.Fatalf("go list %s: %v", pkg, err)
+			}
+			out = std
+		}
+		for dep := range strings.FieldsSeq(string(out)) {
+			if dep == module+pkg {
+				continue
+			}
+			for prefix, why := range forbidden {
+				if strings.HasPrefix(dep, prefix) || prefix == "." && strings.Contains(strings.Split(dep, "/")[0], ".") {
+					t.Errorf("%s depends on %s: %s", pkg, dep, why)
+				}
+			}
+		}
+	}
+}
+
+// Only one file speaks to the MQTT library.
+func TestOnlyOneFileImportsPaho(t *testing.T) {
+	out, err := exec.Command("grep", "-rl", "--include=*.go", "--exclude=*_test.go", "eclipse/paho", "../..").Output()
+	if err != nil {
+		t.Fatalf("grep: %v", err)
+	}
+	if got := strings.Fields(string(out)); len(got) != 1 || !strings.HasSuffix(got[0], "internal/bridge/paho.go") {
+		t.Errorf("got %v, want internal/bridge/paho.go alone", got)
+	}
+}
