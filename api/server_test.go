@@ -187,7 +187,7 @@ func (u *upstream) Watched(string) bool {
 	if u.broken {
 		panic("out of order")
 	}
-	return true
+	return false
 }
 
 // Retained implements hub.Upstream.

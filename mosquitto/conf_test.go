@@ -179,6 +179,7 @@ func TestDocumentedLinesAloneLoseMessages(t *testing.T) {
 	burst(t, b, n, func(int) string { return "burst/one" }, false)
 	b.WaitLog("Outgoing messages are being dropped for client")
 	heal()
+	s.WaitCount(1000, patience) // the queue has room again
 	burst(t, b, 1, func(int) string { return "burst/end" }, false)
 	s.Wait(patience, func(m brokertest.Message) bool { return m.Topic == "burst/end" })
 	if got := s.Count(); got >= n {

@@ -38,6 +38,11 @@ func (s shelf) Retained(_ context.Context, filter string) (got []hub.Inbound, _ 
 	return got, nil
 }
 
+// Watched is as with a GATEWAY_WATCH that leaves out what Want refuses.
+func (s shelf) Watched(filter string) bool {
+	return !strings.HasPrefix(filter, "elsewhere/") && !strings.HasPrefix(filter, "refused/")
+}
+
 func startStreams(t *testing.T, retained ...hub.Inbound) streamRig {
 	t.Helper()
 	var own *hub.Hub
