@@ -181,13 +181,14 @@ func (u *upstream) Want(_ context.Context, filter string) error {
 func (u *upstream) Release(string) {}
 
 // Watched implements hub.Upstream.
-func (u *upstream) Watched(string) bool {
+func (u *upstream) Watched(filter string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.broken {
 		panic("out of order")
 	}
-	return false
+	_, refused := u.refuse[filter]
+	return !refused
 }
 
 // Retained implements hub.Upstream.
