@@ -32,7 +32,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, r, bad)
 		return
 	}
-	conn, rw, err := http.NewResponseController(w).Hijack()
+	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		s.joined()
 		s.release()
@@ -41,8 +41,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	stream := &eventStream{socket: newSocket(conn), format: format, chunked: r.ProtoAtLeast(1, 1)}
 	head := stream.head(w.Header())
-	stream.pending = rw.Reader.Buffered()
-	client := s.opts.Hub.Attach(stream, nil)
+	client := s.opts.Hub.Attach(stream, func(string) []byte { return head })
 	if client == nil { // the gateway is going down
 		_, _ = conn.Write([]byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: " + retryAfter + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
 		_ = conn.Close()
@@ -50,7 +49,6 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		s.release()
 		return
 	}
-	client.SendRaw(head)
 	go func() {
 		defer s.release()
 		client.Subscribe(context.Background(), request)
@@ -87,7 +85,7 @@ func chooseFormat(r *http.Request) (streamFormat, *wire.Problem) {
 	}
 	for part := range strings.SplitSeq(accept, ",") {
 		mediaType, params, _ := strings.Cut(part, ";")
-		if q := strings.ReplaceAll(params, " ", ""); strings.Contains(q, "q=0") && !strings.Contains(q, "q=0.") {
+		if refused(params) {
 			continue
 		}
 		switch strings.ToLower(strings.TrimSpace(mediaType)) {
@@ -100,6 +98,18 @@ func chooseFormat(r *http.Request) (streamFormat, *wire.Problem) {
 		}
 	}
 	return 0, problem("not_acceptable", "The stream comes as text/event-stream, application/x-ndjson or text/plain.")
+}
+
+// refused reports whether the parameters of a media range give it the weight 0
+// (RFC 9110 section 12.4.2).
+func refused(params string) bool {
+	for p := range strings.SplitSeq(params, ";") {
+		if name, value, _ := strings.Cut(strings.TrimSpace(p), "="); strings.EqualFold(name, "q") {
+			q, err := strconv.ParseFloat(value, 64)
+			return err == nil && q == 0
+		}
+	}
+	return false
 }
 
 // streamFormat is how /events writes.
@@ -161,9 +171,9 @@ func (e *eventStream) appendChunk(dst []byte, write func([]byte) []byte) []byte 
 		return write(dst)
 	}
 	// Room for the size first; it is written when it is known.
-	const digits = 6
+	const digits = 8
 	start := len(dst)
-	dst = append(dst, "000000\r\n"...)
+	dst = append(dst, "00000000\r\n"...)
 	body := len(dst)
 	dst = write(dst)
 	n := len(dst) - body

@@ -19,7 +19,6 @@ type eventStream struct {
 	*socket
 	format  streamFormat
 	chunked bool
-	pending int // bytes that the client sent early; they are ignored
 
 	lastComment time.Time // the shard's
 }
@@ -63,14 +62,18 @@ func (e *eventStream) AppendFrame(dst []byte, f hub.Frame) []byte {
 	return e.appendChunk(dst, func(dst []byte) []byte {
 		switch e.format {
 		case formatSSE:
+			if f.Kind == "" { // sets the browser's last event id, without an event
+				return append(append(append(dst, "id: "...), f.Cursor...), "\n\n"...)
+			}
 			dst = append(append(append(dst, "event: "...), f.Kind...), '\n')
 			if f.Cursor != "" {
 				dst = append(append(append(dst, "id: "...), f.Cursor...), '\n')
 			}
 			return append(append(append(dst, "data: "...), f.Body...), "\n\n"...)
-		case formatText:
-			return dst
 		default:
+			if f.Kind == "" || e.format == formatText {
+				return dst
+			}
 			return append(append(dst, f.Body...), '\n')
 		}
 	})

@@ -168,7 +168,7 @@ func (m *memoryBroker) Release(string) {
 	m.held--
 }
 
-func (m *memoryBroker) Watched(string) bool { return true }
+func (m *memoryBroker) Watched(string) bool { return false }
 
 func (m *memoryBroker) Retained(context.Context, string) ([]hub.Inbound, error) { return nil, nil }
 

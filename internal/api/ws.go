@@ -62,8 +62,10 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 	}
 	conn.SetReadLimit(maxFrame)
 	ws := &wsSession{server: s, conn: conn, net: h.conn, requestID: requestID(r), inFlight: make(chan struct{}, maxInFlight)}
-	ws.client = s.opts.Hub.Attach(h.conn, func(cursor string) (string, any) {
-		return "welcome", &wire.Welcome{Type: "welcome", Epoch: s.opts.Hub.Epoch(), Cursor: cursor, Limits: s.limits()}
+	ws.client = s.opts.Hub.Attach(h.conn, func(cursor string) []byte {
+		return h.conn.AppendFrame(nil, hub.Frame{Kind: "welcome", Body: marshal(&wire.Welcome{
+			Type: "welcome", Epoch: s.opts.Hub.Epoch(), Cursor: cursor, Limits: s.limits(),
+		})})
 	})
 	if ws.client == nil {
 		_, _ = h.conn.Conn.Write(closeFrame(nil, closeGoingAway, "shutting down"))

@@ -148,6 +148,9 @@ func (w *wsConn) AppendMessage(dst []byte, _ *hub.Message, body []byte) []byte {
 
 // AppendFrame frames a control object of the protocol: a text frame too.
 func (w *wsConn) AppendFrame(dst []byte, f hub.Frame) []byte {
+	if f.Kind == "" {
+		return dst
+	}
 	return append(appendHeader(dst, 0x81, len(f.Body)), f.Body...)
 }
 

@@ -17,7 +17,7 @@ const (
 
 // Frame is a control frame on its way to a transport.
 type Frame struct {
-	Kind   string // its type: ack, gap, broker, ...
+	Kind   string // its type: ack, gap, broker, ...; empty: only a cursor, for transports that can say it alone
 	Cursor string // the place to resume from after it, if it has one
 	Body   []byte // its JSON object
 }
@@ -72,10 +72,10 @@ type Client struct {
 	replaying uint64
 }
 
-// Attach adds a connection. first is sent before anything else; it is made
-// under the hub's lock from the epoch and the newest cursor. Attach fails
-// (returns nil) when the hub is shutting down.
-func (h *Hub) Attach(t Transport, first func(cursor string) (kind string, frame any)) *Client {
+// Attach adds a connection. first, if not nil, gives the bytes that are sent
+// before anything else, from the newest cursor. Attach fails (returns nil)
+// when the hub is shutting down.
+func (h *Hub) Attach(t Transport, first func(cursor string) []byte) *Client {
 	id := h.nextID.Add(1)
 	c := &Client{hub: h, id: id, shard: h.shards[id%uint64(len(h.shards))]}
 	c.out.init(c, t)
@@ -88,8 +88,7 @@ func (h *Hub) Attach(t Transport, first func(cursor string) (kind string, frame 
 	h.stats.attach(t.Name())
 	c.shard.track(c)
 	if first != nil {
-		kind, frame := first(h.cursor(h.seq))
-		c.send(Frame{Kind: kind, Body: encode(frame)})
+		c.out.pushRaw(first(h.cursor(h.seq)))
 	}
 	if !h.broker.Connected {
 		c.send(Frame{Kind: "broker", Body: encode(&h.broker)})
@@ -135,7 +134,9 @@ func (c *Client) SendRaw(p []byte) {
 }
 
 func (c *Client) send(f Frame) {
-	c.out.pushRaw(c.out.transport.AppendFrame(nil, f))
+	if p := c.out.transport.AppendFrame(nil, f); len(p) > 0 {
+		c.out.pushRaw(p)
+	}
 }
 
 // Close ends the connection for a reason of the hub's; CloseRaw with last

@@ -139,6 +139,9 @@ func (w *wireTap) AppendMessage(dst []byte, _ *Message, body []byte) []byte {
 }
 
 func (w *wireTap) AppendFrame(dst []byte, f Frame) []byte {
+	if f.Kind == "" {
+		return dst
+	}
 	return append(append(dst, f.Body...), '\n')
 }
 

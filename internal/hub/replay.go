@@ -164,7 +164,7 @@ func (r *replay) step() (done bool) {
 	// What was evicted while the client read on is missing.
 	if m := h.missing(&Position{Epoch: h.opts.Epoch, Seq: max(r.pos, r.told)}, r.filters); m.reason != "" {
 		r.told = m.end
-		c.sendGap(h.cursor(r.pos), m.end, m.reason, m.certain)
+		c.sendGap(h.cursor(r.pos), m.end, m.reason, m.certain, h.cursor(r.pos))
 	}
 	run, end := r.collect()
 	if r.request.MinInterval > 0 {

@@ -130,21 +130,32 @@ func (c *Client) join(r *Request, filters []string, fetches []*fetch) bool {
 	if r.Since != nil {
 		ack.Resumed = &resumed
 	}
-	c.send(Frame{Kind: "ack", Cursor: ack.Cursor, Body: encode(ack)})
+	run, f := h.retainedRun(fetches, false), form{}
+	if r.Snapshot {
+		run, f = h.snapshotRun(filters, fetches), form{copy: true}
+	}
+	// The copies have no place to resume from. Until they have been sent, a
+	// connection that breaks must not make its client resume behind them.
+	place := ack.Cursor
+	if len(run) > 0 || r.Snapshot {
+		place = ""
+	}
+	c.send(Frame{Kind: "ack", Cursor: place, Body: encode(ack)})
 	c.out.mark(h.seq)
 	if r.Since != nil {
-		c.sendGap(h.after(r.Since), h.seq, r.Since.lost, r.Since.certain)
+		c.sendGap(h.after(r.Since), h.seq, r.Since.lost, r.Since.certain, place)
 	}
 	for _, f := range fetches {
 		if f.err != nil {
 			h.owed[c] = append(h.owed[c], f.filter)
 		}
 	}
-	if r.Snapshot {
-		c.out.pushRun(h.snapshotRun(filters, fetches), form{copy: true})
-		c.send(Frame{Kind: "snapshot_end", Body: encode(&wire.SnapshotEnd{Type: "snapshot_end", ID: r.ID})})
-	} else {
-		c.out.pushRun(h.retainedRun(fetches, false), form{})
+	c.out.pushRun(run, f)
+	switch {
+	case r.Snapshot:
+		c.send(Frame{Kind: "snapshot_end", Cursor: ack.Cursor, Body: encode(&wire.SnapshotEnd{Type: "snapshot_end", ID: r.ID})})
+	case len(run) > 0:
+		c.send(Frame{Cursor: ack.Cursor})
 	}
 	c.add(r, filters)
 	c.shard.kick()
@@ -169,12 +180,11 @@ func (c *Client) add(r *Request, filters []string) {
 
 // sendGap tells this client alone of a hole up to the message before. Called
 // under hub.mu.
-func (c *Client) sendGap(after string, before uint64, reason string, certain bool) {
+func (c *Client) sendGap(after string, before uint64, reason string, certain bool, place string) {
 	h := c.hub
 	h.stats.gaps[reason].Add(1)
-	place := h.cursor(before)
 	c.send(Frame{Kind: "gap", Cursor: place, Body: encode(&wire.Gap{
-		Type: "gap", After: after, Before: place, Reason: reason, Certain: certain,
+		Type: "gap", After: after, Before: h.cursor(before), Reason: reason, Certain: certain,
 	})})
 }
 
