@@ -128,15 +128,10 @@ func numberOf(f frame) (n int) {
 	return n
 }
 
-// With the bare documented configuration mosquitto drops what a burst queues
-// beyond its limit. That is told to every client, counted, and logged once.
-func TestBrokerOverflowIsTold(t *testing.T) {
-	broker := brokertest.Start(t, brokertest.Bare(), brokertest.Conf("sys_interval 1"))
-	proxy := brokertest.StartProxy(t, broker.Addr())
-	g := startReady(t, proxy.URL(), nil)
-	s := g.dial("?topic=burst/%23")
-	s.wait("ack", func(f frame) bool { return f.Type == "ack" })
-	proxy.Slow(200_000) // the way to the gateway is slower than the publishers
+// flood publishes 20 000 messages with QoS 1 at once, from four publishers, and
+// waits until the broker has acknowledged all.
+func flood(t *testing.T, broker *brokertest.Broker) {
+	t.Helper()
 	var sent []<-chan error
 	for p := range 4 {
 		c := brokertest.Dial(t, broker.Addr(), brokertest.ClientID(fmt.Sprint("burst", p)))
@@ -149,6 +144,18 @@ func TestBrokerOverflowIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// With the bare documented configuration mosquitto drops what a burst queues
+// beyond its limit. That is told to every client, counted, and logged once.
+func TestBrokerOverflowIsTold(t *testing.T) {
+	broker := brokertest.Start(t, brokertest.Bare(), brokertest.Conf("sys_interval 1"))
+	proxy := brokertest.StartProxy(t, broker.Addr())
+	g := startReady(t, proxy.URL(), nil)
+	s := g.dial("?topic=burst/%23")
+	s.wait("ack", func(f frame) bool { return f.Type == "ack" })
+	proxy.Slow(200_000) // the way to the gateway is slower than the publishers
+	flood(t, broker)
 	proxy.Heal()
 	gap := s.wait("a gap", func(f frame) bool { return f.Type == "gap" })
 	if gap.Reason != "broker_overflow" {
@@ -171,18 +178,7 @@ func TestShippedConfigurationLosesNothing(t *testing.T) {
 	g := startReady(t, broker.URL(), nil)
 	s := g.dial("?topic=burst/%23")
 	s.wait("ack", func(f frame) bool { return f.Type == "ack" })
-	var sent []<-chan error
-	for p := range 4 {
-		c := brokertest.Dial(t, broker.Addr(), brokertest.ClientID(fmt.Sprint("burst", p)))
-		for i := range 5000 {
-			sent = append(sent, c.PublishAsync(fmt.Sprint("burst/", p), fmt.Appendf(nil, "%d", i), 1, false))
-		}
-	}
-	for _, c := range sent {
-		if err := <-c; err != nil {
-			t.Fatal(err)
-		}
-	}
+	flood(t, broker)
 	if n := len(s.waitMessages(20_000)); n != 20_000 {
 		t.Errorf("got %d messages, want 20000", n)
 	}
