@@ -152,17 +152,15 @@ func (e *eventStream) head(more http.Header) []byte {
 	return out
 }
 
+// maxTalk is how many bytes a client may send on a stream for nothing.
+const maxTalk = 64 << 10
+
 // watch returns when the client is gone or the stream has ended. A client has
 // nothing to say on a stream; what it sends is thrown away.
 func (e *eventStream) watch() {
-	var b [512]byte
-	for {
-		if _, err := io.ReadFull(e.Conn, b[:1]); err != nil {
-			e.failed.Store(true)
-			_ = e.Conn.Close()
-			return
-		}
-	}
+	_, _ = io.CopyN(io.Discard, e.Conn, maxTalk)
+	e.failed.Store(true)
+	_ = e.Conn.Close()
 }
 
 // appendChunk frames what write appends as one chunk (RFC 9112 section 7.1).

@@ -28,6 +28,7 @@ type socket struct {
 	raw    syscall.RawConn // nil: not a plain socket
 	failed atomic.Bool     // reading has ended
 	last   atomic.Int64    // Unix nanoseconds by which all must be written, 0: not yet
+	within time.Duration   // writeDeadline
 
 	// State of one TryWrite, so that it needs no closure.
 	tryBuf []byte
@@ -37,7 +38,7 @@ type socket struct {
 }
 
 func newSocket(c net.Conn) *socket {
-	s := &socket{Conn: c}
+	s := &socket{Conn: c, within: writeDeadline}
 	if sc, ok := c.(syscall.Conn); ok {
 		s.raw, _ = sc.SyscallConn()
 	}
@@ -77,6 +78,11 @@ func (s *socket) WriteAll(p []byte) (int, error) {
 			return done, err
 		}
 	}
+	// TryWrite comes next, and an old deadline would end it.
+	_ = s.Conn.SetWriteDeadline(time.Time{})
+	if s.last.Load() != 0 {
+		_ = s.Conn.SetWriteDeadline(s.deadline())
+	}
 	return done, nil
 }
 
@@ -84,7 +90,7 @@ func (s *socket) deadline() time.Time {
 	if last := s.last.Load(); last != 0 {
 		return time.Unix(0, last)
 	}
-	return time.Now().Add(writeDeadline)
+	return time.Now().Add(s.within)
 }
 
 // Hurry sets a deadline for all that is still to be written.
@@ -110,7 +116,7 @@ func (s *socket) Abort() { _ = s.Conn.Close() }
 // closes the socket.
 func (s *socket) linger() {
 	if !s.failed.Load() {
-		_ = s.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+		_ = s.Conn.SetReadDeadline(time.Now().Add(lastDeadline))
 		_, _ = io.CopyN(io.Discard, s.Conn, lingerBytes)
 	}
 	_ = s.Conn.Close()

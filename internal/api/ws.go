@@ -150,7 +150,7 @@ type wsSession struct {
 func (ws *wsSession) run(request *hub.Request) {
 	defer ws.server.release()
 	if len(request.Results) > 0 {
-		ws.client.Subscribe(context.Background(), request)
+		ws.net.while(func() { ws.client.Subscribe(context.Background(), request) })
 	}
 	ws.server.joined()
 	code, why := ws.read()
@@ -186,7 +186,9 @@ func (ws *wsSession) read() (code int, why string) {
 		if !utf8.Valid(buf) {
 			return closeBadUTF8, "text is not UTF-8"
 		}
-		if !ws.serve(buf) {
+		goOn := false
+		ws.net.while(func() { goOn = ws.serve(buf) })
+		if !goOn {
 			return closeErrors, "too many malformed frames"
 		}
 		if cap(buf) > 4096 {

@@ -30,6 +30,7 @@ type wsConn struct {
 	early    []byte // read before this connection was ours
 	client   atomic.Pointer[hub.Client]
 	lastRead atomic.Int64 // Unix time in nanoseconds
+	busy     atomic.Bool  // the reader is carrying out an op, so nobody reads
 	lastPing time.Time    // the shard's
 	code     atomic.Int32 // the first close code that went either way
 	unread   int          // bytes since the last whole message, in this window
@@ -129,7 +130,17 @@ const (
 
 // Silent reports whether nothing was read for too long.
 func (w *wsConn) Silent(now time.Time) bool {
-	return now.UnixNano()-w.lastRead.Load() > int64(deadAfter)
+	return !w.busy.Load() && now.UnixNano()-w.lastRead.Load() > int64(deadAfter)
+}
+
+// while runs f, which may take long, on the reading goroutine: pongs are not
+// read meanwhile, and their absence proves nothing. Who takes no bytes is
+// still found by the write deadline.
+func (w *wsConn) while(f func()) {
+	w.busy.Store(true)
+	f()
+	w.lastRead.Store(time.Now().UnixNano())
+	w.busy.Store(false)
 }
 
 // KeepAlive is a ping (RFC 6455 section 5.5.2); the pong counts as life.

@@ -20,10 +20,9 @@ type Page struct {
 // History reads what is remembered of the topics that match filter: at most
 // limit objects behind since, or from the beginning when that is nil.
 func (h *Hub) History(filter string, since *Position, limit int) Page {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	var p Page
 	from := uint64(0)
+	h.mu.Lock()
 	if since != nil {
 		from = since.Seq
 		if m := h.missing(since, []string{filter}); m.reason != "" {
@@ -33,20 +32,39 @@ func (h *Hub) History(filter string, since *Position, limit int) Page {
 			}
 		}
 	}
-	last := uint64(0)
-	h.archive.log.after(from, func(m *Message) bool {
+	h.mu.Unlock()
+	for last := uint64(0); !h.page(&p, filter, limit, &from, &last); {
+	}
+	return p
+}
+
+// page reads on behind from, not so long that the messages that come in
+// meanwhile would have to wait. True: that was all.
+func (h *Hub) page(p *Page, filter string, limit int, from, last *uint64) (done bool) {
+	h.replays <- struct{}{}
+	defer func() { <-h.replays }()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	done = true
+	seen := 0
+	h.archive.log.after(*from, func(m *Message) bool {
+		if seen++; seen > replayScan {
+			done = false
+			return false
+		}
+		*from = m.Seq
 		if !m.mark && !topic.Match(filter, m.Topic) {
 			return true
 		}
 		if len(p.Objects) == limit {
-			p.Next = h.cursor(last)
+			p.Next = h.cursor(*last)
 			return false
 		}
 		p.Objects = append(p.Objects, m.JSON)
-		last = m.Seq
+		*last = m.Seq
 		return true
 	})
-	return p
+	return done
 }
 
 // Payload is the payload as it stands in the JSON object, and its encoding.

@@ -259,10 +259,10 @@ func (h *Hub) gap(after uint64, reason string, certain bool) {
 	place := h.cursor(h.seq)
 	body := encode(&wire.Gap{Type: "gap", After: h.cursor(after), Before: place, Reason: reason, Certain: certain})
 	h.archive.mark(&Message{Topic: reason, Seq: h.seq, JSON: body, mark: true}, time.Now())
-	h.stats.gaps[reason].Add(uint64(len(h.clients)))
 	for c := range h.clients {
 		if c.replaying == 0 { // who reads the history finds it there, in its place
 			c.flushHeld()
+			h.stats.gaps[reason].Add(1)
 			c.send(Frame{Kind: "gap", Cursor: place, Body: body})
 		}
 	}

@@ -35,7 +35,7 @@ type outbox struct {
 	mu        sync.Mutex // guards all below
 	buf       []byte     // framed, next to be written
 	backlog   backlog    // behind buf
-	framed    uint64     // sequence number of the last message framed
+	framed    uint64     // the place to resume from behind the last message framed
 	scheduled bool       // a shard or the slow goroutine will look again
 	slow      bool
 	writing   int    // bytes that the slow goroutine has in its hands
@@ -151,6 +151,9 @@ func (o *outbox) frame(m *Message, f form) {
 	}
 	if m.Seq != 0 && !f.copy {
 		o.framed = m.Seq
+		if f.place != 0 {
+			o.framed = f.place - 1
+		}
 	}
 }
 
@@ -195,6 +198,14 @@ func (o *outbox) frameHole(h *hole) {
 func (o *outbox) mark(seq uint64) {
 	o.mu.Lock()
 	o.framed = max(o.framed, seq)
+	o.mu.Unlock()
+}
+
+// rewind notes that the client resumes from seq: nothing behind it may count
+// as delivered until the replay has got there.
+func (o *outbox) rewind(seq uint64) {
+	o.mu.Lock()
+	o.framed = seq
 	o.mu.Unlock()
 }
 

@@ -208,3 +208,46 @@ func TestPlainFilterWinsOverMinInterval(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// The last gap of a client that is cut off must not lead its resume past
+// messages that were held back.
+func TestLastGapDoesNotPassWhatIsHeldBack(t *testing.T) {
+	h := setup(t, newBroker(), Options{HistoryBytes: 1 << 20})
+	c, tap := attach(t, h)
+	req := ok("a/#")
+	req.MinInterval = time.Hour
+	c.Subscribe(t.Context(), req)
+	h.Ingest(live("a/x", "1"))
+	h.Ingest(live("a/x", "2")) // held back
+	h.Ingest(live("a/y", "3"))
+	tap.wait(t, count(3))
+	c.out.shed()
+	c.shard.kick()
+	frames := tap.wait(t, func(f []frame) bool { return f[len(f)-1].Type == "close" })
+	if g := frames[len(frames)-2]; g.Type != "gap" || g.After != "e-1" {
+		t.Errorf("got %+v, want a gap after e-1", g)
+	}
+}
+
+func TestHistoryLongerThanOneLookIsWhole(t *testing.T) {
+	h := setup(t, newBroker(), Options{HistoryBytes: 64 << 20})
+	const n = 3*replayScan + 7
+	for i := range n {
+		h.Ingest(live("t/"+strconv.Itoa(i%2), strconv.Itoa(i)))
+	}
+	got, since := 0, (*Position)(nil)
+	for {
+		p := h.History("t/1", since, 1000)
+		got += len(p.Objects)
+		if p.Next == "" {
+			break
+		}
+		var err error
+		if since, err = ParseCursor(p.Next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got != n/2 {
+		t.Errorf("got %d messages, want %d", got, n/2)
+	}
+}

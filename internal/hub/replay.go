@@ -111,7 +111,7 @@ func (c *Client) resume(r *Request, filters []string) bool {
 	resumed := true
 	ack := &wire.Ack{Type: "ack", ID: r.ID, Results: r.Results, Resumed: &resumed, Cursor: r.Since.String()}
 	c.send(Frame{Kind: "ack", Cursor: ack.Cursor, Body: encode(ack)})
-	c.out.mark(r.Since.Seq)
+	c.out.rewind(r.Since.Seq)
 	c.replaying = r.Since.Seq + 1
 	c.shard.kick()
 	h.mu.Unlock()

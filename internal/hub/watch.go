@@ -19,8 +19,8 @@ type watch struct {
 
 // watch holds filter until unwatch, and returns when it is in force.
 func (h *Hub) watch(ctx context.Context, filter string) error {
-	if h.opts.Upstream.Watched(filter) {
-		return nil // as long as the gateway runs
+	if h.opts.Upstream.Watched(filter) { // as long as the gateway runs: nothing to hold, but it may be refused
+		return h.opts.Upstream.Want(ctx, filter)
 	}
 	h.mu.Lock()
 	w := h.watches[filter]
