@@ -7,6 +7,7 @@ type backlog struct {
 	items  []entry
 	head   int            // first item that waits
 	popped int            // entries taken out so far: the position of items[head]
+	runs   int            // shared runs among them, which do not count in bytes
 	newest map[string]int // position of the entry of each topic under OverflowLatest
 
 	dropAt int   // where dropOldest goes on looking
@@ -66,6 +67,9 @@ func (b *backlog) at(pos int) *entry {
 
 func (b *backlog) push(e entry) {
 	b.bytes += e.size()
+	if e.x != nil && e.x.run != nil {
+		b.runs++
+	}
 	if e.m != nil && e.policy == OverflowLatest {
 		if b.newest == nil {
 			b.newest = map[string]int{}
@@ -80,6 +84,9 @@ func (b *backlog) pop() {
 	e := b.first()
 	if e.x != nil && e.x.hole != nil && e.x.hole == b.open {
 		b.open = nil // told already: a further drop needs a hole of its own
+	}
+	if e.x != nil && e.x.run != nil {
+		b.runs--
 	}
 	b.remove(e, b.popped)
 	b.head++

@@ -178,7 +178,7 @@ func (o *outbox) refill() {
 		}
 		o.backlog.pop()
 	}
-	if o.backlog.len() == 0 {
+	if o.backlog.len() == 0 || o.backlog.runs == 0 {
 		o.drained.Broadcast()
 	}
 	o.client.hub.count(o.backlog.bytes - before)
@@ -214,6 +214,16 @@ func (o *outbox) waitDrained() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.backlog.len() > 0 && !o.dead && !o.finishing {
+		o.drained.Wait()
+	}
+	return !o.dead && !o.finishing
+}
+
+// waitRuns returns when no shared run waits; false when none ever will go out.
+func (o *outbox) waitRuns() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.backlog.runs > 0 && !o.dead && !o.finishing {
 		o.drained.Wait()
 	}
 	return !o.dead && !o.finishing

@@ -251,3 +251,32 @@ func TestHistoryLongerThanOneLookIsWhole(t *testing.T) {
 		t.Errorf("got %d messages, want %d", got, n/2)
 	}
 }
+
+// Copies are shared and do not count against the limit of a client, so a
+// client that does not read must not be able to pile them up.
+func TestCopiesDoNotPileUp(t *testing.T) {
+	b := newBroker()
+	b.retained = func(string) ([]Inbound, error) { return make([]Inbound, 2000), nil }
+	h := setup(t, b, Options{})
+	c, tap := attach(t, h)
+	tap.block(true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 20 {
+			c.Subscribe(t.Context(), ok("a"))
+			c.Unsubscribe(nil, results("a"))
+		}
+	}()
+	eventually(t, "a run of copies waits", func() bool {
+		c.out.mu.Lock()
+		defer c.out.mu.Unlock()
+		if c.out.backlog.runs > 1 {
+			t.Errorf("%d runs wait, want one at most", c.out.backlog.runs)
+		}
+		return c.out.backlog.runs == 1
+	})
+	tap.block(false)
+	<-done
+	tap.wait(t, count(20*2002))
+}

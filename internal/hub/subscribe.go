@@ -52,6 +52,11 @@ func (s *subscription) take(m *Message) {
 //
 // A filter that the client holds already stays as it is.
 func (c *Client) Subscribe(ctx context.Context, r *Request) {
+	// Runs of copies do not count against the client's limit, so there is one
+	// at a time: whoever does not take it is not given another.
+	if !c.out.waitRuns() {
+		return
+	}
 	fresh := c.watch(ctx, r.Results)
 	if len(fresh) == 0 {
 		r.Since = nil // nothing joins, so there is nothing to resume
