@@ -21,21 +21,27 @@ type Page struct {
 // limit objects behind since, or from the beginning when that is nil.
 func (h *Hub) History(filter string, since *Position, limit int) Page {
 	var p Page
-	from := uint64(0)
-	h.mu.Lock()
-	if since != nil {
-		from = since.Seq
-		if m := h.missing(since, []string{filter}); m.reason != "" {
-			p.Gap = &wire.Gap{Type: "gap", After: h.after(since), Before: h.cursor(m.end), Reason: m.reason, Certain: m.certain}
-			if m.reason == wire.GapGatewayRestarted || from > h.seq {
-				from = 0
-			}
-		}
-	}
-	h.mu.Unlock()
+	from := h.begin(&p, filter, since)
 	for last := uint64(0); !h.page(&p, filter, limit, &from, &last); {
 	}
 	return p
+}
+
+// begin finds where to read from, and what is missing there.
+func (h *Hub) begin(p *Page, filter string, since *Position) (from uint64) {
+	if since == nil {
+		return 0
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	from = since.Seq
+	if m := h.missing(since, []string{filter}); m.reason != "" {
+		p.Gap = &wire.Gap{Type: "gap", After: h.after(since), Before: h.cursor(m.end), Reason: m.reason, Certain: m.certain}
+		if m.reason == wire.GapGatewayRestarted || from > h.seq {
+			from = 0
+		}
+	}
+	return from
 }
 
 // page reads on behind from, not so long that the messages that come in
