@@ -171,7 +171,7 @@ func FuzzMessage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, topic string, payload []byte, qos byte, retain, cursor bool, seq uint64) {
 		if !utf8.ValidString(topic) {
-			t.Skip("topics are UTF-8")
+			return // topics are UTF-8
 		}
 		fields := wire.Fields{Topic: topic, Payload: payload, QoS: qos % 3, Retain: retain, Time: when, Seq: seq}
 		if cursor {
