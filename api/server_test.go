@@ -122,6 +122,15 @@ type pending struct{ err error }
 // Wait implements api.Pending.
 func (p pending) Wait(context.Context) error { return p.err }
 
+// Done implements api.Pending.
+func (p pending) Done() <-chan struct{} { return ended }
+
+var ended = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 func (p *publisher) play(refuse, outcome error, broken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

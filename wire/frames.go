@@ -10,7 +10,7 @@ const Subprotocol = "gateway.v1"
 
 // Op is a frame from a client. Which fields count depends on Op.
 type Op struct {
-	Op string `json:"op"` // subscribe, unsubscribe, publish, ping
+	Op string `json:"op"` // subscribe, unsubscribe, publish, request, ping
 	// ID is a number or a string of the client's choice; the answer carries it.
 	ID     json.RawMessage `json:"id,omitempty"`
 	Topics []string        `json:"topics,omitempty"`
@@ -26,6 +26,11 @@ type Op struct {
 	Encoding string          `json:"encoding,omitempty"`
 	QoS      *byte           `json:"qos,omitempty"`
 	Retain   bool            `json:"retain,omitempty"`
+
+	// Of request, besides the message's own.
+	Reply   string          `json:"reply,omitempty"`   // a topic or filter
+	Expect  json.RawMessage `json:"expect,omitempty"`  // the payload to wait for, as in Payload
+	Timeout string          `json:"timeout,omitempty"` // a duration: 5s
 }
 
 // Welcome is the first frame of a WebSocket.
@@ -73,6 +78,18 @@ type PublishResult struct {
 	TookMS   float64 `json:"took_ms"`
 }
 
+// BatchResult is what became of one message of a batch: a PublishResult, or
+// what a Problem says.
+type BatchResult struct {
+	Index  int `json:"index"`  // of the object in the array, or of the line that is not blank
+	Status int `json:"status"` // what the same publish alone would have answered
+	*PublishResult
+	Code      string       `json:"code,omitempty"`
+	Detail    string       `json:"detail,omitempty"`
+	Retryable *bool        `json:"retryable,omitempty"`
+	Errors    []FieldError `json:"errors,omitempty"`
+}
+
 // Published says that the broker took the message of a publish op. One that
 // it did not take is answered by an ErrorFrame.
 type Published struct {
@@ -80,6 +97,14 @@ type Published struct {
 	ID     json.RawMessage `json:"id,omitempty"`
 	Status int             `json:"status"`
 	*PublishResult
+}
+
+// Reply is the answer to a request op: the first message on its reply topic.
+type Reply struct {
+	Type    string          `json:"type"` // "reply"
+	ID      json.RawMessage `json:"id,omitempty"`
+	Status  int             `json:"status"`  // 200
+	Message json.RawMessage `json:"message"` // a Message
 }
 
 // Reasons of a Gap.

@@ -20,8 +20,8 @@ var kinds = []kind{
 	{"uri_too_long", http.StatusRequestURITooLong, "URI too long", false, "Path and query together may have 8192 bytes."},
 	{"unknown_parameter", http.StatusBadRequest, "Unknown query parameter", false, "The route has no such query parameter, or the query is malformed. Misspelt parameters are never ignored."},
 	{"invalid_parameter", http.StatusBadRequest, "Invalid parameter", false, "A query parameter or stream option has a value that it cannot have; `detail` says which it can."},
-	{"invalid_cursor", http.StatusBadRequest, "Invalid cursor", false, "`since` or `Last-Event-ID` is no cursor that a gateway has given out. Leave it out to start fresh."},
-	{"not_acceptable", http.StatusNotAcceptable, "Not acceptable", false, "The stream comes as `text/event-stream`, `application/x-ndjson` or `text/plain`; or use `format=sse|ndjson|text`."},
+	{"invalid_cursor", http.StatusBadRequest, "Invalid cursor", false, "`since` is neither a cursor that a gateway has given out, nor a duration such as `10m`, nor an RFC 3339 time; or `Last-Event-ID` is no cursor. Leave it out to start fresh."},
+	{"not_acceptable", http.StatusNotAcceptable, "Not acceptable", false, "`Accept` takes none of the forms that there are. A stream comes as `text/event-stream`, `application/x-ndjson` or `text/plain`, or use `format=sse|ndjson|text`. A topic's value comes as its payload, or with `application/json` as an object."},
 	{"invalid_host", http.StatusBadRequest, "Invalid Host", false, "The request has no Host header."},
 	{"host_not_allowed", http.StatusMisdirectedRequest, "Host not allowed", false, "The Host header is none of localhost, the machine's own addresses, or GATEWAY_ALLOWED_HOSTS. This keeps foreign web pages out (DNS rebinding)."},
 	{"cross_origin", http.StatusForbidden, "Cross-origin request", false, "A web page of another origin sent the request. List its origin in GATEWAY_ALLOWED_ORIGINS to let it in."},
@@ -32,15 +32,19 @@ var kinds = []kind{
 	{"internal_error", http.StatusInternalServerError, "Internal error", false, "The gateway failed. The log has the details under the `request_id`."},
 
 	// The body of a publish, or a WebSocket frame.
-	{"unsupported_media_type", http.StatusUnsupportedMediaType, "Unsupported media type", false, "The route takes `application/json`, in UTF-8."},
+	{"unsupported_media_type", http.StatusUnsupportedMediaType, "Unsupported media type", false, "The route takes `application/json`, in UTF-8; a batch may also be `application/x-ndjson`. To publish any other body as it is, send it to `/topics/…`."},
 	{"unsupported_encoding", http.StatusUnsupportedMediaType, "Unsupported content encoding", false, "Bodies must come without `Content-Encoding`."},
 	{"body_too_large", http.StatusRequestEntityTooLarge, "Body too large", false, "The body is larger than any message of the allowed size could be."},
 	{"payload_too_large", http.StatusRequestEntityTooLarge, "Payload too large", false, "The payload has more bytes than GATEWAY_MAX_PAYLOAD_BYTES allows."},
-	{"empty_body", http.StatusBadRequest, "Empty body", false, "The body must be a JSON object."},
+	{"invalid_body", http.StatusBadRequest, "Invalid body", false, "The body broke off, or its framing is malformed. What came before is told apart in the answer of a stream; otherwise nothing was sent."},
+	{"body_not_allowed", http.StatusBadRequest, "Body not allowed", false, "DELETE takes no body."},
+	{"empty_body", http.StatusBadRequest, "Empty body", false, "The body must be a JSON object, or the array of a batch."},
 	{"invalid_json", http.StatusBadRequest, "Invalid JSON", false, "The body is not valid JSON; `detail` gives the byte offset."},
 	{"invalid_utf8", http.StatusBadRequest, "Invalid UTF-8", false, "JSON is UTF-8. Send other bytes with `\"encoding\":\"base64\"`."},
 	{"trailing_data", http.StatusBadRequest, "Trailing data", false, "The body must be one JSON object and nothing behind it."},
 	{"not_an_object", http.StatusBadRequest, "Not an object", false, "The body must be a JSON object."},
+	{"not_an_array", http.StatusBadRequest, "Not an array", false, "A batch of `application/json` must be an array of objects."},
+	{"batch_too_large", http.StatusRequestEntityTooLarge, "Batch too large", false, "An array may have 10000 objects. Send more of them as `application/x-ndjson`, one a line. Nothing was sent."},
 	{"duplicate_key", http.StatusBadRequest, "Duplicate key", false, "An object has the same key twice."},
 	{"unknown_field", http.StatusBadRequest, "Unknown field", false, "The object has a field that does not exist. Field names are case-sensitive."},
 	{"too_deep", http.StatusBadRequest, "Too deep", false, "JSON may be nested 64 levels deep."},
@@ -77,8 +81,20 @@ var kinds = []kind{
 	{"filter_not_covered", http.StatusUnprocessableEntity, "Filter not covered", false, "The gateway watches other topics only (GATEWAY_WATCH)."},
 	{"limit_exceeded", http.StatusUnprocessableEntity, "Limit exceeded", false, "One connection holds 100 filters at most. Use a wildcard, or another connection."},
 
+	{"topic_not_seen", http.StatusNotFound, "Topic not seen", false, "The gateway has received no message on this topic, and the broker keeps none as retained. To wait for one, ask with `Prefer: wait=30`."},
+
+	// Idempotency-Key.
+	{"invalid_idempotency_key", http.StatusBadRequest, "Invalid Idempotency-Key", false, "`Idempotency-Key` is given once, with 1 to 128 printable ASCII characters."},
+	{"idempotency_mismatch", http.StatusUnprocessableEntity, "Idempotency-Key used before", false, "The key was used within the last five minutes with another path, query or body. A new message needs a new key."},
+	{"idempotency_in_progress", http.StatusConflict, "Idempotency-Key in progress", true, "The first request with the key has no answer yet. Ask again after `Retry-After` seconds: you will get its answer."},
+	{"idempotency_full", http.StatusServiceUnavailable, "Too many Idempotency-Keys", true, "The memory for keys is full, and none is forgotten before its five minutes are over. Nothing was sent."},
+
+	// Requests.
+	{"no_reply", http.StatusGatewayTimeout, "No reply", false, "The message was published, but nothing came on the reply topic before the timeout. The device may have acted all the same; asking again may make it act twice."},
+	{"too_many_requests", http.StatusTooManyRequests, "Too many requests", true, "1024 requests wait for a reply. Nothing was sent; try again after `Retry-After` seconds."},
+
 	// WebSocket ops.
-	{"invalid_op", http.StatusBadRequest, "Invalid op", false, "A frame's `op` is `subscribe`, `unsubscribe`, `publish` or `ping`. Ten malformed frames close the connection with 4509."},
+	{"invalid_op", http.StatusBadRequest, "Invalid op", false, "A frame's `op` is `subscribe`, `unsubscribe`, `publish`, `request` or `ping`. Ten malformed frames close the connection with 4509."},
 	{"invalid_id", http.StatusUnprocessableEntity, "Invalid id", false, "`id` is a number or a string of 64 bytes at most."},
 	{"invalid_topics", http.StatusUnprocessableEntity, "Invalid topics", false, "`topics` is an array of 1 to 256 strings."},
 

@@ -147,14 +147,14 @@ func (f *publishFields) publication(maxPayload int) (*publication, *wire.Problem
 	case "0", "2":
 		p.qos = f.qos[0] - '0'
 	default:
-		note(fieldProblem("invalid_qos", "/qos", "The QoS must be the number 0, 1 or 2."))
+		note(invalidQoS())
 	}
 	switch string(f.retain) {
 	case "", "false":
 	case "true":
 		p.retain = true
 	default:
-		note(fieldProblem("invalid_retain", "/retain", "retain must be true or false."))
+		note(invalidRetain())
 	}
 	payload, bad := f.payloadBytes(maxPayload)
 	note(bad)

@@ -79,37 +79,15 @@ func chooseFormat(r *http.Request) (streamFormat, *wire.Problem) {
 		}
 		return 0, fieldProblem("invalid_parameter", "/format", "format must be sse, ndjson or text.")
 	}
-	accept := strings.Join(r.Header.Values("Accept"), ",")
-	if strings.TrimSpace(accept) == "" {
-		return formatNDJSON, nil
+	switch choose(r, typeNDJSON, "application/ndjson", typeText, "text/event-stream") {
+	case "text/event-stream":
+		return formatSSE, nil
+	case typeText:
+		return formatText, nil
+	case "":
+		return 0, problem("not_acceptable", "The stream comes as text/event-stream, application/x-ndjson or text/plain.")
 	}
-	for part := range strings.SplitSeq(accept, ",") {
-		mediaType, params, _ := strings.Cut(part, ";")
-		if refused(params) {
-			continue
-		}
-		switch strings.ToLower(strings.TrimSpace(mediaType)) {
-		case "text/event-stream":
-			return formatSSE, nil
-		case "application/x-ndjson", "application/ndjson", "application/*", "*/*":
-			return formatNDJSON, nil
-		case "text/plain", "text/*":
-			return formatText, nil
-		}
-	}
-	return 0, problem("not_acceptable", "The stream comes as text/event-stream, application/x-ndjson or text/plain.")
-}
-
-// refused reports whether the parameters of a media range give it the weight 0
-// (RFC 9110 section 12.4.2).
-func refused(params string) bool {
-	for p := range strings.SplitSeq(params, ";") {
-		if name, value, _ := strings.Cut(strings.TrimSpace(p), "="); strings.EqualFold(name, "q") {
-			q, err := strconv.ParseFloat(value, 64)
-			return err == nil && q == 0
-		}
-	}
-	return false
+	return formatNDJSON, nil
 }
 
 // streamFormat is how /events writes.

@@ -4,17 +4,16 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
-// Objects in one answer of /history.
+// Objects in one answer of /history and /topics.
 const (
-	defaultHistory = 1000
-	maxHistory     = 10_000
+	defaultPage = 1000
+	maxPage     = 10_000
 )
 
 // getHistory is GET /history: what is still in the window, oldest first. A gap
@@ -30,29 +29,11 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 	if page.Gap != nil {
 		objects = append([][]byte{marshal(page.Gap)}, objects...)
 	}
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
 	if page.Next != "" {
 		next := url.Values{"filter": {filter}, "since": {page.Next}, "limit": {strconv.Itoa(limit)}}
-		h.Set("Link", `</history?`+next.Encode()+`>; rel="next"`)
+		w.Header().Set("Link", `</history?`+next.Encode()+`>; rel="next"`)
 	}
-	open, between, end := "[", ",\n", "]\n"
-	h.Set("Content-Type", "application/json")
-	if strings.Contains(r.Header.Get("Accept"), "ndjson") {
-		open, between, end = "", "\n", ""
-		if len(objects) > 0 {
-			end = "\n"
-		}
-		h.Set("Content-Type", formatNDJSON.mediaType())
-	}
-	_, _ = w.Write([]byte(open))
-	for i, o := range objects {
-		if i > 0 {
-			_, _ = w.Write([]byte(between))
-		}
-		_, _ = w.Write(o)
-	}
-	_, _ = w.Write([]byte(end))
+	writeObjects(w, r, objects)
 }
 
 func historyQuery(r *http.Request) (filter string, since *hub.Position, limit int, bad *wire.Problem) {
@@ -68,13 +49,6 @@ func historyQuery(r *http.Request) (filter string, since *hub.Position, limit in
 	if err := topic.CheckFilter(filter); err != nil {
 		return "", nil, 0, topicProblem(err, "/filter")
 	}
-	limit = defaultHistory
-	if query.Has("limit") {
-		n, err := strconv.Atoi(query.Get("limit"))
-		if err != nil || n < 1 || n > maxHistory {
-			return "", nil, 0, fieldProblem("invalid_parameter", "/limit", "limit must be a number from 1 to 10000.")
-		}
-		limit = n
-	}
-	return filter, req.Since, limit, nil
+	limit, bad = pageLimit(query, defaultPage, maxPage)
+	return filter, req.Since, limit, bad
 }

@@ -34,7 +34,7 @@ type metrics struct {
 	wsCloses        *prometheus.CounterVec
 }
 
-func newMetrics(hubStats func() hub.Stats, brokerStats func() BrokerStats) *metrics {
+func newMetrics(hubStats func() hub.Stats, brokerStats func() BrokerStats, own func() serverStats) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		publishes: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -57,11 +57,12 @@ func newMetrics(hubStats func() hub.Stats, brokerStats func() BrokerStats) *metr
 	}
 	m.registry.MustRegister(m.publishes, m.publishDuration, m.requests, m.requestDuration, m.wsCloses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&readings{hub: hubStats, broker: brokerStats})
+		&readings{hub: hubStats, broker: brokerStats, own: own})
 	for _, qos := range []string{"0", "1", "2"} { // counters start at zero
 		for _, outcome := range outcomes {
-			m.publishes.WithLabelValues("http", qos, outcome)
-			m.publishes.WithLabelValues("websocket", qos, outcome)
+			for _, via := range []string{"http", "batch", "request", transportWS} {
+				m.publishes.WithLabelValues(via, qos, outcome)
+			}
 		}
 	}
 	return m
@@ -125,6 +126,14 @@ func (m *metrics) wsClosed(code int) {
 type readings struct {
 	hub    func() hub.Stats
 	broker func() BrokerStats
+	own    func() serverStats
+}
+
+// serverStats are the server's own readings.
+type serverStats struct {
+	keys    int    // Idempotency-Keys held
+	replays uint64 // answers repeated for one
+	waiting int    // requests that wait for a reply
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -146,6 +155,9 @@ var (
 	descTopics      = desc("gateway_topics", "Topics remembered.")
 	descQueued      = desc("gateway_queued_bytes", "Bytes that wait for clients whose sockets are full.")
 	descShed        = desc("gateway_shed_total", "Clients cut off because all together held too much.")
+	descKeys        = desc("gateway_idempotency_keys", "Idempotency-Keys that are remembered.")
+	descReplays     = desc("gateway_idempotent_replays_total", "Answers repeated for an Idempotency-Key, without publishing again.")
+	descWaiting     = desc("gateway_requests_waiting", "Requests that wait for a reply.")
 	descInFlight    = desc("gateway_publishes_in_flight", "Publishes that wait for the broker.")
 )
 
@@ -163,6 +175,10 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 	send(descFilters, prometheus.GaugeValue, float64(h.Filters))
 	send(descUpstream, prometheus.GaugeValue, float64(b.UpstreamFilters))
 	send(descReconnects, prometheus.CounterValue, float64(b.Reconnects))
+	own := r.own()
+	send(descKeys, prometheus.GaugeValue, float64(own.keys))
+	send(descReplays, prometheus.CounterValue, float64(own.replays))
+	send(descWaiting, prometheus.GaugeValue, float64(own.waiting))
 	send(descInFlight, prometheus.GaugeValue, float64(b.InFlight))
 	send(descHistory, prometheus.GaugeValue, float64(h.History))
 	send(descValues, prometheus.GaugeValue, float64(h.Values))

@@ -53,22 +53,18 @@ func streamRequest(r *http.Request, needTopic bool, more ...string) (*hub.Reques
 }
 
 func queryOptions(query url.Values, lastEventID string) (*hub.Request, *wire.Problem) {
-	for name, values := range query {
-		if name != "topic" && len(values) > 1 {
-			return nil, fieldProblem("invalid_parameter", "/"+pointerEscape(name), "This parameter can be given once.")
-		}
+	if bad := single(query, "topic"); bad != nil {
+		return nil, bad
 	}
 	req := &hub.Request{}
-	since := query.Get("since")
-	if lastEventID != "" {
-		since = lastEventID
-	}
-	if since == "" && query.Has("since") {
-		return nil, invalidCursor()
-	}
 	var bad [4]*wire.Problem
-	if since != "" {
-		req.Since, bad[0] = cursorOption(since)
+	switch {
+	case lastEventID != "":
+		if req.Since, bad[0] = cursorOption(lastEventID); bad[0] != nil {
+			bad[0] = fieldProblem("invalid_cursor", "/Last-Event-ID", "Last-Event-ID is not a cursor; use the id of an event, or leave it out.")
+		}
+	case query.Has("since"):
+		req.Since, bad[0] = sinceOption(query.Get("since"))
 	}
 	if query.Has("snapshot") {
 		req.Snapshot, bad[1] = snapshotOption(query.Get("snapshot"))
@@ -116,7 +112,7 @@ func (f *opFields) options() (*hub.Request, *wire.Problem) {
 	}
 	cursor, _ := stringValue(f.since)
 	var bad *wire.Problem
-	if req.Since, bad = cursorOption(cursor); bad != nil {
+	if req.Since, bad = sinceOption(cursor); bad != nil {
 		req.Since = hub.LostPosition()
 	}
 	return req, bad
@@ -131,7 +127,21 @@ func cursorOption(s string) (*hub.Position, *wire.Problem) {
 }
 
 func invalidCursor() *wire.Problem {
-	return fieldProblem("invalid_cursor", "/since", "This is not a cursor; use one from a message, or leave it out.")
+	return fieldProblem("invalid_cursor", "/since", "since must be a cursor from a message, a duration such as 10m, or a time such as 2026-11-23T02:40:59Z (write a + in it as %2B).")
+}
+
+// sinceOption reads a cursor, a duration back from now, or a time (RFC 3339).
+func sinceOption(s string) (*hub.Position, *wire.Problem) {
+	if p, err := hub.ParseCursor(s); err == nil {
+		return p, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return hub.Since(time.Now().Add(-d)), nil
+	}
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		return hub.Since(t), nil
+	}
+	return nil, invalidCursor()
 }
 
 func snapshotOption(s string) (bool, *wire.Problem) {

@@ -89,7 +89,7 @@ func shuttingDown() *wire.Problem {
 	return problem("shutting_down", "The gateway is going down; the message was not sent.")
 }
 
-// retryAfter is the Retry-After, in seconds, of every 503.
+// retryAfter is the Retry-After, in seconds, of every 503, 429 and 409.
 const retryAfter = "1"
 
 // writeProblem answers r with p.
@@ -99,7 +99,7 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *wire.Problem) {
 	switch {
 	case p.Code == "too_many_connections": // spread those who were turned away
 		h.Set("Retry-After", strconv.Itoa(1+rand.IntN(3)))
-	case p.Status == http.StatusServiceUnavailable:
+	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusTooManyRequests, p.Status == http.StatusConflict:
 		h.Set("Retry-After", retryAfter)
 	}
 	h.Set("Cache-Control", "no-store")

@@ -24,8 +24,10 @@ type Publisher interface {
 
 // Pending is a publish under way. Wait returns nil when the broker took the
 // message (QoS 0: when it was written), ErrNotSent or ErrUnknown.
+// Done is closed when Wait would return at once.
 type Pending interface {
 	Wait(ctx context.Context) error
+	Done() <-chan struct{}
 }
 
 // postPublish is POST /publish.
@@ -41,29 +43,16 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p, bad := f.publication(s.opts.MaxPayload)
-	if bad == nil && s.draining.Load() {
-		bad = shuttingDown()
-	}
 	if bad != nil {
 		writeProblem(w, r, bad)
 		return
 	}
-	status, result, bad := s.publish(p, "http")
-	if bad != nil {
-		writeProblem(w, r, bad)
-		return
-	}
-	writeJSON(w, status, "application/json", result)
-}
-
-// publish sends p and waits for its end, whoever asked. It does not stop when
-// the asking client goes away: what was sent is counted as what it became.
-func (s *Server) publish(p *publication, via string) (int, *wire.PublishResult, *wire.Problem) {
-	return s.start(p, via)()
+	s.once(w, r, body, func() *answer { return s.publishAnswer(p) })
 }
 
 // start hands p to the broker side and gives the function that waits for its
-// end.
+// end. It does not end when the asking client goes away: what was sent is
+// counted as what it became.
 func (s *Server) start(p *publication, via string) func() (int, *wire.PublishResult, *wire.Problem) {
 	start := time.Now()
 	s.inFlight.Add(1)
@@ -102,11 +91,10 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, *wire
 		return nil, problem("unsupported_encoding", "Send the body without Content-Encoding.")
 	}
 	mediaType, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if charset := params["charset"]; err != nil || mediaType != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8") {
+	if err != nil || mediaType != typeJSON || !isUTF8(params) {
 		return nil, problem("unsupported_media_type", "Send Content-Type: application/json, in UTF-8.")
 	}
-	// Every byte of a payload can take six in JSON (\u0000).
-	return readBody(w, r, int64(s.opts.MaxPayload)*6+16<<10)
+	return readBody(w, r, s.maxObject())
 }
 
 // bodyTimeout is how long a body may take to arrive.

@@ -12,6 +12,13 @@ import (
 func (s *Server) Public() http.Handler {
 	r := s.router()
 	r.Post("/publish", s.postPublish)
+	r.Post("/publish/batch", s.postBatch)
+	r.Post("/request/*", s.postRequest)
+	both(r, "/topics", s.getTopics)
+	both(r, "/topics/*", s.getTopic)
+	r.Post("/topics/*", s.postTopic)
+	r.Put("/topics/*", s.putTopic)
+	r.Delete("/topics/*", s.deleteTopic)
 	r.Get("/ws", s.getWS)
 	r.Get("/events", s.getEvents)
 	both(r, "/history", s.getHistory)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -52,19 +53,34 @@ type Server struct {
 	streams  atomic.Int64 // open now
 	joining  atomic.Int64 // of them, those whose subscriptions are not in force yet
 	inFlight atomic.Int64 // publishes that have not ended
+	waiting  atomic.Int64 // requests that wait for a reply
 	draining atomic.Bool
+	closing  chan struct{} // closed by Drain
+	drain    sync.Once
+
+	idempotency *onceStore
 }
 
 // New makes a server.
 func New(o Options) *Server {
-	s := &Server{opts: o, guard: newGuard(o.AllowedHosts, o.AllowedOrigins)}
-	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats)
+	s := &Server{opts: o, guard: newGuard(o.AllowedHosts, o.AllowedOrigins), closing: make(chan struct{})}
+	s.idempotency = newOnceStore(idempotencyBytes)
+	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats, s.stats)
 	return s
 }
 
 // Drain makes /readyz answer 503 and refuses new streams, so that load
-// balancers turn away before the listener closes.
-func (s *Server) Drain() { s.draining.Store(true) }
+// balancers turn away before the listener closes. Whoever waits is answered.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.drain.Do(func() { close(s.closing) })
+}
+
+// stats are the server's own readings.
+func (s *Server) stats() serverStats {
+	keys, replays := s.idempotency.stats()
+	return serverStats{keys: keys, replays: replays, waiting: int(s.waiting.Load())}
+}
 
 // Quiesce returns when no publish is in flight any more, or when ctx ends.
 func (s *Server) Quiesce(ctx context.Context) {

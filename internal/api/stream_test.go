@@ -136,7 +136,7 @@ func TestEventsFindsEveryMistakeBeforeTheFirstByte(t *testing.T) {
 		{"topic=a%252B%00", "", 422, "filter_control_char"}, {"topic=%ff", "", 422, "filter_utf8"}, {"topic=a" + filters, "", 422, "limit_exceeded"},
 		{"topic=a&since=x", "", 400, "invalid_cursor"}, {"topic=a&since=-1", "", 400, "invalid_cursor"}, {"topic=a&since=", "", 400, "invalid_cursor"},
 		{"topic=a&since=e-18446744073709551616", "", 400, "invalid_cursor"}, {"topic=a&since=e1-01", "", 400, "invalid_cursor"}, {"topic=a&since=e1-1%0d%0a", "", 400, "invalid_cursor"},
-		{"topic=a&since=%C3%A9-1", "", 400, "invalid_cursor"}, {"topic=a&since=" + strings.Repeat("e", 64) + "-1", "", 400, "invalid_cursor"}, {"topic=a&since=10m", "", 400, "invalid_cursor"},
+		{"topic=a&since=%C3%A9-1", "", 400, "invalid_cursor"}, {"topic=a&since=" + strings.Repeat("e", 64) + "-1", "", 400, "invalid_cursor"}, {"topic=a&since=10", "", 400, "invalid_cursor"},
 		{"topic=a", "Last-Event-ID: x", 400, "invalid_cursor"}, {"topic=a", "Last-Event-ID: -1", 400, "invalid_cursor"}, {"topic=a", "Last-Event-ID: é-1", 400, "invalid_cursor"},
 		{"topic=a", "Last-Event-ID: e-18446744073709551616", 400, "invalid_cursor"}, {"topic=a&since=e1-0", "Last-Event-ID: x", 400, "invalid_cursor"},
 		{"topic=a&since=e1-0&since=e1-0", "", 400, "invalid_parameter"}, {"topic=a&format=sse&format=sse", "", 400, "invalid_parameter"},

@@ -145,6 +145,9 @@ type wsSession struct {
 	requestID string
 	inFlight  chan struct{}
 	errors    int
+
+	ctx context.Context // ends with the connection; made when something first waits for a reply
+	end context.CancelFunc
 }
 
 func (ws *wsSession) run(request *hub.Request) {
@@ -154,6 +157,9 @@ func (ws *wsSession) run(request *hub.Request) {
 	}
 	ws.server.joined()
 	code, why := ws.read()
+	if ws.end != nil {
+		ws.end()
+	}
 	if code != 0 {
 		ws.client.CloseRaw(ws.net.last(code, why))
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"net/http"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -17,7 +18,9 @@ type opFields struct {
 	op, id, topics                         jsontext.Value
 	since, snapshot, overflow, minInterval jsontext.Value
 	publish                                publishFields
-	forPublish, forSubscribe               string // a field that was set and belongs to that op only
+	reply, expect, timeout                 jsontext.Value
+
+	forPublish, forSubscribe, forRequest string // a field that was set and belongs to that op only
 }
 
 func (f *opFields) set(name string, value jsontext.Value) bool {
@@ -36,6 +39,12 @@ func (f *opFields) set(name string, value jsontext.Value) bool {
 		f.overflow, f.forSubscribe = value, name
 	case "min_interval":
 		f.minInterval, f.forSubscribe = value, name
+	case "reply":
+		f.reply, f.forRequest = value, name
+	case "expect":
+		f.expect, f.forRequest = value, name
+	case "timeout":
+		f.timeout, f.forRequest = value, name
 	default:
 		f.forPublish = name
 		return f.publish.set(name, value)
@@ -46,8 +55,12 @@ func (f *opFields) set(name string, value jsontext.Value) bool {
 // misplaced names a field that op does not have.
 func (f *opFields) misplaced(op string) string {
 	switch {
-	case op != "publish" && f.forPublish != "":
+	case op != "publish" && op != "request" && f.forPublish != "":
 		return f.forPublish
+	case op != "request" && f.forRequest != "":
+		return f.forRequest
+	case op == "request" && f.publish.retain != nil:
+		return "retain"
 	case op != "subscribe" && f.forSubscribe != "":
 		return f.forSubscribe
 	case op != "subscribe" && op != "unsubscribe" && f.topics != nil:
@@ -94,10 +107,12 @@ func (ws *wsSession) serve(frame []byte) bool {
 		}
 	case "publish":
 		ws.publish(id, &f.publish)
+	case "request":
+		ws.request(id, &f)
 	case "ping":
 		ws.client.Send("pong", &wire.Pong{Type: "pong", ID: id})
 	default:
-		return ws.malformed(id, fieldProblem("invalid_op", "/op", "The op must be subscribe, unsubscribe, publish or ping."))
+		return ws.malformed(id, fieldProblem("invalid_op", "/op", "The op must be subscribe, unsubscribe, publish, request or ping."))
 	}
 	return true
 }
@@ -204,4 +219,63 @@ func (ws *wsSession) publish(id hub.ID, f *publishFields) {
 		}
 		ws.client.Send("published", &wire.Published{Type: "published", ID: id, Status: status, PublishResult: res})
 	}()
+}
+
+// request starts a call in the order of the frames and answers with the reply,
+// or with what became of it.
+func (ws *wsSession) request(id hub.ID, f *opFields) {
+	c, bad := f.call(ws.server.opts.MaxPayload)
+	if bad != nil {
+		ws.fail(id, bad)
+		return
+	}
+	if ws.ctx == nil {
+		ws.ctx, ws.end = context.WithCancel(context.Background())
+	}
+	ws.inFlight <- struct{}{}
+	finish, bad := ws.server.beginCall(ws.ctx, c)
+	if bad != nil {
+		<-ws.inFlight
+		ws.fail(id, bad)
+		return
+	}
+	go func() {
+		defer func() { <-ws.inFlight }()
+		m, bad := finish()
+		if bad != nil {
+			ws.fail(id, bad)
+			return
+		}
+		ws.client.Send("reply", &wire.Reply{Type: "reply", ID: id, Status: http.StatusOK, Message: m.JSON})
+	}()
+}
+
+// call reads the fields of a request op, all of them.
+func (f *opFields) call(maxPayload int) (*call, *wire.Problem) {
+	c := &call{via: transportWS, timeout: defaultTimeout}
+	var wrong []*wire.Problem
+	p, bad := f.publish.publication(maxPayload)
+	if c.publication = p; bad != nil {
+		wrong = append(wrong, bad)
+	}
+	reply, ok := stringValue(f.reply)
+	if c.reply = reply; !ok && f.reply != nil {
+		wrong = append(wrong, fieldProblem("invalid_parameter", "/reply", "reply must be a string: a topic or a filter."))
+	} else if err := topic.CheckFilter(reply); err != nil {
+		wrong = append(wrong, topicProblem(err, "/reply"))
+	}
+	if f.expect != nil {
+		// As a payload without encoding: a string is its text, anything else itself.
+		text, isText := stringValue(f.expect)
+		if c.expect = []byte(text); !isText {
+			c.expect = bytes.Clone(f.expect)
+		}
+	}
+	if f.timeout != nil {
+		text, _ := stringValue(f.timeout)
+		if c.timeout, bad = timeoutOption(text); bad != nil {
+			wrong = append(wrong, bad)
+		}
+	}
+	return c, merge(wrong)
 }

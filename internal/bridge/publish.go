@@ -66,6 +66,9 @@ func (p *Publication) Wait(ctx context.Context) error {
 	}
 }
 
+// Done is closed when the outcome is known.
+func (p *Publication) Done() <-chan struct{} { return p.done }
+
 // complete sets the outcome. It is called once, by whoever owns p at the time.
 func (p *Publication) complete(err error) {
 	p.err = err

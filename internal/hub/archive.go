@@ -51,12 +51,13 @@ const (
 
 func (m *Message) size() int64 { return int64(len(m.JSON)+len(m.Topic)) + messageOverhead }
 
-// add remembers a live message.
-func (a *archive) add(m *Message, now time.Time) {
+// add remembers a live message; one that clears leaves its topic without a
+// value.
+func (a *archive) add(m *Message, now time.Time, clears bool) {
 	l := a.line(m.Topic)
 	a.keep(l, m, now)
-	if m.empty() {
-		m = nil // it clears the value
+	if clears {
+		m = nil
 	}
 	a.setNewest(l, m)
 	a.trim()

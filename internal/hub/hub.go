@@ -88,6 +88,7 @@ type Hub struct {
 	clients   map[*Client]struct{}
 	fetches   map[string]*fetch
 	watches   map[string]*watch
+	clears    map[string]int // empty messages on their way that delete a topic's retained one
 	archive   archive
 	throttled []*subscription      // scratch
 	owed      map[*Client][]string // filters whose retained messages are still to be sent
@@ -144,7 +145,9 @@ func New(o Options) *Hub {
 		clients: map[*Client]struct{}{},
 		fetches: map[string]*fetch{},
 		watches: map[string]*watch{},
+		clears:  map[string]int{},
 		archive: archive{limit: o.HistoryBytes, age: o.HistoryAge, values: o.ValuesBytes},
+		clock:   newClock(o.HistoryAge),
 		owed:    map[*Client][]string{},
 		owing:   make(chan struct{}, 1),
 		greedy:  make(chan struct{}, 1),
@@ -202,7 +205,7 @@ func (h *Hub) Ingest(in Inbound) {
 	}
 	h.seq++
 	m := newMessage(in, h.opts.Epoch, h.seq, now)
-	h.archive.add(m, now)
+	h.archive.add(m, now, m.empty() && h.takeClear(m.Topic))
 	h.scratch = h.subs.Match(h.scratch[:0], in.Topic)
 	for _, subs := range h.scratch {
 		for _, s := range subs {

@@ -20,6 +20,9 @@ type Position struct {
 
 	lost    string // why it is of no use; empty: not known yet
 	certain bool   // that messages are missing
+
+	at     time.Time // a time that has no place yet, see Since
+	window bool      // came from a time
 }
 
 // LostPosition is what a malformed cursor leads to: the stream begins with a
@@ -67,6 +70,7 @@ type missing struct {
 // missing looks for holes behind p in what the filters match. Called under
 // hub.mu.
 func (h *Hub) missing(p *Position, filters []string) (m missing) {
+	h.locate(p)
 	switch {
 	case p.lost != "":
 		return missing{reason: p.lost, end: h.seq}
@@ -98,25 +102,29 @@ const (
 
 // resume replays what the client missed and joins it to the live messages
 // without a gap or repeat. When that cannot be, it sends nothing, notes why,
-// and returns false.
+// and returns false; but a position that came from a time takes what there is.
 func (c *Client) resume(r *Request, filters []string) bool {
 	h := c.hub
 	h.mu.Lock()
-	if m := h.missing(r.Since, filters); m.reason != "" {
+	m := h.missing(r.Since, filters)
+	resumed := m.reason == ""
+	if !resumed && !r.Since.window {
 		r.Since.lost, r.Since.certain = m.reason, m.certain
 		h.mu.Unlock()
 		return false
 	}
 	c.flushHeld()
-	resumed := true
 	ack := &wire.Ack{Type: "ack", ID: r.ID, Results: r.Results, Resumed: &resumed, Cursor: r.Since.String()}
 	c.send(Frame{Kind: "ack", Cursor: ack.Cursor, Body: encode(ack)})
+	if !resumed {
+		c.sendGap(ack.Cursor, m.end, m.reason, m.certain, ack.Cursor)
+	}
 	c.out.rewind(r.Since.Seq)
 	c.replaying = r.Since.Seq + 1
 	c.shard.kick()
 	h.mu.Unlock()
 
-	at := replay{client: c, request: r, filters: filters, pos: r.Since.Seq, told: r.Since.Seq, newest: map[string]kept{}}
+	at := replay{client: c, request: r, filters: filters, pos: r.Since.Seq, told: max(r.Since.Seq, m.end), newest: map[string]kept{}}
 	for _, f := range filters {
 		at.match.Add(f, true)
 	}
@@ -267,7 +275,7 @@ func (h *Hub) snapshotRun(filters []string, fetches []*fetch) []*Message {
 	sent := map[string]bool{}
 	for _, f := range filters {
 		h.archive.lines.Walk(f, func(name string, l *line) bool {
-			if l.newest != nil && !sent[name] {
+			if l.newest != nil && !l.newest.empty() && !sent[name] {
 				sent[name] = true
 				run = append(run, l.newest)
 			}

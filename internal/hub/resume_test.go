@@ -146,6 +146,11 @@ func TestReplayJoinsLiveWhileMessagesFlow(t *testing.T) {
 			req.Since = &Position{Epoch: "e", Seq: 0}
 			c.Subscribe(context.Background(), req)
 		}()
+		eventually(t, "the replay has begun", func() bool {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return c.replaying > 0
+		})
 		feed(10_000)
 		tap.block(false)
 		feed(10_000)

@@ -10,10 +10,11 @@ import (
 )
 
 // subscription is one filter of one client, or (client nil) the recorder of a
-// fetch.
+// fetch, or a waiter's.
 type subscription struct {
 	client   *Client
 	fetch    *fetch
+	waiter   *Waiter
 	overflow Overflow
 	joined   uint64    // messages up to there are not delivered by it
 	throttle *throttle // nil without min_interval
@@ -33,6 +34,8 @@ type Request struct {
 func (s *subscription) take(m *Message) {
 	c := s.client
 	switch {
+	case s.waiter != nil:
+		s.waiter.offer(m)
 	case c == nil:
 		s.fetch.record(m)
 	case c.last == m.Seq: // another of its filters matched already

@@ -1,0 +1,59 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/vulturepi/gateway/wire"
+)
+
+// answer is what a publishing route says. It does not change once it is made,
+// because it may be said again to whoever repeats an Idempotency-Key.
+type answer struct {
+	status  int
+	result  *wire.PublishResult // 200, 202
+	batch   []byte              // of a batch: the array
+	message []byte              // of a request: the reply, as its JSON object
+	problem *wire.Problem       // the error; nothing else is set then
+	nothing bool                // of a batch: no message of it was sent
+}
+
+// sent reports whether something reached the broker, or may have.
+func (a *answer) sent() bool {
+	return a.problem == nil && !a.nothing || a.problem != nil && (a.problem.Code == "outcome_unknown" || a.problem.Code == "no_reply")
+}
+
+// size is roughly what the answer holds in memory.
+func (a *answer) size() int {
+	n := 256 + len(a.batch) + len(a.message)
+	if a.result != nil {
+		n += len(a.result.Topic)
+	}
+	return n
+}
+
+func (a *answer) write(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case a.problem != nil:
+		p := *a.problem // writing names the request in it
+		writeProblem(w, r, &p)
+	case a.result != nil:
+		writeJSON(w, a.status, typeJSON, a.result)
+	case a.message != nil:
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Content-Type", typeJSON)
+		_, _ = w.Write(append(a.message[:len(a.message):len(a.message)], '\n'))
+	default:
+		w.Header().Set("Content-Type", typeJSON)
+		w.WriteHeader(a.status)
+		_, _ = w.Write(a.batch)
+	}
+}
+
+// publishAnswer publishes p and waits for its end.
+func (s *Server) publishAnswer(p *publication) *answer {
+	if s.draining.Load() {
+		return &answer{problem: shuttingDown()}
+	}
+	status, result, bad := s.start(p, "http")()
+	return &answer{status: status, result: result, problem: bad}
+}

@@ -1,0 +1,178 @@
+package api
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/vulturepi/gateway/wire"
+)
+
+const typeNDJSON = "application/x-ndjson"
+
+// Bounds of a batch that is an array. A stream has none.
+const (
+	maxBatch      = 10_000
+	maxBatchBytes = 16 << 20
+)
+
+// postBatch is POST /publish/batch: many messages, each with its own outcome.
+func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
+	bad := onlyParams(r)
+	if bad == nil && r.Header.Get("Content-Encoding") != "" {
+		bad = problem("unsupported_encoding", "Send the body without Content-Encoding.")
+	}
+	key := ""
+	if bad == nil {
+		key, bad = idempotencyKey(r)
+	}
+	mediaType, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if bad == nil && (err != nil || !isUTF8(params)) {
+		mediaType = ""
+	}
+	switch {
+	case bad != nil:
+		writeProblem(w, r, bad)
+	case mediaType == typeJSON:
+		s.batchArray(w, r)
+	case mediaType == typeNDJSON || mediaType == "application/ndjson" || mediaType == "application/jsonl":
+		s.batchStream(w, r, key)
+	default:
+		writeProblem(w, r, problem("unsupported_media_type", "Send Content-Type: application/json with an array, or application/x-ndjson with one object a line, in UTF-8."))
+	}
+}
+
+func isUTF8(params map[string]string) bool {
+	charset := params["charset"]
+	return charset == "" || strings.EqualFold(charset, "utf-8")
+}
+
+// batchArray publishes the objects of an array and answers with an array.
+func (s *Server) batchArray(w http.ResponseWriter, r *http.Request) {
+	body, bad := readBody(w, r, max(maxBatchBytes, s.maxObject()))
+	var objects []jsontext.Value
+	if bad == nil {
+		objects, bad = splitArray(body)
+	}
+	if bad == nil && s.draining.Load() {
+		bad = shuttingDown()
+	}
+	if bad != nil {
+		writeProblem(w, r, bad)
+		return
+	}
+	s.once(w, r, body, func() *answer { return s.publishArray(objects) })
+}
+
+// splitArray gives the elements of a JSON array; what is wrong inside of one
+// is found out later and concerns that one only.
+func splitArray(body []byte) ([]jsontext.Value, *wire.Problem) {
+	trimmed := bytes.TrimLeft(body, " \t\r\n")
+	switch {
+	case len(trimmed) == 0:
+		return nil, problem("empty_body", "The body is empty; send a JSON array of objects.")
+	case trimmed[0] != '[' && json.Valid(trimmed):
+		return nil, problem("not_an_array", "The body is valid JSON, but not an array.")
+	}
+	offset := len(body) - len(trimmed)
+	dec := jsontext.NewDecoder(bytes.NewBuffer(trimmed), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	malformed := func() *wire.Problem {
+		return problem("invalid_json", fmt.Sprintf("The JSON breaks off or is malformed near byte %d; nothing was published.", offset+int(dec.InputOffset())))
+	}
+	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '[' {
+		return nil, malformed()
+	}
+	var objects []jsontext.Value
+	for dec.PeekKind() != ']' {
+		v, err := dec.ReadValue()
+		if err != nil {
+			return nil, malformed()
+		}
+		if len(objects) == maxBatch {
+			return nil, problem("batch_too_large", fmt.Sprintf("The array has more than %d objects; send them as application/x-ndjson, which has no limit. Nothing was published.", maxBatch))
+		}
+		objects = append(objects, v.Clone())
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, malformed()
+	}
+	if rest := trimmed[dec.InputOffset():]; len(bytes.TrimLeft(rest, " \t\r\n")) > 0 {
+		return nil, problem("trailing_data", "More follows behind the array; nothing was published.")
+	}
+	return objects, nil
+}
+
+func (s *Server) publishArray(objects []jsontext.Value) *answer {
+	next := func() (batchItem, bool) {
+		if len(objects) == 0 {
+			return batchItem{}, false
+		}
+		object := objects[0]
+		objects = objects[1:]
+		return s.batchItem(object), true
+	}
+	out := []byte("[")
+	allWell, sent := true, false
+	s.pipeline(next, func(line []byte, res *batchResult, _ bool) bool {
+		if line == nil {
+			return true
+		}
+		if len(out) > 1 {
+			out = append(out, ",\n"...)
+		}
+		out = append(out, line...)
+		allWell = allWell && res.problem == nil
+		sent = sent || res.sent()
+		return true
+	})
+	a := &answer{status: http.StatusOK, batch: append(out, "]\n"...), nothing: !sent}
+	if !allWell {
+		a.status = http.StatusMultiStatus
+	}
+	return a
+}
+
+// maxObject is the largest JSON object that a message of the allowed size can
+// need: every byte of a payload can take six (\u0000).
+func (s *Server) maxObject() int64 { return int64(s.opts.MaxPayload)*6 + 16<<10 }
+
+// batchItem reads one object of a batch and gets it ready to be published.
+func (s *Server) batchItem(object []byte) batchItem {
+	var f publishFields
+	if bad := scanObject(object, f.set); bad != nil {
+		return batchItem{problem: bad}
+	}
+	p, bad := f.publication(s.opts.MaxPayload)
+	if bad != nil {
+		return batchItem{problem: bad}
+	}
+	return batchItem{publication: p}
+}
+
+// appendResult appends one line of a batch's answer: that of a good outcome by
+// hand, because there may be very many.
+func appendResult(dst []byte, index int, res *batchResult) []byte {
+	if res.problem != nil {
+		p := res.problem
+		return append(dst, marshal(&wire.BatchResult{
+			Index: index, Status: p.Status, Code: p.Code, Detail: p.Detail, Retryable: &p.Retryable, Errors: p.Errors,
+		})...)
+	}
+	dst = strconv.AppendInt(append(dst, `{"index":`...), int64(index), 10)
+	dst = strconv.AppendInt(append(dst, `,"status":`...), int64(res.status), 10)
+	dst = wire.AppendString(append(dst, `,"topic":`...), res.result.Topic)
+	dst = append(dst, `,"qos":`...)
+	dst = append(dst, '0'+res.result.QoS)
+	dst = append(append(append(dst, `,"delivery":"`...), res.result.Delivery...), `","took_ms":`...)
+	dst = strconv.AppendFloat(dst, res.result.TookMS, 'f', -1, 64)
+	return append(dst, '}')
+}
+
+func lineHash(line []byte) [sha256.Size]byte { return sha256.Sum256(line) }

@@ -1,0 +1,175 @@
+package api
+
+import (
+	"crypto/sha256"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/vulturepi/gateway/wire"
+)
+
+// Bounds of the memory for Idempotency-Key.
+const (
+	idempotencyTime  = 5 * time.Minute // from the answer on
+	idempotencyBytes = 32 << 20
+	maxKey           = 128
+)
+
+// onceKey names a publish for good: whose it is, the Idempotency-Key, and the
+// line of a stream that has one key for all its lines.
+type onceKey struct {
+	principal, key string
+	line           int // -1: not a line
+}
+
+// onceEntry is a publish under way, or its answer.
+type onceEntry struct {
+	key    onceKey
+	hash   [sha256.Size]byte // of the request
+	answer *answer           // nil while it is under way
+	until  time.Time
+	size   int
+	next   *onceEntry
+}
+
+// onceStore remembers answers by Idempotency-Key. It never forgets one before
+// its time: when it is full, it takes no more.
+type onceStore struct {
+	limit int
+
+	mu             sync.Mutex // guards the rest
+	entries        map[onceKey]*onceEntry
+	oldest, newest *onceEntry // answered ones, by their end
+	bytes          int
+	replays        uint64
+}
+
+func newOnceStore(limit int) *onceStore {
+	return &onceStore{limit: limit, entries: map[onceKey]*onceEntry{}}
+}
+
+// entryOverhead is what an entry takes besides its answer.
+const entryOverhead = 256
+
+// begin claims a key. Either the entry is the caller's, to be given back with
+// end, or there is an answer to repeat, or a problem.
+func (o *onceStore) begin(key onceKey, hash [sha256.Size]byte) (*onceEntry, *answer, *wire.Problem) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.expire(time.Now())
+	e := o.entries[key]
+	switch {
+	case e == nil && o.bytes >= o.limit:
+		return nil, nil, problem("idempotency_full", "As many Idempotency-Keys are remembered as there is room for; nothing was published.")
+	case e == nil:
+		e = &onceEntry{key: key, hash: hash, size: entryOverhead + len(key.key) + len(key.principal)}
+		o.entries[key] = e
+		o.bytes += e.size
+		return e, nil, nil
+	case e.hash != hash:
+		return nil, nil, problem("idempotency_mismatch", "This Idempotency-Key was used with another request; use a new key for a new message.")
+	case e.answer == nil:
+		return nil, nil, problem("idempotency_in_progress", "The first request with this Idempotency-Key is still under way; ask again for its answer.")
+	}
+	o.replays++
+	return nil, e.answer, nil
+}
+
+// end remembers the answer, unless nothing was published: then the key is free
+// again.
+func (o *onceStore) end(e *onceEntry, a *answer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if a == nil || !a.sent() {
+		delete(o.entries, e.key)
+		o.bytes -= e.size
+		return
+	}
+	e.answer, e.until = a, time.Now().Add(idempotencyTime)
+	e.size += a.size()
+	o.bytes += a.size()
+	if o.newest != nil {
+		o.newest.next = e
+	} else {
+		o.oldest = e
+	}
+	o.newest = e
+}
+
+// expire forgets what is older than its time. Called with the lock held.
+func (o *onceStore) expire(now time.Time) {
+	for e := o.oldest; e != nil && now.After(e.until); e = o.oldest {
+		if o.oldest = e.next; o.oldest == nil {
+			o.newest = nil
+		}
+		delete(o.entries, e.key)
+		o.bytes -= e.size
+	}
+}
+
+// stats are how many keys are held, and how often an answer was repeated.
+func (o *onceStore) stats() (keys int, replays uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.expire(time.Now())
+	return len(o.entries), o.replays
+}
+
+// idempotencyKey reads the header; "" without one.
+func idempotencyKey(r *http.Request) (string, *wire.Problem) {
+	values := r.Header.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	valid := len(values) == 1 && key != "" && len(key) <= maxKey
+	for i := range len(key) {
+		valid = valid && key[i] >= ' ' && key[i] <= '~'
+	}
+	if !valid {
+		return "", problem("invalid_idempotency_key", "Idempotency-Key must be given once, with 1 to 128 printable ASCII characters.")
+	}
+	return key, nil
+}
+
+// requestHash is what must be the same for a request to be the same.
+func requestHash(r *http.Request, body []byte) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	_, _ = io.WriteString(h, r.Method+" "+r.URL.RequestURI()+"\n")
+	_, _ = h.Write(body)
+	h.Sum(sum[:0])
+	return sum
+}
+
+// once answers with what do gives, or, when the request's Idempotency-Key was
+// seen with the same request before, with the first answer.
+func (s *Server) once(w http.ResponseWriter, r *http.Request, body []byte, do func() *answer) {
+	key, bad := idempotencyKey(r)
+	if bad != nil {
+		writeProblem(w, r, bad)
+		return
+	}
+	if key == "" {
+		do().write(w, r)
+		return
+	}
+	entry, first, bad := s.idempotency.begin(onceKey{key: key, line: -1}, requestHash(r, body))
+	switch {
+	case bad != nil:
+		writeProblem(w, r, bad)
+		return
+	case first != nil:
+		w.Header().Set("Idempotency-Replayed", "true")
+		first.write(w, r)
+		return
+	}
+	s.settle(entry, do).write(w, r)
+}
+
+// settle remembers what do gives. A panic, too, gives the key back.
+func (s *Server) settle(entry *onceEntry, do func() *answer) (a *answer) {
+	defer func() { s.idempotency.end(entry, a) }()
+	return do()
+}

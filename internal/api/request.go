@@ -1,0 +1,160 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/wire"
+)
+
+const (
+	maxWaiting     = 1024 // requests that wait for a reply
+	defaultTimeout = 5 * time.Second
+	minTimeout     = 10 * time.Millisecond
+	maxTimeout     = time.Minute
+)
+
+// call is a publish and the message that is to answer it. The device need
+// not know: whatever comes on reply first is the answer.
+type call struct {
+	publication *publication
+	reply       string // a topic or filter
+	expect      []byte // wait for this payload; nil: any
+	timeout     time.Duration
+	via         string
+}
+
+// postRequest is POST /request/{topic}: publish the body, answer with the
+// first message on ?reply=.
+func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
+	p, query, bad := s.rawPublication(r, "/request/", "reply", "expect", "timeout", "qos")
+	c := &call{publication: p, via: "request", timeout: defaultTimeout}
+	if query != nil { // the parameters can be read: everything that is wrong is told at once
+		var wrong []*wire.Problem
+		if bad != nil {
+			wrong = append(wrong, bad)
+		}
+		bad = merge(append(wrong, c.options(query)...))
+	}
+	if bad == nil {
+		bad = s.readPayload(w, r, p)
+	}
+	if bad != nil {
+		writeProblem(w, r, bad)
+		return
+	}
+	s.once(w, r, p.payload, func() *answer {
+		m, bad := s.call(r.Context(), c)
+		if bad != nil {
+			return &answer{problem: bad}
+		}
+		return &answer{message: m.JSON}
+	})
+}
+
+// options reads the query parameters.
+func (c *call) options(query url.Values) (wrong []*wire.Problem) {
+	c.reply = query.Get("reply")
+	if err := topic.CheckFilter(c.reply); err != nil {
+		wrong = append(wrong, topicProblem(err, "/reply"))
+	}
+	if query.Has("expect") {
+		c.expect = []byte(query.Get("expect"))
+	}
+	if query.Has("timeout") {
+		var bad *wire.Problem
+		if c.timeout, bad = timeoutOption(query.Get("timeout")); bad != nil {
+			wrong = append(wrong, bad)
+		}
+	}
+	return wrong
+}
+
+func timeoutOption(s string) (time.Duration, *wire.Problem) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < minTimeout || d > maxTimeout {
+		return 0, fieldProblem("invalid_parameter", "/timeout", "timeout must be a duration from 10ms to 1m, for example 5s.")
+	}
+	return d, nil
+}
+
+// answers reports whether m is what is waited for. Behind a wildcard, the
+// request's own topic is not a reply.
+func (c *call) answers(m *hub.Message) bool {
+	if m.Topic == c.publication.topic && strings.ContainsAny(c.reply, "+#") {
+		return false
+	}
+	if c.expect == nil {
+		return true
+	}
+	payload, err := wire.DecodePayload(m.Payload())
+	return err == nil && string(payload) == string(c.expect)
+}
+
+// call publishes and waits for the reply.
+func (s *Server) call(ctx context.Context, c *call) (*hub.Message, *wire.Problem) {
+	finish, bad := s.beginCall(ctx, c)
+	if bad != nil {
+		return nil, bad
+	}
+	return finish()
+}
+
+// beginCall publishes when the subscription to the reply is in force, and gives the
+// function that waits for the reply.
+func (s *Server) beginCall(ctx context.Context, c *call) (finish func() (*hub.Message, *wire.Problem), bad *wire.Problem) {
+	if s.draining.Load() {
+		return nil, shuttingDown()
+	}
+	if s.waiting.Add(1) > maxWaiting {
+		s.waiting.Add(-1)
+		return nil, problem("too_many_requests", "As many requests as the gateway allows wait for a reply; nothing was sent.")
+	}
+	replies, code, detail := s.opts.Hub.Wait(ctx, c.reply, c.answers)
+	if code != "" {
+		s.waiting.Add(-1)
+		return nil, fieldProblem(code, "/reply", detail)
+	}
+	wait := s.start(c.publication, c.via)
+	return func() (*hub.Message, *wire.Problem) {
+		defer s.waiting.Add(-1)
+		defer replies.Stop()
+		return s.awaitReply(ctx, c, replies.C, wait)
+	}, nil
+}
+
+// awaitReply waits for the reply, or for the news that the request was not
+// sent. A reply that overtakes the broker's acknowledgement counts.
+func (s *Server) awaitReply(ctx context.Context, c *call, replies <-chan *hub.Message, wait func() (int, *wire.PublishResult, *wire.Problem)) (*hub.Message, *wire.Problem) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	published := make(chan *wire.Problem, 1)
+	go func() {
+		_, _, bad := wait()
+		published <- bad
+	}()
+	bad := publishProblem(ErrUnknown) // as long as the broker has said nothing
+	for {
+		select {
+		case m := <-replies:
+			return m, nil
+		case outcome := <-published:
+			published = nil
+			switch {
+			case outcome == nil:
+				bad = problem("no_reply", "The message was published, but nothing came on the reply topic in time.")
+			case outcome.Code != "outcome_unknown":
+				return nil, outcome
+			}
+		case <-ctx.Done():
+			return nil, bad
+		case <-s.closing:
+			return nil, bad
+		}
+	}
+}

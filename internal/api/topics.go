@@ -1,0 +1,198 @@
+package api
+
+import (
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/wire"
+)
+
+// Topics as resources: the topic is the rest of the path, the payload is the
+// body, as it is.
+
+// postTopic is POST /topics/{topic}.
+func (s *Server) postTopic(w http.ResponseWriter, r *http.Request) {
+	s.publishRaw(w, r, false, "qos", "retain")
+}
+
+// putTopic is PUT /topics/{topic}: the same, retained.
+func (s *Server) putTopic(w http.ResponseWriter, r *http.Request) {
+	s.publishRaw(w, r, true, "qos", "retain")
+}
+
+func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained bool, params ...string) {
+	p, _, bad := s.rawPublication(r, "/topics/", params...)
+	if bad == nil && retained && r.URL.Query().Get("retain") == "false" {
+		bad = fieldProblem("invalid_retain", "/retain", "PUT publishes a retained message; POST one that is not.")
+	}
+	if bad == nil {
+		p.retain = p.retain || retained
+		bad = s.readPayload(w, r, p)
+	}
+	if bad != nil {
+		writeProblem(w, r, bad)
+		return
+	}
+	s.once(w, r, p.payload, func() *answer { return s.publishAnswer(p) })
+}
+
+// deleteTopic is DELETE /topics/{topic}: it clears the retained message, as
+// MQTT does it, with an empty one (MQTT 3.1.1, 3.3.1.3).
+func (s *Server) deleteTopic(w http.ResponseWriter, r *http.Request) {
+	p, _, bad := s.rawPublication(r, "/topics/", "qos")
+	if bad == nil && r.ContentLength != 0 {
+		bad = problem("body_not_allowed", "DELETE takes no body: it clears the topic's retained message.")
+	}
+	if bad != nil {
+		writeProblem(w, r, bad)
+		return
+	}
+	p.retain = true
+	s.once(w, r, nil, func() *answer {
+		settle := s.opts.Hub.ExpectClear(p.topic)
+		a := s.publishAnswer(p)
+		settle(a.sent())
+		return a
+	})
+}
+
+// rawPublication reads everything but the body of a request that publishes its
+// body to the topic in its path.
+func (s *Server) rawPublication(r *http.Request, prefix string, params ...string) (*publication, url.Values, *wire.Problem) {
+	query, bad := queryOnce(r, params...)
+	if bad != nil {
+		return nil, nil, bad
+	}
+	if r.Header.Get("Content-Encoding") != "" {
+		return nil, nil, problem("unsupported_encoding", "Send the body without Content-Encoding.")
+	}
+	if bad := foreignForm(r); bad != nil {
+		return nil, nil, bad
+	}
+	p := &publication{qos: 1}
+	var wrong []*wire.Problem
+	if p.topic, bad = pathTopic(r, prefix); bad != nil {
+		wrong = append(wrong, bad)
+	}
+	if query.Has("qos") {
+		if p.qos, bad = qosOption(query.Get("qos")); bad != nil {
+			wrong = append(wrong, bad)
+		}
+	}
+	if query.Has("retain") {
+		if p.retain, bad = retainOption(query.Get("retain")); bad != nil {
+			wrong = append(wrong, bad)
+		}
+	}
+	return p, query, merge(wrong)
+}
+
+// queryOnce reads query parameters of which each may be given once.
+func queryOnce(r *http.Request, names ...string) (url.Values, *wire.Problem) {
+	if bad := onlyParams(r, names...); bad != nil {
+		return nil, bad
+	}
+	query := r.URL.Query()
+	return query, single(query)
+}
+
+// single refuses parameters that are given more than once.
+func single(query url.Values, many ...string) *wire.Problem {
+	for name, values := range query {
+		if len(values) > 1 && !slices.Contains(many, name) {
+			return fieldProblem("invalid_parameter", "/"+pointerEscape(name), "This parameter can be given once.")
+		}
+	}
+	return nil
+}
+
+// pathTopic is what follows prefix in the path, percent-decoded once and
+// otherwise as it is.
+func pathTopic(r *http.Request, prefix string) (string, *wire.Problem) {
+	name, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), prefix))
+	if err != nil {
+		return "", fieldProblem("topic_utf8", "/topic", "The topic in the path is not percent-encoded.")
+	}
+	if err := topic.CheckName(name); err != nil {
+		return "", topicProblem(err, "/topic")
+	}
+	return name, nil
+}
+
+func qosOption(s string) (byte, *wire.Problem) {
+	if s == "0" || s == "1" || s == "2" {
+		return s[0] - '0', nil
+	}
+	return 1, invalidQoS()
+}
+
+func retainOption(s string) (bool, *wire.Problem) {
+	switch s {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, invalidRetain()
+}
+
+// simpleTypes are what a web page of any origin can send without asking first
+// (Fetch standard, CORS-safelisted request-header).
+var simpleTypes = []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"}
+
+// foreignForm refuses such a body unless it certainly comes from no foreign
+// page. Those with a foreign Origin are refused for every type already; here
+// go those that a browser sends without one.
+func foreignForm(r *http.Request) *wire.Problem {
+	if len(r.Header.Values("Origin")) > 0 || len(r.Header.Values("Sec-Fetch-Site")) == 0 {
+		return nil
+	}
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err == nil && !slices.Contains(simpleTypes, mediaType) || r.Header.Get("Sec-Fetch-Site") == "same-origin" {
+		return nil
+	}
+	return problem("cross_origin", "A browser sent this without saying which page it is from; send it with another Content-Type.")
+}
+
+// readPayload reads the body as p's payload.
+func (s *Server) readPayload(w http.ResponseWriter, r *http.Request, p *publication) *wire.Problem {
+	body, bad := readBody(w, r, int64(s.opts.MaxPayload))
+	switch {
+	case bad != nil && bad.Code == "body_too_large":
+		return payloadTooLarge(s.opts.MaxPayload)
+	case bad != nil && bad.Code == "invalid_json":
+		return problem("invalid_body", bad.Detail)
+	case bad != nil:
+		return bad
+	case p.retain && len(body) == 0:
+		return wouldClear("/payload")
+	}
+	p.payload = body
+	return nil
+}
+
+func invalidQoS() *wire.Problem {
+	return fieldProblem("invalid_qos", "/qos", "The QoS must be the number 0, 1 or 2.")
+}
+
+func invalidRetain() *wire.Problem {
+	return fieldProblem("invalid_retain", "/retain", "retain must be true or false.")
+}
+
+// pageLimit reads how many objects one answer may have.
+func pageLimit(query url.Values, usual, most int) (int, *wire.Problem) {
+	if !query.Has("limit") {
+		return usual, nil
+	}
+	n, err := strconv.Atoi(query.Get("limit"))
+	if err != nil || n < 1 || n > most {
+		return 0, fieldProblem("invalid_parameter", "/limit", fmt.Sprintf("limit must be a number from 1 to %d.", most))
+	}
+	return n, nil
+}

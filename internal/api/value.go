@@ -1,0 +1,261 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/wire"
+)
+
+// maxWait is the longest `Prefer: wait` that is granted: proxies cut an
+// answer that takes longer.
+const maxWait = 60 * time.Second
+
+// getTopic is GET /topics/{topic}: the newest message on it.
+func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
+	_, bad := queryOnce(r)
+	var name string
+	if bad == nil {
+		name, bad = pathTopic(r, "/topics/")
+	}
+	if bad != nil {
+		if bad.Code == "topic_wildcard" {
+			bad.Detail = "A wildcard names many topics; list their values with GET /topics?filter=…"
+		}
+		writeProblem(w, r, bad)
+		return
+	}
+	var m *hub.Message
+	if wait := preferredWait(r); wait > 0 {
+		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
+		m, bad = s.awaitValue(r, name, wait)
+	} else {
+		m, bad = s.value(r.Context(), name)
+	}
+	if bad != nil {
+		writeProblem(w, r, bad)
+		return
+	}
+	writeValue(w, r, m, false)
+}
+
+func (s *Server) value(ctx context.Context, name string) (*hub.Message, *wire.Problem) {
+	m, code, detail := s.opts.Hub.Newest(ctx, name)
+	switch {
+	case code != "":
+		return nil, fieldProblem(code, "/topic", detail)
+	case m == nil:
+		return nil, problem("topic_not_seen", "No message has come on this topic, and the broker keeps none as retained.")
+	}
+	return m, nil
+}
+
+// preferredWait reads `Prefer: wait=<seconds>` (RFC 7240 section 4.3). A
+// preference that cannot be understood is none.
+func preferredWait(r *http.Request) time.Duration {
+	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Prefer"), ","), ",") {
+		preference, _, _ := strings.Cut(part, ";")
+		name, value, _ := strings.Cut(preference, "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "wait") {
+			continue
+		}
+		seconds, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
+		if err != nil {
+			return 0
+		}
+		return min(time.Duration(seconds)*time.Second, maxWait)
+	}
+	return 0
+}
+
+// awaitValue waits for the next message on a topic. Whoever shows with
+// If-None-Match that it has missed one already gets the newest at once; when
+// the time is over, what there is.
+func (s *Server) awaitValue(r *http.Request, name string, wait time.Duration) (*hub.Message, *wire.Problem) {
+	if bad := s.admit(); bad != nil {
+		return nil, bad
+	}
+	s.joined()
+	defer s.release()
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	defer cancel()
+	next, code, detail := s.opts.Hub.Wait(ctx, name, func(*hub.Message) bool { return true })
+	if code != "" {
+		return nil, fieldProblem(code, "/topic", detail)
+	}
+	defer next.Stop()
+	m, bad := s.value(ctx, name)
+	if bad != nil && bad.Code != "topic_not_seen" {
+		return nil, bad
+	}
+	if tags := r.Header.Values("If-None-Match"); m != nil && len(tags) > 0 && !matchesTag(tags, etag(m)) {
+		return m, nil
+	}
+	select {
+	case m = <-next.C:
+		return m, nil
+	case <-ctx.Done():
+	case <-s.closing:
+	}
+	return m, bad
+}
+
+// etag is the validator of a message: its cursor, or, on a retained copy,
+// which has none, a digest of what it says.
+func etag(m *hub.Message) string {
+	if cursor := cursorOf(m.JSON); len(cursor) > 0 {
+		return `"` + string(cursor) + `"`
+	}
+	payload, encoding := m.Payload()
+	sum := sha256.Sum256(append([]byte(encoding+" "), payload...))
+	return `"retained-` + hex.EncodeToString(sum[:8]) + `"`
+}
+
+// matchesTag compares with If-None-Match, weakly (RFC 9110 section 13.1.2).
+func matchesTag(headers []string, tag string) bool {
+	for candidate := range strings.SplitSeq(strings.Join(headers, ","), ",") {
+		candidate = strings.TrimSpace(candidate)
+		if candidate == "*" || strings.TrimPrefix(candidate, "W/") == tag {
+			return true
+		}
+	}
+	return false
+}
+
+// Forms of a message as a resource of its own.
+const (
+	typeJSON   = "application/json"
+	typeText   = "text/plain"
+	typeBinary = "application/octet-stream"
+)
+
+// writeValue answers with a message: as its payload, or as its JSON object if
+// that is asked for, or, with object, if nothing else is.
+func writeValue(w http.ResponseWriter, r *http.Request, m *hub.Message, object bool) {
+	var msg wire.Message
+	if err := json.Unmarshal(m.JSON, &msg); err != nil {
+		panic(err) // our own encoding
+	}
+	mediaType, asObject := valueType(r, msg.Encoding, object)
+	if mediaType == "" {
+		writeProblem(w, r, problem("not_acceptable", "The message comes as its payload, or with Accept: application/json as a JSON object."))
+		return
+	}
+	h := w.Header()
+	h.Set("Vary", "Accept")
+	h.Set("Cache-Control", "private, no-cache")
+	h.Set("ETag", etag(m))
+	if r.Method != http.MethodPost && matchesTag(r.Header.Values("If-None-Match"), etag(m)) && len(r.Header.Values("If-None-Match")) > 0 {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Last-Modified", msg.Time.UTC().Format(http.TimeFormat))
+	h.Set("Age", strconv.Itoa(max(0, int(time.Since(msg.Time)/time.Second))))
+	h.Set("Mqtt-Qos", strconv.Itoa(int(msg.QoS)))
+	h.Set("Mqtt-Retain", strconv.FormatBool(msg.Retain))
+	body := append(append([]byte(nil), m.JSON...), '\n')
+	if !asObject {
+		body, _ = msg.Bytes() // our own encoding
+		// What a device sent must never run as a page of this origin.
+		h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	}
+	if mediaType == typeText {
+		mediaType += "; charset=utf-8"
+	}
+	h.Set("Content-Type", mediaType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body)
+}
+
+// valueType chooses how a message is written; an empty type means that the
+// request takes none.
+func valueType(r *http.Request, encoding string, object bool) (mediaType string, asObject bool) {
+	raw := map[string][]string{
+		wire.EncodingJSON: {typeJSON, typeText, typeBinary},
+		wire.EncodingText: {typeText, typeBinary}, wire.EncodingBase64: {typeBinary},
+	}[encoding]
+	for _, mediaRange := range accepted(r) {
+		if mediaRange == typeJSON || object && takes(mediaRange, typeJSON) {
+			return typeJSON, true
+		}
+		for _, t := range raw {
+			if takes(mediaRange, t) {
+				return t, false
+			}
+		}
+	}
+	return "", false
+}
+
+// getTopics is GET /topics: the newest message of every topic that matches, by
+// topic.
+func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
+	query, bad := queryOnce(r, "filter", "limit", "after")
+	if bad != nil {
+		writeProblem(w, r, bad)
+		return
+	}
+	filter := "#"
+	var wrong []*wire.Problem
+	if query.Has("filter") {
+		filter = query.Get("filter")
+		if err := topic.CheckFilter(filter); err != nil {
+			wrong = append(wrong, topicProblem(err, "/filter"))
+		}
+	}
+	limit, bad := pageLimit(query, defaultPage, maxPage)
+	if bad != nil {
+		wrong = append(wrong, bad)
+	}
+	after := query.Get("after")
+	if query.Has("after") && topic.CheckName(after) != nil {
+		wrong = append(wrong, fieldProblem("invalid_parameter", "/after", "after must be the topic that the last page ended with."))
+	}
+	if len(wrong) > 0 {
+		writeProblem(w, r, merge(wrong))
+		return
+	}
+	objects, next, code, detail := s.opts.Hub.List(r.Context(), filter, after, limit)
+	if code != "" {
+		writeProblem(w, r, fieldProblem(code, "/filter", detail))
+		return
+	}
+	if next != "" {
+		more := url.Values{"filter": {filter}, "after": {next}, "limit": {strconv.Itoa(limit)}}
+		w.Header().Set("Link", `</topics?`+more.Encode()+`>; rel="next"`)
+	}
+	writeObjects(w, r, objects)
+}
+
+// writeObjects writes a list as a JSON array, or one object a line.
+func writeObjects(w http.ResponseWriter, r *http.Request, objects [][]byte) {
+	open, between, end := "[", ",\n", "]\n"
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Accept")
+	h.Set("Content-Type", typeJSON)
+	if choose(r, typeJSON, typeNDJSON) == typeNDJSON {
+		open, between, end = "", "\n", ""
+		if len(objects) > 0 {
+			end = "\n"
+		}
+		h.Set("Content-Type", typeNDJSON)
+	}
+	_, _ = w.Write([]byte(open))
+	for i, o := range objects {
+		if i > 0 {
+			_, _ = w.Write([]byte(between))
+		}
+		_, _ = w.Write(o)
+	}
+	_, _ = w.Write([]byte(end))
+}

@@ -1,0 +1,139 @@
+package hub
+
+import (
+	"context"
+	"time"
+
+	"github.com/vulturepi/gateway/wire"
+)
+
+// Newest is the newest message on a topic: what the hub has received, or else
+// what the broker keeps as retained; nil if there is neither. A code says why
+// that cannot be told.
+func (h *Hub) Newest(ctx context.Context, name string) (m *Message, code, detail string) {
+	if m = h.known(name); m != nil {
+		return m, "", ""
+	}
+	if code, detail = h.look(ctx, name); code != "" {
+		return nil, code, detail
+	}
+	return h.known(name), "", ""
+}
+
+func (h *Hub) known(name string) *Message {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l, ok := h.archive.lines.Get(name)
+	if !ok {
+		return nil
+	}
+	return h.value(l)
+}
+
+// value is the newest message of a topic. Where it has left the table of
+// values the history may still have it, unless the hub has looked away since.
+// Called under hub.mu.
+func (h *Hub) value(l *line) *Message {
+	if l.newest != nil || len(l.msgs) == 0 {
+		return l.newest
+	}
+	last := l.msgs[len(l.msgs)-1]
+	if last.empty() || h.covered(l.name) > last.Seq {
+		return nil
+	}
+	return last
+}
+
+// look fetches what the broker keeps for filter into the table of values, and
+// watches the filter for a moment: who asks again soon finds it there.
+func (h *Hub) look(ctx context.Context, filter string) (code, detail string) {
+	ctx, cancel := context.WithTimeout(ctx, h.opts.FetchTime)
+	defer cancel()
+	if err := h.watch(ctx, filter); err != nil {
+		var r wire.Result
+		refuse(&r, err)
+		return r.Code, r.Detail
+	}
+	defer h.unwatch([]string{filter})
+	f := h.fetch(ctx, []string{filter})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	defer h.leave(f)
+	if f[0].err != nil {
+		return "broker_unavailable", "The broker did not say in time what it keeps as retained; try again."
+	}
+	for _, m := range f[0].copies {
+		h.archive.addRetained(m, h.downAt)
+	}
+	return "", ""
+}
+
+// List is a page of the newest messages, as JSON, of the topics that match
+// filter, in the order of their names: at most limit, behind the topic after.
+// next is the topic to go on from, empty at the end. Topics whose newest
+// message is empty are left out: that is how MQTT deletes.
+func (h *Hub) List(ctx context.Context, filter, after string, limit int) (objects [][]byte, next, code, detail string) {
+	if after == "" { // the first page brings what the broker keeps for all of them
+		code, detail = h.look(ctx, filter)
+		// All that a gateway receives for good it has got when it connected.
+		if code != "" && (code != "broker_unavailable" || !h.opts.Upstream.Watched(filter)) {
+			return nil, "", code, detail
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	more := false
+	h.archive.lines.WalkAfter(filter, after, func(name string, l *line) bool {
+		m := h.value(l)
+		if m == nil || m.empty() {
+			return true
+		}
+		if more = len(objects) == limit; more {
+			return false
+		}
+		objects, next = append(objects, m.JSON), name
+		return true
+	})
+	if !more {
+		next = ""
+	}
+	return objects, next, "", ""
+}
+
+// clearWait is how long the message that clears a topic may take to come back
+// from the broker.
+const clearWait = 10 * time.Second
+
+// ExpectClear announces an empty message that deletes the retained one of a
+// topic: when it comes, the topic has no value any more. Other empty messages
+// are values like any, because nothing tells them apart. The caller says what
+// became of the message with the function that it gets.
+func (h *Hub) ExpectClear(name string) (settle func(sent bool)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.clears[name]++
+	return func(sent bool) {
+		if sent {
+			time.AfterFunc(clearWait, func() { h.forgetClear(name) })
+			return
+		}
+		h.forgetClear(name)
+	}
+}
+
+func (h *Hub) forgetClear(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.takeClear(name)
+}
+
+// takeClear reports whether a clear was expected. Called under hub.mu.
+func (h *Hub) takeClear(name string) bool {
+	n := h.clears[name]
+	if n > 1 {
+		h.clears[name] = n - 1
+	} else {
+		delete(h.clears, name)
+	}
+	return n > 0
+}
