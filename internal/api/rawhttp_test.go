@@ -40,7 +40,12 @@ func connect(t testing.TB, addr string) net.Conn {
 // exchange writes the bytes of a request as they are and reads the answer.
 func exchange(t testing.TB, addr, request string) *reply {
 	t.Helper()
-	c := connect(t, addr)
+	return exchangeOn(t, connect(t, addr), request)
+}
+
+// exchangeOn is exchange on a connection that is there.
+func exchangeOn(t testing.TB, c net.Conn, request string) *reply {
+	t.Helper()
 	go func() { _, _ = io.WriteString(c, request) }() // the answer may come before all is written
 	method, _, _ := strings.Cut(request, " ")
 	return readReply(t, c, bufio.NewReader(c), method)
@@ -111,14 +116,14 @@ func (a *reply) ended() bool {
 
 // wantProblem checks that the answer is that problem and has the whole shape
 // of one.
-func (a *reply) wantProblem(t testing.TB, status int, code string) {
+func (a *reply) wantProblem(t testing.TB, status int, code string) (p wire.Problem) {
 	t.Helper()
 	if a.status != status {
 		t.Errorf("got status %d, want %d; body %.300s", a.status, status, a.body)
 	}
 	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
 		t.Errorf("got Content-Type %q, want application/problem+json; body %.300s", got, a.body)
-		return
+		return p
 	}
 	if got := a.header.Get("Cache-Control"); got != "no-store" {
 		t.Errorf("got Cache-Control %q, want no-store", got)
@@ -129,17 +134,17 @@ func (a *reply) wantProblem(t testing.TB, status int, code string) {
 	if len(a.body) > 64<<10 {
 		t.Errorf("the answer has %d bytes, want at most 64 KiB", len(a.body))
 	}
-	var p wire.Problem
 	dec := json.NewDecoder(bytes.NewReader(a.body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&p); err != nil {
 		t.Errorf("the answer is no problem: %v; %.300s", err, a.body)
-		return
+		return p
 	}
 	if p.RequestID != a.header.Get("X-Request-Id") {
 		t.Errorf("got request_id %q, want that of the header %q", p.RequestID, a.header.Get("X-Request-Id"))
 	}
 	checkProblem(t, &p, status, code)
+	return p
 }
 
 // checkProblem checks the members that every problem has.

@@ -34,6 +34,7 @@ func (h *Hub) begin(p *Page, filter string, since *Position) (from uint64) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.locate(since)
 	from = since.Seq
 	if m := h.missing(since, []string{filter}); m.reason != "" {
 		p.Gap = &wire.Gap{Type: "gap", After: h.after(since), Before: h.cursor(m.end), Reason: m.reason, Certain: m.certain}

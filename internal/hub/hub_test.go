@@ -164,6 +164,7 @@ type frame struct {
 	Certain bool
 	Results []wire.Result
 	Skipped int
+	Resumed *bool
 }
 
 // fataler is a test, of package testing or rapid.
