@@ -22,6 +22,26 @@ stream() {
 say "Is it ready?"
 curl -sS "$gateway/readyz"
 
+say "Topics as resources: POST publishes the body, PUT retains it, GET reads it, DELETE clears it"
+curl -sS -d 21.50 "$gateway/topics/examples/curl/volts"
+curl -sS -X PUT -d eco "$gateway/topics/examples/curl/mode"
+curl -sS "$gateway/topics/examples/curl/mode"
+printf '\n'
+curl -sS "$gateway/topics?filter=examples/curl/%2B"
+curl -sS -X DELETE "$gateway/topics/examples/curl/mode"
+
+say "Many at once, one a line"
+printf '%s\n' '{"topic":"examples/curl/a","payload":1}' '{"topic":"examples/+/b","payload":2}' |
+	curl -sS "$gateway/publish/batch" -H 'Content-Type: application/x-ndjson' --data-binary @-
+
+say "A command, and the device's answer (nobody answers here)"
+curl -sS -d TOGGLE "$gateway/request/examples/curl/cmnd?reply=examples/curl/stat&timeout=300ms"
+
+say "Twice with one Idempotency-Key: published once"
+key="example-$$-$(date +%s)"
+curl -sS -d 1 -H "Idempotency-Key: $key" "$gateway/topics/examples/curl/order"
+curl -sS -d 1 -H "Idempotency-Key: $key" "$gateway/topics/examples/curl/order"
+
 say "A stream in the background, and three messages"
 stream "$gateway/events?topic=examples/curl/%2B" &
 sleep 1

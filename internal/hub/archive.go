@@ -85,6 +85,7 @@ func (a *archive) trim() {
 // addRetained remembers a retained copy as the newest message, unless the
 // topic has one that was seen live after the place downAt.
 func (a *archive) addRetained(m *Message, downAt uint64) {
+	m.at = time.Now()
 	l := a.line(m.Topic)
 	if l.newest == nil || l.newest.Seq <= downAt {
 		a.setNewest(l, m)

@@ -96,6 +96,7 @@ type Hub struct {
 	broker    wire.Broker
 	downAt    uint64 // seq when the broker connection was lost
 	wasUp     bool   // the broker connection has been up before
+	upAt      time.Time
 	clock     clock
 	closing   bool
 	stats     counters
@@ -236,7 +237,7 @@ func (h *Hub) BrokerUp(lost bool) {
 	if h.wasUp {
 		h.gap(h.downAt, wire.GapBrokerConnectionLost, lost)
 	}
-	h.wasUp = true
+	h.wasUp, h.upAt = true, time.Now()
 	h.setBroker(true)
 	h.mu.Unlock()
 	h.wakeOwed()

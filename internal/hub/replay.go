@@ -275,9 +275,9 @@ func (h *Hub) snapshotRun(filters []string, fetches []*fetch) []*Message {
 	sent := map[string]bool{}
 	for _, f := range filters {
 		h.archive.lines.Walk(f, func(name string, l *line) bool {
-			if l.newest != nil && !l.newest.empty() && !sent[name] {
+			if m := h.value(l); m != nil && !m.empty() && !sent[name] {
 				sent[name] = true
-				run = append(run, l.newest)
+				run = append(run, m)
 			}
 			return true
 		})

@@ -32,8 +32,12 @@ func (h *Hub) known(name string) *Message {
 
 // value is the newest message of a topic. Where it has left the table of
 // values the history may still have it, unless the hub has looked away since.
-// Called under hub.mu.
+// A retained copy of before the broker connection was lost proves nothing: it
+// may have been deleted meanwhile. Called under hub.mu.
 func (h *Hub) value(l *line) *Message {
+	if m := l.newest; m != nil && m.Seq == 0 && m.at.Before(h.upAt) {
+		return nil
+	}
 	if l.newest != nil || len(l.msgs) == 0 {
 		return l.newest
 	}
@@ -75,13 +79,14 @@ func (h *Hub) look(ctx context.Context, filter string) (code, detail string) {
 func (h *Hub) List(ctx context.Context, filter, after string, limit int) (objects [][]byte, next, code, detail string) {
 	if after == "" { // the first page brings what the broker keeps for all of them
 		code, detail = h.look(ctx, filter)
-		// All that a gateway receives for good it has got when it connected.
-		if code != "" && (code != "broker_unavailable" || !h.opts.Upstream.Watched(filter)) {
-			return nil, "", code, detail
-		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	// While there is no broker, what was received of a filter that is watched
+	// for good is all that can be known.
+	if code != "" && (code != "broker_unavailable" || h.broker.Connected || !h.opts.Upstream.Watched(filter)) {
+		return nil, "", code, detail
+	}
 	more := false
 	h.archive.lines.WalkAfter(filter, after, func(name string, l *line) bool {
 		m := h.value(l)

@@ -1,0 +1,129 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"testing"
+)
+
+func retained(topic, payload string) Inbound {
+	return Inbound{Topic: topic, Payload: []byte(payload), QoS: 1, Retain: true}
+}
+
+func newest(t *testing.T, h *Hub, topic string) string {
+	t.Helper()
+	m, code, _ := h.Newest(context.Background(), topic)
+	switch {
+	case code != "":
+		return code
+	case m == nil:
+		return "none"
+	}
+	payload, _ := m.Payload()
+	return string(payload)
+}
+
+func TestNewestIsWhatWasReceivedLast(t *testing.T) {
+	b := newBroker()
+	h := setup(t, b, Options{HistoryBytes: 1 << 20})
+	b.retained = func(filter string) ([]Inbound, error) {
+		return []Inbound{retained("kept", "1")}, nil
+	}
+	h.Ingest(live("a", "1"))
+	h.Ingest(live("a", "2"))
+	h.Ingest(retained("a", "old"))
+	for topic, want := range map[string]string{"a": "2", "kept": "1", "never": "none"} {
+		if got := newest(t, h, topic); got != want {
+			t.Errorf("%s: got %s, want %s", topic, got, want)
+		}
+	}
+}
+
+// What the broker kept may have been deleted while nobody looked.
+func TestRetainedValueEndsWithTheConnection(t *testing.T) {
+	b := newBroker()
+	h := setup(t, b, Options{HistoryBytes: 1 << 20})
+	h.Ingest(retained("gone", `"x"`))
+	h.Ingest(retained("stays", `"y"`))
+	h.Ingest(live("seen", `"z"`))
+	h.BrokerDown()
+	if got := newest(t, h, "gone"); got != `"x"` {
+		t.Errorf("while the broker is away: got %s, want x", got)
+	}
+	h.BrokerUp(true)
+	b.retained = func(string) ([]Inbound, error) { return []Inbound{retained("stays", `"y"`)}, nil }
+	for topic, want := range map[string]string{"gone": "none", "stays": `"y"`, "seen": `"z"`} {
+		if got := newest(t, h, topic); got != want {
+			t.Errorf("%s: got %s, want %s", topic, got, want)
+		}
+	}
+	objects, _, code, _ := h.List(context.Background(), "#", "", 10)
+	if len(objects) != 2 || code != "" {
+		t.Errorf("list: got %q %s, want stays and seen", objects, code)
+	}
+	c, tap := attach(t, h)
+	r := ok("#")
+	r.Snapshot = true
+	c.Subscribe(context.Background(), r)
+	frames := tap.wait(t, func(f []frame) bool { return len(f) > 0 && f[len(f)-1].Type == "snapshot_end" })
+	if got := types(frames); got != "ack message message snapshot_end" {
+		t.Errorf("snapshot: got %s, want two messages", got)
+	}
+}
+
+// A value that had to make room is still in the history.
+func TestValueIsFoundInTheHistory(t *testing.T) {
+	b := newBroker()
+	h := setup(t, b, Options{HistoryBytes: 16 << 20, ValuesBytes: 64 << 10})
+	for i := range 1000 {
+		h.Ingest(live(fmt.Sprint("t/", i), fmt.Sprint(i)))
+	}
+	h.mu.Lock()
+	kept := h.archive.valueBytes
+	h.mu.Unlock()
+	if got := newest(t, h, "t/0"); got != "0" || kept > 64<<10 {
+		t.Errorf("got %s with %d bytes of values, want 0", got, kept)
+	}
+	if objects, next, _, _ := h.List(context.Background(), "t/+", "", 10_000); len(objects) != 1000 || next != "" {
+		t.Errorf("list: got %d and a next page %q, want all 1000", len(objects), next)
+	}
+}
+
+func TestListWithoutABrokerIsWhatIsKnown(t *testing.T) {
+	b := newBroker()
+	h := setup(t, b, Options{})
+	h.Ingest(live("a", "1"))
+	b.retained = func(string) ([]Inbound, error) { return nil, fmt.Errorf("no connection") }
+	if _, _, code, _ := h.List(context.Background(), "#", "", 10); code != "broker_unavailable" {
+		t.Errorf("the broker does not answer: got %q, want broker_unavailable", code)
+	}
+	h.BrokerDown()
+	if objects, _, code, _ := h.List(context.Background(), "#", "", 10); len(objects) != 1 || code != "" {
+		t.Errorf("there is no broker: got %q %q, want what is known", objects, code)
+	}
+	b.dynamic = true
+	if _, _, code, _ := h.List(context.Background(), "#", "", 10); code != "broker_unavailable" {
+		t.Errorf("nothing is watched for good: got %q, want broker_unavailable", code)
+	}
+}
+
+func TestWaiterHearsTheFirstWantedMessage(t *testing.T) {
+	b := newBroker()
+	b.dynamic = true
+	h := setup(t, b, Options{Linger: 1})
+	w, code, detail := h.Wait(context.Background(), "a/+", func(m *Message) bool { return m.Topic != "a/no" })
+	if code != "" {
+		t.Fatal(code, detail)
+	}
+	for _, topic := range []string{"b", "a/no", "a/yes", "a/late"} {
+		h.Ingest(live(topic, "1"))
+	}
+	if m := <-w.C; m.Topic != "a/yes" {
+		t.Errorf("got %s, want a/yes", m.Topic)
+	}
+	w.Stop()
+	eventually(t, "nothing is wanted upstream", func() bool { return b.wants() == 0 })
+	if h.subs.Len() != 0 {
+		t.Error("the waiter is still subscribed")
+	}
+}
