@@ -164,6 +164,9 @@ type frame struct {
 	Certain bool
 	Results []wire.Result
 	Skipped int
+
+	Value       json.RawMessage
+	DecodeError string `json:"decode_error"`
 }
 
 // fataler is a test, of package testing or rapid.
