@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/api"
+	decoders "github.com/vulturepi/gateway/internal/decode"
 	"github.com/vulturepi/gateway/internal/hub"
 )
 
@@ -67,7 +68,11 @@ func startWith(t *testing.T, history int64, set ...func(*api.Options)) *gateway 
 	for _, f := range set {
 		f(&o)
 	}
-	g.hub = hub.New(hub.Options{Upstream: g.upstream, Epoch: epoch, QueueBytes: o.QueueBytes, HistoryBytes: history})
+	rules, err := decoders.Parse([]byte("decoders: [{topic: pi/+/switch, format: bool}, {topic: pi/+/imu, format: msgpack}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.hub = hub.New(hub.Options{Upstream: g.upstream, Epoch: epoch, QueueBytes: o.QueueBytes, HistoryBytes: history, Decode: rules.Decode})
 	o.Hub = g.hub
 	g.server = api.New(o)
 	ts := httptest.NewServer(g.server.Public())

@@ -32,7 +32,12 @@ type Message struct {
 	Topic    string          `json:"topic"`
 	Payload  json.RawMessage `json:"payload"`
 	Encoding string          `json:"encoding"` // one of the Encoding constants
-	QoS      byte            `json:"qos"`
+	// Value is what the payload means, where the gateway has a decoder for the
+	// topic: one JSON value, null among them. Without one it is empty.
+	Value json.RawMessage `json:"value,omitempty"`
+	// DecodeError says instead why the payload is not what its decoder expects.
+	DecodeError string `json:"decode_error,omitempty"`
+	QoS         byte   `json:"qos"`
 	// Retain is true only on a copy that the broker keeps as retained.
 	Retain bool `json:"retain"`
 	// Time is when the gateway received the message, UTC, microseconds.
@@ -132,11 +137,16 @@ func embeddable(payload []byte) bool {
 type Fields struct {
 	Topic   string // valid UTF-8
 	Payload []byte
-	QoS     byte
-	Retain  bool
-	Time    time.Time
-	Epoch   string // with Seq the cursor; empty: no cursor
-	Seq     uint64
+	// Value is the decoded payload, one JSON text without line breaks. Without
+	// one DecodeError says why there is none, in valid UTF-8. Both are empty
+	// where there is no decoder.
+	Value       []byte
+	DecodeError string
+	QoS         byte
+	Retain      bool
+	Time        time.Time
+	Epoch       string // with Seq the cursor; empty: no cursor
+	Seq         uint64
 }
 
 // Layout says where the parts of an encoded message stand, so that variants
@@ -171,7 +181,13 @@ func AppendMessage(dst []byte, f *Fields) ([]byte, Layout) {
 	l.PayloadEnd = len(dst) - start
 	dst = append(dst, `,"encoding":"`...)
 	dst = append(dst, l.Encoding...)
-	dst = append(dst, `","qos":`...)
+	dst = append(dst, '"')
+	if len(f.Value) > 0 {
+		dst = append(append(dst, `,"value":`...), f.Value...)
+	} else if f.DecodeError != "" {
+		dst = AppendString(append(dst, `,"decode_error":`...), f.DecodeError)
+	}
+	dst = append(dst, `,"qos":`...)
 	dst = append(dst, '0'+f.QoS)
 	dst = append(dst, `,"retain":`...)
 	l.Retain = len(dst) - start

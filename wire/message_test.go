@@ -35,6 +35,10 @@ var golden = []struct {
 	{"binary", wire.Fields{Topic: "pi/3/frame", Payload: []byte("\xde\xad\xbe\xef"), Epoch: "k3f9c2", Seq: 12}},
 	{"not_json", wire.Fields{Topic: "pi/3/battery", Payload: []byte("021.50"), Epoch: "k3f9c2", Seq: 13}},
 	{"retained", wire.Fields{Topic: "pi/3/mode", Payload: []byte("eco"), QoS: 1, Retain: true}},
+	{"value", wire.Fields{Topic: "tele/3/POWER", Payload: []byte("ON"), Value: []byte("true"), QoS: 1, Epoch: "k3f9c2", Seq: 14}},
+	{"value_null", wire.Fields{Topic: "pi/3/imu", Payload: []byte("\xc0"), Value: []byte("null"), Epoch: "k3f9c2", Seq: 15}},
+	{"value_object", wire.Fields{Topic: "pi/3/imu", Payload: []byte("\x82\xa1b\x01\xa1a\xa2\"\n"), Value: []byte(`{"b":1,"a":"\"\n"}`), QoS: 1, Retain: true}},
+	{"decode_error", wire.Fields{Topic: "pi/3/imu", Payload: []byte("\x92\x01"), DecodeError: `The payload "ends" too early.`, QoS: 1, Epoch: "k3f9c2", Seq: 16}},
 	{"topic_escaped", wire.Fields{Topic: `a"b\c`, Payload: []byte("1"), Epoch: "k3f9c2", Seq: 18446744073709551615}},
 }
 
@@ -127,6 +131,10 @@ func checkMessage(t errorer, f *wire.Fields) {
 	want := wire.Message{
 		Type: "message", Topic: f.Topic, Encoding: wire.PayloadEncoding(f.Payload), QoS: f.QoS, Retain: f.Retain,
 		Time: f.Time.UTC().Truncate(time.Microsecond), Payload: m.Payload,
+		Value: f.Value, DecodeError: f.DecodeError,
+	}
+	if len(f.Value) > 0 {
+		want.DecodeError = "" // there is a value or a reason why there is none
 	}
 	if f.Epoch != "" {
 		want.Cursor = string(wire.AppendCursor(nil, f.Epoch, f.Seq))
@@ -168,6 +176,15 @@ func checkLayout(t errorer, body []byte, l wire.Layout, f *wire.Fields) {
 	if got := string(body[l.Cut:]); got != tail {
 		t.Errorf("got %q behind the cut, want %q", got, tail)
 	}
+	middle := `,"encoding":"` + l.Encoding + `"`
+	if len(f.Value) > 0 {
+		middle += `,"value":` + string(f.Value)
+	} else if f.DecodeError != "" {
+		middle += `,"decode_error":` + string(wire.AppendString(nil, f.DecodeError))
+	}
+	if got := string(body[l.PayloadEnd:]); !strings.HasPrefix(got, middle+`,"qos":`) {
+		t.Errorf("got %q behind the payload, want %q and then the QoS", got, middle)
+	}
 }
 
 // parse reads a message as a client does, and refuses fields that a client
@@ -186,7 +203,7 @@ func parse(t errorer, body []byte) *wire.Message {
 func sameMessage(t errorer, got, want *wire.Message) {
 	t.Helper()
 	if got.Type != want.Type || got.Topic != want.Topic || !bytes.Equal(got.Payload, want.Payload) || got.Encoding != want.Encoding ||
-		got.QoS != want.QoS || got.Retain != want.Retain || !got.Time.Equal(want.Time) || got.Cursor != want.Cursor || got.Skipped != want.Skipped {
+		!bytes.Equal(got.Value, want.Value) || got.DecodeError != want.DecodeError || got.QoS != want.QoS || got.Retain != want.Retain || !got.Time.Equal(want.Time) || got.Cursor != want.Cursor || got.Skipped != want.Skipped {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
@@ -219,8 +236,13 @@ func TestDecodePayloadRefuses(t *testing.T) {
 
 func TestAppendMessageAllocatesNothing(t *testing.T) {
 	buf := make([]byte, 0, 1024)
-	for _, payload := range []string{"21.50", `{"a":[1,2]}`, "on\n", "\xff"} {
+	for i, payload := range []string{"21.50", `{"a":[1,2]}`, "on\n", "\xff"} {
 		f := wire.Fields{Topic: "pi/3/battery", Payload: []byte(payload), Time: when, Epoch: "k3f9c2", Seq: 1}
+		if i == 2 {
+			f.Value = []byte("true")
+		} else if i == 3 {
+			f.DecodeError = "The payload ends too early."
+		}
 		if got := testing.AllocsPerRun(100, func() { _, _ = wire.AppendMessage(buf, &f) }); got != 0 {
 			t.Errorf("%q: got %v allocations, want none", payload, got)
 		}

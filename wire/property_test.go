@@ -65,14 +65,19 @@ func payloads() *rapid.Generator[[]byte] {
 
 func fields() *rapid.Generator[*wire.Fields] {
 	return rapid.Custom(func(t *rapid.T) *wire.Fields {
+		var value []byte
+		if rapid.Bool().Draw(t, "decoded") {
+			value = []byte(strings.NewReplacer("\n", " ", "\r", " ").Replace(jsonText(t, 3)))
+		}
 		return &wire.Fields{
 			Topic:   rapid.String().Draw(t, "topic"),
 			Payload: payloads().Draw(t, "payload"),
-			QoS:     rapid.ByteRange(0, 2).Draw(t, "qos"),
-			Retain:  rapid.Bool().Draw(t, "retain"),
-			Time:    time.UnixMicro(rapid.Int64Range(0, 1<<52).Draw(t, "time")),
-			Epoch:   rapid.StringMatching(`|[0-9a-z]{12}`).Draw(t, "epoch"),
-			Seq:     rapid.Uint64().Draw(t, "seq"),
+			Value:   value, DecodeError: rapid.OneOf(rapid.Just(""), rapid.String()).Draw(t, "decode error"),
+			QoS:    rapid.ByteRange(0, 2).Draw(t, "qos"),
+			Retain: rapid.Bool().Draw(t, "retain"),
+			Time:   time.UnixMicro(rapid.Int64Range(0, 1<<52).Draw(t, "time")),
+			Epoch:  rapid.StringMatching(`|[0-9a-z]{12}`).Draw(t, "epoch"),
+			Seq:    rapid.Uint64().Draw(t, "seq"),
 		}
 	})
 }

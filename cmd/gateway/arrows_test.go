@@ -14,10 +14,11 @@ func TestArrowsPointOneWay(t *testing.T) {
 	for pkg, forbidden := range map[string]map[string]string{
 		"internal/topic":    {module: "it is pure", ".": "it needs nothing but the standard library"},
 		"wire":              {module: "clients share it", ".": "it needs nothing but the standard library"},
-		"internal/hub":      {module + "internal/bridge": "the hub knows no MQTT", module + "internal/api": "nor HTTP", module + "internal/config": "cmd alone reads configuration", paho: "the hub knows no MQTT", chi: "nor HTTP", "net/http": "nor HTTP", prometheus: "it counts, api publishes"},
+		"internal/decode":   {module + "internal/hub": "it knows payloads only", module + "internal/bridge": "it knows payloads only", module + "internal/api": "it knows payloads only", module + "internal/config": "cmd alone reads configuration", paho: "it knows no MQTT", chi: "nor HTTP", prometheus: "it counts nothing"},
+		"internal/hub":      {module + "internal/decode": "cmd puts them together", module + "internal/bridge": "the hub knows no MQTT", module + "internal/api": "nor HTTP", module + "internal/config": "cmd alone reads configuration", paho: "the hub knows no MQTT", chi: "nor HTTP", "net/http": "nor HTTP", prometheus: "it counts, api publishes"},
 		"internal/bridge":   {module + "internal/hub": "cmd puts them together", module + "internal/api": "cmd puts them together", module + "wire": "the bridge knows no JSON", module + "internal/config": "cmd alone reads configuration", chi: "the bridge knows no HTTP routes", prometheus: "it counts, api publishes"},
 		"internal/api":      {module + "internal/bridge": "cmd puts them together", module + "internal/config": "cmd alone reads configuration", module + "internal/embedded": "cmd starts the broker", paho: "the api knows no MQTT"},
-		"internal/config":   {module + "internal/api": "it is read by cmd", module + "internal/bridge": "it is read by cmd", module + "internal/hub": "it is read by cmd"},
+		"internal/config":   {module + "internal/api": "it is read by cmd", module + "internal/bridge": "it is read by cmd", module + "internal/hub": "it is read by cmd", module + "internal/decode": "cmd makes rules of the file"},
 		"internal/embedded": {module + "internal/bridge": "the broker is a process of its own", module + "internal/hub": "the broker is a process of its own", module + "internal/api": "the broker is a process of its own"},
 	} {
 		out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+pkg).Output()

@@ -27,7 +27,14 @@ func checkCommand(ctx context.Context, args []string, _ io.Reader, stdout, stder
 	for _, n := range notices {
 		fmt.Fprintln(stdout, "note:", n)
 	}
+	rules, err := decoders(cfg)
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(stdout, "configuration: ok\npublic listener: %s\nadmin listener: %s\n", cfg.HTTPAddr, cfg.AdminAddr)
+	if rules != nil {
+		fmt.Fprintf(stdout, "decoders: %d\n", rules.Len())
+	}
 	broker, isEmbedded := cfg.Broker()
 	if isEmbedded {
 		l, err := listen("GATEWAY_EMBEDDED_ADDR", cfg.EmbeddedAddr)

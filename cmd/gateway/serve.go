@@ -51,6 +51,10 @@ type addresses struct {
 // serve runs the gateway until ctx ends. listening, if not nil, is called once
 // both listeners are open.
 func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, listening func(addresses)) error {
+	rules, err := decoders(cfg)
+	if err != nil {
+		return err
+	}
 	public, err := listen("GATEWAY_HTTP_ADDR", cfg.HTTPAddr)
 	if err != nil {
 		return err
@@ -79,7 +83,7 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, listening 
 	}
 	in := &receiver{log: log}
 	link := bridge.New(bridgeConfig(cfg, broker, tlsConfig, log, in))
-	in.hub = hub.New(hubOptions(cfg, log, link))
+	in.hub = hub.New(hubOptions(cfg, log, link, rules))
 	defer in.hub.Close()
 	server := api.New(apiOptions(cfg, log, in.hub, link))
 

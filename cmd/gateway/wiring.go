@@ -16,6 +16,7 @@ import (
 	"github.com/vulturepi/gateway/internal/api"
 	"github.com/vulturepi/gateway/internal/bridge"
 	"github.com/vulturepi/gateway/internal/config"
+	"github.com/vulturepi/gateway/internal/decode"
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/topic"
 )
@@ -109,12 +110,29 @@ func bridgeConfig(cfg *config.Config, broker *url.URL, t *tls.Config, log *slog.
 	}
 }
 
-func hubOptions(cfg *config.Config, log *slog.Logger, b *bridge.Bridge) hub.Options {
-	return hub.Options{
+func hubOptions(cfg *config.Config, log *slog.Logger, b *bridge.Bridge, rules *decode.Rules) hub.Options {
+	opts := hub.Options{
 		Upstream: upstream{b, cfg.Watch}, Log: log,
 		QueueBytes: cfg.ClientQueueBytes, TotalQueue: cfg.ClientsQueueBytes,
 		HistoryBytes: cfg.HistoryBytes, HistoryAge: cfg.HistoryAge, ValuesBytes: cfg.ValuesBytes,
 	}
+	if rules != nil {
+		opts.Decode = rules.Decode
+	}
+	return opts
+}
+
+// decoders are the rules of GATEWAY_DECODERS_FILE, nil without.
+func decoders(cfg *config.Config) (*decode.Rules, error) {
+	file := cfg.Decoders()
+	if file == nil {
+		return nil, nil
+	}
+	rules, err := decode.Parse(file)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("GATEWAY_DECODERS_FILE: %q: %w", cfg.DecodersFile, err)}
+	}
+	return rules, nil
 }
 
 func apiOptions(cfg *config.Config, log *slog.Logger, h *hub.Hub, b *bridge.Bridge) api.Options {

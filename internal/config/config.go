@@ -26,6 +26,7 @@ const (
 	envPassword       = "GATEWAY_MQTT_PASSWORD"
 	envAuth           = "GATEWAY_AUTH"
 	envAllowAnonymous = "GATEWAY_ALLOW_ANONYMOUS"
+	envDecodersFile   = "GATEWAY_DECODERS_FILE"
 )
 
 // Config is the whole configuration. The tags are the one source for the
@@ -61,6 +62,8 @@ type Config struct {
 	ValuesBytes       int64         `envconfig:"GATEWAY_VALUES_BYTES" default:"67108864" min:"65536" max:"1099511627776" desc:"Memory for the newest message of each topic, for snapshots, in bytes."`
 	MaxConnections    int           `envconfig:"GATEWAY_MAX_CONNECTIONS" default:"10000" min:"1" max:"1000000" desc:"Streams (WebSocket and events) that may be open at once."`
 
+	DecodersFile string `envconfig:"GATEWAY_DECODERS_FILE" desc:"YAML file that says how the payloads of which topics are decoded. Not set: none is."`
+
 	Auth           string   `envconfig:"GATEWAY_AUTH" default:"none" desc:"Who may use the gateway. Only none exists in this version: everybody who can reach it."`
 	AllowAnonymous bool     `envconfig:"GATEWAY_ALLOW_ANONYMOUS" default:"false" desc:"Allow listening beyond loopback without access control."`
 	AllowedHosts   []string `envconfig:"GATEWAY_ALLOWED_HOSTS" desc:"Comma-separated host names, each with an optional port, that requests may ask for besides localhost and this machine's addresses."`
@@ -73,6 +76,8 @@ type Config struct {
 
 	// broker is the external broker, nil when the embedded one starts.
 	broker *url.URL
+	// decoders is what DecodersFile holds.
+	decoders []byte
 }
 
 // Load reads the process environment and the files it names. Notices are
@@ -88,6 +93,7 @@ func Load() (cfg *Config, notices []string, err error) {
 	steps := []func(*Config) ([]string, error){
 		loadSecrets,
 		resolveBroker,
+		loadDecoders,
 		checkIdentity,
 		checkListeners,
 		checkAccess,

@@ -40,6 +40,7 @@ func TestDefaults(t *testing.T) {
 
 func TestEveryVariableReachesItsField(t *testing.T) {
 	ca := writeFile(t, "ca.pem", testCA, 0o644)
+	decoders := writeFile(t, "decoders.yaml", "decoders:\n", 0o644)
 	got, _ := mustLoad(t, env{
 		"GATEWAY_HTTP_ADDR":           "0.0.0.0:80",
 		"GATEWAY_ADMIN_ADDR":          "[::1]:0",
@@ -61,6 +62,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		"GATEWAY_HISTORY_AGE":         "1h",
 		"GATEWAY_VALUES_BYTES":        "65536",
 		"GATEWAY_MAX_CONNECTIONS":     "5",
+		"GATEWAY_DECODERS_FILE":       decoders,
 		"GATEWAY_AUTH":                "none",
 		"GATEWAY_ALLOW_ANONYMOUS":     "true",
 		"GATEWAY_ALLOWED_HOSTS":       "Gateway.example, gw.lan:8080,192.168.1.5,[fd00::1]:8080,[fd00::2]",
@@ -76,7 +78,10 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 	if pw := got.MQTTPassword.Reveal(); pw != "hunter2" {
 		t.Errorf("MQTTPassword: got %q, want hunter2", pw)
 	}
-	got.broker, got.MQTTPassword = nil, Secret{}
+	if d := string(got.Decoders()); d != "decoders:\n" {
+		t.Errorf("Decoders: got %q, want what the file holds", d)
+	}
+	got.broker, got.MQTTPassword, got.decoders = nil, Secret{}, nil
 	want := &Config{
 		HTTPAddr:          "0.0.0.0:80",
 		AdminAddr:         "[::1]:0",
@@ -96,6 +101,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		HistoryAge:        time.Hour,
 		ValuesBytes:       64 << 10,
 		MaxConnections:    5,
+		DecodersFile:      decoders,
 		Auth:              "none",
 		AllowAnonymous:    true,
 		AllowedHosts:      []string{"gateway.example", "gw.lan:8080", "192.168.1.5", "[fd00::1]:8080", "[fd00::2]"},

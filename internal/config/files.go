@@ -75,3 +75,22 @@ func loadSecret(name string, secret *Secret, path string) ([]string, error) {
 	}
 	return nil, nil
 }
+
+// Decoders is what DecodersFile holds, nil if it is not set. What it means is
+// for the caller to find out.
+func (c *Config) Decoders() []byte { return c.decoders }
+
+func loadDecoders(c *Config) ([]string, error) {
+	if c.DecodersFile == "" {
+		return nil, nil
+	}
+	data, _, err := readFile(envDecodersFile, c.DecodersFile)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) == 0 {
+		return nil, refuse(envDecodersFile, "%q is empty; write decoders into it, or unset the variable", c.DecodersFile)
+	}
+	c.decoders = data
+	return nil, nil
+}

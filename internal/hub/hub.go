@@ -71,6 +71,11 @@ type Options struct {
 	HistoryBytes int64         // 0: no history
 	HistoryAge   time.Duration // [10m]
 	ValuesBytes  int64         // newest messages, for snapshots [64 MiB]
+
+	// Decode gives the value of a payload, one JSON text without line breaks,
+	// or the problem with it, in valid UTF-8; neither where the topic has no
+	// decoder. It may be called concurrently and does not keep the payload.
+	Decode func(topic string, payload []byte) (value []byte, problem string) // [none]
 }
 
 // Hub fans messages out to clients. Ingest, BrokerUp, BrokerDown and Dropped
@@ -195,17 +200,18 @@ func (h *Hub) cursor(seq uint64) string {
 // out. Retained copies are only remembered; each newcomer fetches its own.
 func (h *Hub) Ingest(in Inbound) {
 	now := time.Now()
+	d := h.decode(in) // without the lock: it may take its time
 	h.mu.Lock()
 	h.stats.received++
 	if in.Retain {
 		if len(in.Payload) > 0 {
-			h.archive.addRetained(newMessage(in, "", 0, now), h.downAt)
+			h.archive.addRetained(newMessage(in, d, "", 0, now), h.downAt)
 		}
 		h.mu.Unlock()
 		return
 	}
 	h.seq++
-	m := newMessage(in, h.opts.Epoch, h.seq, now)
+	m := newMessage(in, d, h.opts.Epoch, h.seq, now)
 	h.archive.add(m, now, m.empty() && h.takeClear(m.Topic))
 	h.scratch = h.subs.Match(h.scratch[:0], in.Topic)
 	for _, subs := range h.scratch {

@@ -165,6 +165,9 @@ type frame struct {
 	Results []wire.Result
 	Skipped int
 	Resumed *bool
+
+	Value       json.RawMessage
+	DecodeError string `json:"decode_error"`
 }
 
 // fataler is a test, of package testing or rapid.

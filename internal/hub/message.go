@@ -23,10 +23,10 @@ type Message struct {
 	gone bool      // evicted
 }
 
-func newMessage(in Inbound, epoch string, seq uint64, now time.Time) *Message {
+func newMessage(in Inbound, d decoded, epoch string, seq uint64, now time.Time) *Message {
 	m := &Message{Topic: in.Topic, Seq: seq}
-	f := wire.Fields{Topic: in.Topic, Payload: in.Payload, QoS: in.QoS, Retain: in.Retain, Time: now, Epoch: epoch, Seq: seq}
-	m.JSON, m.layout = wire.AppendMessage(make([]byte, 0, 160+len(in.Topic)+len(in.Payload)), &f)
+	f := wire.Fields{Topic: in.Topic, Payload: in.Payload, Value: d.value, DecodeError: d.problem, QoS: in.QoS, Retain: in.Retain, Time: now, Epoch: epoch, Seq: seq}
+	m.JSON, m.layout = wire.AppendMessage(make([]byte, 0, 160+len(in.Topic)+len(in.Payload)+len(d.value)+len(d.problem)), &f)
 	return m
 }
 

@@ -73,7 +73,7 @@ func (h *Hub) runFetch(f *fetch) {
 	f.copies, f.err = make([]*Message, 0, len(got)), err
 	for _, in := range got {
 		in.Retain = true
-		f.copies = append(f.copies, newMessage(in, "", 0, now))
+		f.copies = append(f.copies, newMessage(in, h.decode(in), "", 0, now))
 	}
 	h.mu.Lock()
 	delete(h.fetches, f.filter) // who comes now starts a new one
