@@ -89,6 +89,7 @@ func reach(ctx context.Context, link *bridge.Bridge) bridge.Status {
 type ignore struct{}
 
 func (ignore) Message(bridge.Message)  {}
+func (ignore) Rest()                   {}
 func (ignore) Up(bool)                 {}
 func (ignore) Down(error)              {}
 func (ignore) Dropped(bool, time.Time) {}

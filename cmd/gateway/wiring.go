@@ -29,7 +29,8 @@ type receiver struct {
 	log *slog.Logger
 }
 
-func (r *receiver) Message(m bridge.Message) { r.hub.Ingest(hub.Inbound(m)) }
+func (r *receiver) Message(m bridge.Message) { r.hub.Accept(hub.Inbound(m)) }
+func (r *receiver) Rest()                    { r.hub.Flush() }
 func (r *receiver) Up(lost bool)             { r.hub.BrokerUp(lost) }
 func (r *receiver) Down(error)               { r.hub.BrokerDown() }
 func (r *receiver) Dropped(certain bool, since time.Time) {

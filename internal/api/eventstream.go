@@ -39,6 +39,14 @@ func (e *eventStream) KeepAlive(now time.Time) []byte {
 	return e.appendChunk(nil, func(dst []byte) []byte { return append(dst, ":\n\n"...) })
 }
 
+// Framing is the format, with chunks around it or without.
+func (e *eventStream) Framing() string {
+	if e.chunked {
+		return e.format.String() + " in chunks"
+	}
+	return e.format.String()
+}
+
 // AppendMessage frames a message.
 func (e *eventStream) AppendMessage(dst []byte, m *hub.Message, body []byte) []byte {
 	return e.appendChunk(dst, func(dst []byte) []byte {

@@ -92,7 +92,9 @@ type tape struct {
 	frames [][]byte
 }
 
-func (*tape) Name() string                   { return transportWS }
+func (*tape) Name() string { return transportWS }
+
+func (*tape) Framing() string                { return "tape" }
 func (*tape) TryWrite(p []byte) (int, error) { return len(p), nil }
 func (*tape) WriteAll(p []byte) (int, error) { return len(p), nil }
 func (*tape) Finish()                        {}

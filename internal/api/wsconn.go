@@ -152,6 +152,9 @@ func (w *wsConn) KeepAlive(now time.Time) []byte {
 	return []byte{0x89, 0}
 }
 
+// Framing is the same for all WebSockets: server frames are not masked.
+func (w *wsConn) Framing() string { return transportWS }
+
 // AppendMessage frames a message.
 func (w *wsConn) AppendMessage(dst []byte, _ *hub.Message, body []byte) []byte {
 	return append(appendHeader(dst, 0x81, len(body)), body...)

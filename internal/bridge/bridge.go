@@ -73,6 +73,10 @@ type Receiver interface {
 	// subscribed. The payload is the receiver's.
 	Message(m Message)
 
+	// Rest: every message that has arrived has been handed over, and the bridge waits for more. It is called before
+	// any such wait that follows a message, so what is done for many messages at once can wait for it.
+	Rest()
+
 	// Up: the subscriber link is up and every wanted filter has been subscribed. Messages may have been missed since
 	// the last Down if lost is set; it is not at the very first Up and when the broker kept the session.
 	Up(lost bool)
@@ -186,6 +190,7 @@ func (b *Bridge) Stats() Stats {
 type deaf struct{}
 
 func (deaf) Message(Message)         {}
+func (deaf) Rest()                   {}
 func (deaf) Up(bool)                 {}
 func (deaf) Down(error)              {}
 func (deaf) Dropped(bool, time.Time) {}

@@ -3,6 +3,7 @@ package bridge
 import (
 	"bufio"
 	"errors"
+	"hash/maphash"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -48,7 +49,8 @@ var errLeft = errors.New("disconnected")
 // the library does not: write many packets with one system call, skip what is too large, and know for every publication
 // whether its bytes have left and whether the broker has answered.
 //
-// The library writes whole packets, one per call, from several goroutines; it reads from one goroutine.
+// The library writes whole packets, one per call, from several goroutines; it reads from one goroutine, on which the
+// messages are handed over as well.
 type wire struct {
 	stream
 	in *reader
@@ -80,6 +82,7 @@ func newWire(s stream, maxPayload int) *wire {
 	w := &wire{stream: s, farewell: 500 * time.Millisecond, down: make(chan struct{}), ended: make(chan struct{})}
 	w.moved.L = &w.mu
 	w.in = &reader{wire: w, buf: bufio.NewReaderSize(s.Conn, 32<<10), maxPayload: maxPayload}
+	w.in.inlet, w.in.seed = nowhere, maphash.MakeSeed()
 	ping := w.ping
 	s.sock.onIdle.Store(&ping)
 	go w.writer()
@@ -95,7 +98,7 @@ func (w *wire) ping() bool {
 	return true
 }
 
-// Write accepts one packet. What becomes of it is the writer's business; an error means that it was not accepted.
+// Write accepts one packet, or several acknowledgements. What becomes of it is the writer's business; an error means that it was not accepted.
 func (w *wire) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

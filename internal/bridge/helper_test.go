@@ -65,6 +65,11 @@ func (r *recorder) Message(m Message) {
 	})
 }
 
+func (r *recorder) Rest() {
+	r.enter()
+	r.leave(func() {})
+}
+
 func (r *recorder) event(e string) {
 	r.enter()
 	r.leave(func() { r.events = append(r.events, e) })

@@ -58,8 +58,8 @@ type link struct {
 	reason error
 }
 
-// openLink connects. Got is called for everything received, from one goroutine, possibly before openLink returns.
-func openLink(ctx context.Context, d dialer, id identity, maxPayload int, got func(Message)) (*link, error) {
+// openLink connects. The inlet is given everything received, from one goroutine, possibly before openLink returns.
+func openLink(ctx context.Context, d dialer, id identity, maxPayload int, in inlet) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timing.connect)
 	defer cancel()
 	var current atomic.Pointer[wire]
@@ -71,6 +71,7 @@ func openLink(ctx context.Context, d dialer, id identity, maxPayload int, got fu
 			return nil, err
 		}
 		w := newWire(s, maxPayload)
+		w.in.inlet = in
 		current.Store(w)
 		context.AfterFunc(ctx, func() {
 			if !w.in.greeted.Load() {
@@ -79,7 +80,7 @@ func openLink(ctx context.Context, d dialer, id identity, maxPayload int, got fu
 		})
 		return w, nil
 	}
-	p := newPaho(id, d.timing, open, got)
+	p := newPaho(id, d.timing, open)
 	err := p.connect()
 	w := current.Load()
 	if w == nil {

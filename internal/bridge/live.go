@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"slices"
@@ -37,7 +38,7 @@ type live struct {
 	owed     bool                     // the broker counted drops while not up
 	fences   map[string]chan struct{} // by payload: closed when the stream has passed it
 
-	oversizeLogged, panicLogged time.Time
+	skipLogged, panicLogged time.Time
 }
 
 func newLive(cfg Config, fence string, stats *counters) *live {
@@ -51,33 +52,44 @@ func newLive(cfg Config, fence string, stats *counters) *live {
 	return l
 }
 
-// begin gives the handler of a new subscriber link. What the library still has in hand when a link dies comes too late:
-// the hole behind the last message before Down begins there, and nothing of it has been acknowledged.
-func (l *live) begin() func(Message) {
+// begin gives the inlet of a new subscriber link. What has arrived and is not handed over when a link dies comes too
+// late: the hole behind the last message before Down begins there, and nothing of it is acknowledged.
+func (l *live) begin() inlet {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.life++
 	life := l.life
-	return func(m Message) { l.got(life, m) }
+	return inlet{got: func(m Message) bool { return l.got(life, m) }, rest: l.rest}
 }
 
 // got handles one message of a subscriber link.
-func (l *live) got(life int, m Message) {
+func (l *live) got(life int, m Message) (taken bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if life != l.life {
-		return
+		return false
 	}
 	if l.up {
 		l.deliver(m)
-		return
+		return true
 	}
 	// The Receiver must hear of a gap before it hears of what came after, so everything waits for Up.
 	if l.heldSize += len(m.Topic) + len(m.Payload) + holdEach; l.heldSize > holdBytes {
 		l.heldLost = true
-		return
+		return true
 	}
 	l.held = append(l.held, m)
+	return true
+}
+
+// rest says that nothing more has arrived for now.
+func (l *live) rest() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.survive()
+	if l.up {
+		l.receiver.Rest()
+	}
 }
 
 // deliver passes on what is the Receiver's.
@@ -108,15 +120,22 @@ func (l *live) reserved(m Message) {
 		}
 	case oversizeTopic:
 		l.stats.oversize.Add(1)
-		if time.Since(l.oversizeLogged) > repeatLog {
-			l.oversizeLogged = time.Now()
+		if time.Since(l.skipLogged) > repeatLog {
+			l.skipLogged = time.Now()
 			l.log.Warn("a message larger than the limit was skipped", "topic", string(m.Payload))
+		}
+		l.receiver.Dropped(true, time.Now())
+	case unreadableTopic:
+		if time.Since(l.skipLogged) > repeatLog {
+			l.skipLogged = time.Now()
+			l.log.Warn("a message whose topic is not UTF-8 was skipped", "topic", fmt.Sprintf("%q", m.Payload))
 		}
 		l.receiver.Dropped(true, time.Now())
 	}
 }
 
-// survive keeps a panic of the Receiver from ending the process: most calls are made in a goroutine of the MQTT library.
+// survive keeps a panic of the Receiver from ending the process: most calls are made in a goroutine of the MQTT library,
+// while it reads.
 func (l *live) survive() {
 	if r := recover(); r != nil && time.Since(l.panicLogged) > repeatLog {
 		l.panicLogged = time.Now()
@@ -135,6 +154,7 @@ func (l *live) rise(lost bool) {
 	for _, m := range l.held {
 		l.deliver(m)
 	}
+	l.receiver.Rest()
 	if l.heldLost {
 		l.receiver.Dropped(true, time.Now())
 	}

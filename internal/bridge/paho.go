@@ -20,8 +20,8 @@ type paho struct {
 	lost   chan error
 }
 
-// newPaho makes a client that connects over what open returns. Got is called for every message, in order.
-func newPaho(id identity, t timing, open func() (net.Conn, error), got func(Message)) *paho {
+// newPaho makes a client that connects over what open returns. No message reaches it: the reader below takes them out.
+func newPaho(id identity, t timing, open func() (net.Conn, error)) *paho {
 	p := &paho{lost: make(chan error, 1)}
 	o := mqtt.NewClientOptions()
 	o.Servers = []*url.URL{{Scheme: "tcp", Host: "broker"}} // never dialled: open does
@@ -32,11 +32,7 @@ func newPaho(id identity, t timing, open func() (net.Conn, error), got func(Mess
 	o.SetKeepAlive(t.keepAlive).SetPingTimeout(t.ping).SetConnectTimeout(t.connect)
 	// Our Write never blocks, so this bounds only how long a call may hang in a client that is just ending.
 	o.SetWriteTimeout(2 * time.Second)
-	o.SetOrderMatters(true)
 	o.SetStore(noStore{})
-	o.SetDefaultPublishHandler(func(_ mqtt.Client, m mqtt.Message) {
-		got(Message{Topic: m.Topic(), Payload: m.Payload(), QoS: m.Qos(), Retain: m.Retained()})
-	})
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
 		if strings.Contains(err.Error(), "pingresp") {
 			err = errSilent

@@ -120,8 +120,11 @@ func (f *fetcher) enqueue(r *request) bool {
 	return true
 }
 
+// begin gives the inlet of a control link.
+func (f *fetcher) begin() inlet { return inlet{got: f.got, rest: func() {}} }
+
 // got handles one message of a control link.
-func (f *fetcher) got(m Message) {
+func (f *fetcher) got(m Message) (taken bool) {
 	switch {
 	case m.Topic == f.b.fence:
 		f.mu.Lock()
@@ -130,6 +133,7 @@ func (f *fetcher) got(m Message) {
 			r.fence = ""
 			close(r.passed)
 		}
+	case m.Topic == unreadableTopic:
 	case m.Topic == oversizeTopic:
 		f.b.stats.oversize.Add(1)
 	case len(m.Topic) > 0 && m.Topic[0] == '$':
@@ -141,6 +145,7 @@ func (f *fetcher) got(m Message) {
 			f.round.collect(m)
 		}
 	}
+	return true
 }
 
 // collect gives a copy to those who asked for it. Requests that overlap may have it sent twice.

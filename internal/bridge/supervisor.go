@@ -14,7 +14,7 @@ type slot struct {
 	part  part
 	name  string
 	id    identity
-	begin func() func(Message)               // a new link's handler of what is received
+	begin func() inlet                       // for what a new link receives
 	serve func(ctx context.Context, k *link) // returns when k is down or ctx is done
 	wait  func()                             // for goroutines that may outlive a link
 	wake  chan struct{}                      // another slot has got through: the broker is there
@@ -28,14 +28,14 @@ func (b *Bridge) plan() []*slot {
 	}
 	slots := []*slot{
 		{part: partSubscriber, name: "subscriber", id: id("sub0"), begin: b.live.begin, serve: b.subscriber},
-		{part: partControl, name: "control", id: id("ctl0"), begin: func() func(Message) { return b.fetch.got }, serve: b.control},
+		{part: partControl, name: "control", id: id("ctl0"), begin: b.fetch.begin, serve: b.control},
 	}
 	if b.cfg.ClientID != "" {
 		slots[0].id.clientID, slots[0].id.keep = b.cfg.ClientID, true
 	}
 	for n, lane := range b.lanes {
 		slots = append(slots, &slot{
-			part: part(n), name: "publisher" + strconv.Itoa(n), id: id("pub" + strconv.Itoa(n)), begin: func() func(Message) { return func(Message) {} },
+			part: part(n), name: "publisher" + strconv.Itoa(n), id: id("pub" + strconv.Itoa(n)), begin: func() inlet { return nowhere },
 			serve: func(ctx context.Context, k *link) {
 				lane.serve(ctx, k, func() { b.status.up(part(n)) })
 			},
@@ -98,7 +98,7 @@ func (s *slot) forget(ctx context.Context, d dialer, pause *backoff) {
 	clean := s.id
 	clean.keep = false
 	for ctx.Err() == nil {
-		k, err := openLink(ctx, d, clean, s.b.cfg.MaxPayload, func(Message) {})
+		k, err := openLink(ctx, d, clean, s.b.cfg.MaxPayload, nowhere)
 		if err == nil {
 			k.close()
 			return

@@ -145,6 +145,7 @@ func TestMalformedPacketsEndTheLinkOnly(t *testing.T) {
 		"SUBACK for nothing":     {brokertest.SUBACK << 4, 4, 0, 99, 1, 1},
 		"PUBLISH cut short":      {brokertest.PUBLISH << 4, 3, 0, 9, 'a'},
 		"PUBLISH without a name": {brokertest.PUBLISH << 4, 1, 0},
+		"QoS 3":                  {brokertest.PUBLISH<<4 | 6, 5, 0, 1, 'a', 0, 1},
 		"SUBSCRIBE":              {brokertest.SUBSCRIBE<<4 | 2, 6, 0, 1, 0, 1, 'a', 0},
 		"reserved type":          {0xf0, 0},
 		"length of five bytes":   {brokertest.PUBLISH << 4, 0xff, 0xff, 0xff, 0xff, 0x7f},

@@ -27,8 +27,8 @@ func putBuf(p []byte) {
 	for i := len(bufSizes) - 1; i >= 0; i-- {
 		if cap(p) >= bufSizes[i] {
 			if cap(p) <= 4*bufSizes[len(bufSizes)-1] {
-				p = p[:0]
-				bufPools[i].Put(&p)
+				q := p[:0] // so that only what is kept escapes
+				bufPools[i].Put(&q)
 			}
 			return
 		}

@@ -43,6 +43,9 @@ type Transport interface {
 	// Silent reports whether the client has shown no life for too long.
 	Silent(now time.Time) bool
 
+	// Framing names the way in which AppendMessage frames: where it is the
+	// same, so are the bytes, and clients share them. It does not change.
+	Framing() string
 	// AppendMessage frames a message onto dst; body is its JSON object as
 	// this client sees it. AppendFrame does so for a control frame.
 	AppendMessage(dst []byte, m *Message, body []byte) []byte
@@ -100,6 +103,7 @@ func (h *Hub) Attach(t Transport, first func(cursor string) []byte) *Client {
 // Detach removes the connection and everything it held. Safe to call twice.
 func (c *Client) Detach() {
 	h := c.hub
+	c.out.abort() // first, so that what it has delivered is final
 	h.mu.Lock()
 	if c.gone {
 		h.mu.Unlock()
@@ -117,7 +121,6 @@ func (c *Client) Detach() {
 	h.stats.detach(c.out.transport.Name(), c.out.delivered.Load())
 	h.mu.Unlock()
 	c.shard.untrack(c)
-	c.out.abort()
 	h.unwatch(filters)
 }
 

@@ -78,8 +78,8 @@ type Options struct {
 	Decode func(topic string, payload []byte) (value []byte, problem string) // [none]
 }
 
-// Hub fans messages out to clients. Ingest, BrokerUp, BrokerDown and Dropped
-// must be called one at a time, in the order in which things happened;
+// Hub fans messages out to clients. Ingest, Accept, BrokerUp, BrokerDown and
+// Dropped must be called one at a time, in the order in which things happened;
 // everything else may be called concurrently.
 type Hub struct {
 	opts   Options
@@ -196,9 +196,16 @@ func (h *Hub) cursor(seq uint64) string {
 	return string(wire.AppendCursor(nil, h.opts.Epoch, seq))
 }
 
-// Ingest takes one message from the broker: stamps, encodes, remembers, fans
-// out. Retained copies are only remembered; each newcomer fetches its own.
+// Ingest is Accept and Flush.
 func (h *Hub) Ingest(in Inbound) {
+	h.Accept(in)
+	h.Flush()
+}
+
+// Accept takes one message from the broker: stamps, encodes, remembers, queues
+// it for everybody who subscribed. It is written with the next Flush. Retained
+// copies are only remembered; each newcomer fetches its own.
+func (h *Hub) Accept(in Inbound) {
 	now := time.Now()
 	d := h.decode(in) // without the lock: it may take its time
 	h.mu.Lock()
@@ -224,8 +231,10 @@ func (h *Hub) Ingest(in Inbound) {
 	}
 	h.throttled = h.throttled[:0]
 	h.mu.Unlock()
-	h.kick()
 }
+
+// Flush lets what was accepted be written.
+func (h *Hub) Flush() { h.kick() }
 
 // BrokerDown tells every client that the broker connection is gone.
 func (h *Hub) BrokerDown() {

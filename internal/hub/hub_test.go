@@ -134,6 +134,8 @@ func (w *wireTap) Abort() {
 
 func (w *wireTap) Silent(time.Time) bool { return false }
 
+func (w *wireTap) Framing() string { return "tap" }
+
 func (w *wireTap) AppendMessage(dst []byte, _ *Message, body []byte) []byte {
 	return append(append(dst, body...), '\n')
 }

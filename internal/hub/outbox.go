@@ -23,18 +23,21 @@ const (
 
 // outbox is what waits for one client.
 //
-// Fresh messages are framed straight into buf, which a shard writes without
-// blocking. When the socket is full a goroutine of its own takes over (slow)
-// until everything is written; meanwhile messages wait as references in
-// backlog, so a thousand stalled clients share the same bytes.
+// Fresh messages wait as references until a shard frames and writes them, in
+// one go for all clients that are owed the same; frames of the client's own are
+// put into buf. Neither write blocks. When the socket is full a goroutine of
+// its own takes over (slow) until everything is written; meanwhile messages
+// wait in backlog, so a thousand stalled clients share the same bytes.
 type outbox struct {
 	client    *Client
 	transport Transport
+	framing   string        // what the transport says
 	delivered atomic.Uint64 // messages framed for the socket
 
 	mu        sync.Mutex // guards all below
 	buf       []byte     // framed, next to be written
-	backlog   backlog    // behind buf
+	fresh     fresh      // next to be written; empty while buf is not
+	backlog   backlog    // behind them
 	framed    uint64     // the place to resume from behind the last message framed
 	scheduled bool       // a shard or the slow goroutine will look again
 	slow      bool
@@ -46,7 +49,7 @@ type outbox struct {
 }
 
 func (o *outbox) init(c *Client, t Transport) {
-	o.client, o.transport = c, t
+	o.client, o.transport, o.framing = c, t, t.Framing()
 	o.drained = sync.NewCond(&o.mu)
 }
 
@@ -58,7 +61,13 @@ func (o *outbox) pushMessage(m *Message, f form, policy Overflow) {
 		return
 	}
 	if o.direct() {
-		o.frame(m, f)
+		if f == (form{}) && len(o.buf) == 0 {
+			o.fresh.push(m)
+			o.framed = m.Seq
+		} else {
+			o.thaw()
+			o.frame(m, f)
+		}
 		o.schedule()
 		return
 	}
@@ -86,6 +95,7 @@ func (o *outbox) pushRaw(p []byte) {
 		return
 	}
 	if o.direct() {
+		o.thaw()
 		o.buf = growAppend(o.buf, p)
 	} else if !o.admit(entry{x: &extra{raw: p}}, o.framed) {
 		return
@@ -134,7 +144,7 @@ func (o *outbox) admit(e entry, seq uint64) bool {
 
 // direct reports whether the next thing may be framed into buf at once.
 func (o *outbox) direct() bool {
-	return !o.slow && o.backlog.len() == 0 && len(o.buf) < batchBytes
+	return !o.slow && o.backlog.len() == 0 && len(o.buf)+o.fresh.bytes < batchBytes
 }
 
 func (o *outbox) frame(m *Message, f form) {
@@ -160,6 +170,9 @@ func (o *outbox) frame(m *Message, f form) {
 // refill frames from the backlog until buf holds a batch.
 func (o *outbox) refill() {
 	before := o.backlog.bytes
+	if o.backlog.len() > 0 {
+		o.thaw()
+	}
 	for len(o.buf) < batchBytes && o.backlog.len() > 0 {
 		e := o.backlog.first()
 		switch {
@@ -298,91 +311,13 @@ func (o *outbox) abort() {
 	o.mu.Lock()
 	if !o.dead {
 		o.dead = true
+		o.client.hub.stats.droppedClosed.Add(uint64(len(o.fresh.run) + o.backlog.messages()))
 		putBuf(o.buf)
-		o.buf, o.final = nil, nil
+		o.buf, o.final, o.fresh = nil, nil, fresh{}
 		o.clear()
 	}
 	o.mu.Unlock()
 	o.transport.Abort()
-}
-
-// next takes what is to be written now. ended: nothing will follow.
-func (o *outbox) next() (p []byte, ended bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.dead {
-		o.scheduled = false
-		return nil, false
-	}
-	o.refill()
-	if len(o.buf) == 0 && o.final != nil {
-		p, o.final = o.final, nil
-		return p, false
-	}
-	if len(o.buf) == 0 {
-		o.scheduled, o.slow = false, false
-		return nil, o.finishing
-	}
-	p, o.buf = o.buf, nil
-	return p, false
-}
-
-// flush is called by the shard: one write that does not block. It reports
-// whether the outbox wants another turn.
-func (o *outbox) flush() (again bool) {
-	p, ended := o.next()
-	if ended {
-		o.transport.Finish()
-	}
-	if p == nil {
-		return false
-	}
-	n, err := o.transport.TryWrite(p)
-	switch {
-	case err != nil:
-		putBuf(p)
-		o.fail()
-		return false
-	case n < len(p):
-		o.mu.Lock()
-		o.slow = true
-		o.mu.Unlock()
-		o.client.hub.wg.Go(func() { o.drain(p, n) })
-		return false
-	}
-	putBuf(p)
-	return true
-}
-
-// drain is the slow path: it writes, waiting for the socket, until nothing is
-// left, and gives the outbox back to the shard.
-func (o *outbox) drain(p []byte, done int) {
-	for p != nil {
-		o.hold(len(p) - done)
-		_, err := o.transport.WriteAll(p[done:])
-		o.hold(0)
-		putBuf(p)
-		if err != nil {
-			o.fail()
-			return
-		}
-		var ended bool
-		if p, ended = o.next(); ended {
-			o.transport.Finish()
-		}
-		done = 0
-	}
-}
-
-// hold counts what the slow goroutine has in its hands.
-func (o *outbox) hold(n int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.finishing {
-		n = 0
-	}
-	o.client.hub.count(n - o.writing)
-	o.writing = n
 }
 
 // held is what waits for the client, in bytes.
@@ -397,10 +332,5 @@ func (o *outbox) held() int {
 
 // fail: the socket is gone or takes nothing within the write deadline.
 func (o *outbox) fail() {
-	o.mu.Lock()
-	if !o.dead && !o.finishing {
-		o.client.hub.stats.droppedClosed.Add(uint64(o.backlog.messages()))
-	}
-	o.mu.Unlock()
 	o.abort()
 }

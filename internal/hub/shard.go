@@ -69,6 +69,7 @@ func (s *shard) run() {
 	tick := time.NewTicker(s.hub.opts.KeepAlive / wheelSlots)
 	defer tick.Stop()
 	var batch []*Client
+	var press press
 	turn := 0
 	for {
 		select {
@@ -87,12 +88,13 @@ func (s *shard) run() {
 				break
 			}
 			for i, c := range batch {
-				if c.out.flush() {
+				if c.out.flush(&press) {
 					s.add(c)
 				}
 				batch[i] = nil
 			}
 		}
+		press.reset()
 	}
 }
 
