@@ -27,11 +27,12 @@ test: test-deps ## install what the tests need, then run all of them with the ra
 test-deps:
 	@./scripts/test-deps.sh
 
-lint: ## gofmt, go vet, staticcheck, and govulncheck where its database can be reached
+lint: ## gofmt, go vet, staticcheck, the OpenAPI document, and govulncheck where its database can be reached
 	@untidy="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$untidy" ]; then echo "gofmt would change:"; echo "$$untidy"; exit 1; fi
 	$(GO) vet ./...
 	@$(TOOLS) $(STATICCHECK)
 	./bin/tools/staticcheck ./...
+	@./scripts/lint-openapi.sh
 	@./scripts/vuln.sh $(GOVULNCHECK)
 
 bench: build ## measure against mosquitto's own delivery on this machine, and the memory held

@@ -19,6 +19,7 @@ var frames = map[string]any{
 	"welcome":      wire.Welcome{},
 	"ack":          wire.Ack{},
 	"published":    wire.Published{},
+	"reply":        wire.Reply{},
 	"message":      wire.Message{},
 	"gap":          wire.Gap{},
 	"snapshot_end": wire.SnapshotEnd{},
@@ -36,7 +37,7 @@ var parts = map[string]any{
 }
 
 // ops are the messages of the client.
-var ops = []string{"subscribe", "unsubscribe", "publish", "ping"}
+var ops = []string{"subscribe", "unsubscribe", "publish", "request", "ping"}
 
 // options are the fields of a subscribe that say how; wire.Op may leave them
 // to a struct of their own.
@@ -139,6 +140,7 @@ func TestFramesHaveTheFieldsOfPackageWire(t *testing.T) {
 		compareFields(t, name, d.object("/components/schemas/"+name), reflect.TypeOf(part))
 	}
 	compareFields(t, "PublishResult", openAPI(t).object("/components/schemas/PublishResult"), reflect.TypeOf(wire.PublishResult{}))
+	compareBatchResult(t)
 	compareFields(t, "Health", openAPI(t).object("/components/schemas/Health"), reflect.TypeOf(wire.Health{}))
 
 	var all []string
@@ -170,6 +172,36 @@ func compareFields(t *testing.T, name string, schema map[string]any, typ reflect
 	for field, always := range want {
 		if got := slices.Contains(required, field); got != always {
 			t.Errorf("%s.%s: got required %t, want %t", name, field, got, always)
+		}
+	}
+}
+
+// compareBatchResult holds the schema of a batch's outcome against its struct,
+// which has either the fields of a PublishResult or those of a problem.
+func compareBatchResult(t *testing.T) {
+	t.Helper()
+	schema := openAPI(t).object("/components/schemas/BatchResult")
+	want := keys(jsonFields(reflect.TypeOf(wire.BatchResult{})))
+	if got := keys(schema["properties"].(map[string]any)); !slices.Equal(got, want) {
+		t.Errorf("BatchResult has fields %v, want those of wire.BatchResult: %v", got, want)
+	}
+	no := false
+	for name, v := range map[string]any{
+		"good outcome": wire.BatchResult{Status: 200, PublishResult: &wire.PublishResult{Topic: "a", QoS: 1, Delivery: "acknowledged"}},
+		"bad outcome":  wire.BatchResult{Status: 422, Code: "invalid_qos", Detail: "No.", Retryable: &no},
+	} {
+		if err := openAPI(t).validate("/components/schemas/BatchResult", encode(t, v)); err != nil {
+			t.Errorf("BatchResult, %s: %v", name, err)
+		}
+	}
+	for name, v := range map[string]any{
+		"neither": wire.BatchResult{Status: 200},
+		"both": wire.BatchResult{
+			Status: 200, PublishResult: &wire.PublishResult{Topic: "a", Delivery: "sent"}, Code: "invalid_qos", Detail: "No.", Retryable: &no,
+		},
+	} {
+		if err := openAPI(t).validate("/components/schemas/BatchResult", encode(t, v)); err == nil {
+			t.Errorf("BatchResult, %s: the schema takes it", name)
 		}
 	}
 }

@@ -216,14 +216,31 @@ func resumedAnswers(t *testing.T, a *answers, path string) {
 		{path + "&since=" + cursor, sse, "pi/3/led"},
 		{path + "&since=h8w2c5v7n4xe-77", with(sse, "Last-Event-ID", cursor), "pi/3/led"}, // the header wins
 		{path + "&since=h8w2c5v7n4xe-77", nil, "pi/3/mode"},
+		{path + "&since=10m", nil, "pi/3/led"},
+		{path + "&since=" + time.Now().Add(-time.Minute).UTC().Format(time.RFC3339), nil, "pi/3/led"},
 	} {
 		s := g.open(t, c.path, c.header)
 		s.until(t, c.end)
 		a.check(t, "GET /events", s.end())
 	}
+	partlyExpired(t, a, path)
 	g.upstream.play(nil, nil)
 	s := g.open(t, path+"&snapshot=true&overflow=latest&min_interval=1s", nil)
 	s.until(t, "snapshot_end")
+	a.check(t, "GET /events", s.end())
+}
+
+// partlyExpired is a stream that begins with what is left of the time that was
+// asked for: the last of a hundred messages.
+func partlyExpired(t *testing.T, a *answers, path string) {
+	t.Helper()
+	g := startWith(t, 512)
+	g.hub.BrokerUp(false)
+	for range 100 {
+		g.battery()
+	}
+	s := g.open(t, path+"&since=10m", nil)
+	s.until(t, `"message"`)
 	a.check(t, "GET /events", s.end())
 }
 
@@ -242,6 +259,8 @@ func historyAnswers(t *testing.T, a *answers) {
 		{path: path + "&since=h8w2c5v7n4xe-77"},
 		{path: path + "&since=k3f9c2m4q8z1-1044"},
 		{path: path + "&limit=1"},
+		{path: path + "&since=10m"},
+		{path: path + "&since=" + time.Now().Add(-time.Minute).UTC().Format(time.RFC3339)},
 	} {
 		r.method = "GET"
 		got := g.do(t, r)
@@ -264,18 +283,23 @@ func TestHistoryPages(t *testing.T) {
 	g.hub.BrokerUp(true)
 	g.led()
 	whole := decode[[]any](t, g.do(t, request{method: "GET", path: "/history?filter=pi/3/%23"}).body)
-	var got []any
-	for path, pages := "/history?filter=pi/3/%23&limit=1", 0; path != ""; pages++ {
+	got, pages := g.follow(t, "/history?filter=pi/3/%23&limit=1")
+	if string(encode(t, got)) != string(encode(t, whole)) || len(whole) != 3 || pages != 3 {
+		t.Errorf("got %s on %d pages, want %s on 3", encode(t, got), pages, encode(t, whole))
+	}
+}
+
+// follow reads page after page, of one object each, where Link leads.
+func (g *gateway) follow(t *testing.T, path string) (all []any, pages int) {
+	t.Helper()
+	for ; path != ""; pages++ {
 		a := g.do(t, request{method: "GET", path: path})
 		page := decode[[]any](t, a.body)
 		if len(page) > 1 || pages > 3 {
 			t.Fatalf("%s: got %d objects on page %d, want 1 on each of 3", path, len(page), pages)
 		}
-		got = append(got, page...)
-		link := a.header.Get("Link")
-		path, _, _ = strings.Cut(strings.TrimPrefix(link, "<"), ">")
+		all = append(all, page...)
+		path, _, _ = strings.Cut(strings.TrimPrefix(a.header.Get("Link"), "<"), ">")
 	}
-	if string(encode(t, got)) != string(encode(t, whole)) || len(whole) != 3 {
-		t.Errorf("got %s, want %s", encode(t, got), encode(t, whole))
-	}
+	return all, pages
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/vulturepi/gateway/internal/hub"
 )
 
 // expected is a request and the status that it gets.
@@ -190,7 +192,7 @@ func TestQueryParametersAreThoseOfTheCode(t *testing.T) {
 	for _, op := range ops {
 		described := op.query(t)
 		for _, name := range keys(all) {
-			r := request{method: op.method, path: op.path + "?" + name + "="}
+			r := request{method: op.method, path: op.at("a") + "?" + name + "="}
 			if op.path == "/ws" {
 				r.header = upgrade
 			}
@@ -225,68 +227,15 @@ func (op operation) query(t *testing.T) map[string]bool {
 	return names
 }
 
-// A request example is answered with the response example of the same name,
-// and what the broker gets is what the example says.
-func TestRequestExamplesGetTheirAnswers(t *testing.T) {
-	published := map[string]publication{
-		"text":        {"pi/3/led", "on", 1, false},
-		"json_number": {"pi/3/battery", "21.50", 1, false},
-		"json_object": {"pi/3/status", `{"state":"ok","temps":[21.5,22]}`, 2, false},
-		"json_string": {"pi/3/led", `"on"`, 1, false},
-		"forced_text": {"pi/3/battery", "21.50", 1, false},
-		"base64":      {"pi/3/frame", "\xde\xad\xbe\xef", 1, false},
-		"empty":       {"pi/3/wake", "", 1, false},
-		"retained":    {"pi/3/mode", "eco", 1, true},
-		"qos_0":       {"pi/3/battery", "21.50", 0, false},
-		"qos_2":       {"pi/3/door", "open", 2, false},
-	}
-	a := newAnswers(t)
-	g := start(t)
-	op := a.ops["POST /publish"]
-	for _, e := range a.doc.examples(op.pointer + "/requestBody/content/application~1json") {
-		got := g.do(t, post(e.name, string(encode(t, e.value))))
-		a.check(t, "POST /publish", got)
-		want, found := a.documented(t, op, e.name)
-		if !found {
-			t.Errorf("%s: no response example has this name", e.name)
-			continue
-		}
-		if have := fmt.Sprint(got.status, " ", steady(t, decode[any](t, got.body))); have != want {
-			t.Errorf("%s: got %s, want %s", e.name, have, want)
-		}
-		if got.status >= 300 {
-			continue
-		}
-		if have, want := g.publisher.last(t), published[e.name]; have != want {
-			t.Errorf("%s: the broker got %+v, want %+v", e.name, have, want)
-		}
-	}
-}
-
-// documented is the response example of that name, with its status.
-func (a *answers) documented(t *testing.T, op operation, name string) (string, bool) {
-	t.Helper()
-	for _, status := range op.statuses() {
-		pointer, _ := op.response(status)
-		for media := range a.doc.object(pointer + "/content") {
-			for _, e := range a.doc.examples(pointer + "/content/" + strings.ReplaceAll(media, "/", "~1")) {
-				if e.name == name {
-					return status + " " + steady(t, e.value), true
-				}
-			}
-		}
-	}
-	return "", false
-}
-
 // HEAD is not in the file; it is what GET is, without the body.
 func TestHeadIsGetWithoutBody(t *testing.T) {
 	g := start(t)
+	g.hub.Ingest(hub.Inbound{Topic: "a", Payload: []byte("1")})
 	for _, op := range operations(t, openAPI(t)) {
 		if op.method != "GET" || op.path == "/ws" || op.path == "/events" {
 			continue
 		}
-		path := op.path
+		path := op.at("a")
 		if path == "/history" {
 			path += "?filter=a"
 		}
@@ -314,6 +263,8 @@ func TestUnknownPathIsAProblem(t *testing.T) {
 		{method: "GET", path: "/ws/"},
 		{method: "GET", path: "/events/"},
 		{method: "GET", path: "/history/"},
+		{method: "POST", path: "/publish/batch/"},
+		{method: "POST", path: "/request"},
 		{method: "GET", path: "/metrics"},
 		{method: "GET", path: "/docs/nothing.js"},
 		{method: "GET", path: "/docs/nothing.js?v=1"},

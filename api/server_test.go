@@ -105,21 +105,52 @@ type publisher struct {
 	refuse  error // answer of Publish
 	outcome error // answer of Wait
 	broken  bool  // Publish panics
+	hear    func(publication)
 	got     []publication
 }
 
 // Publish implements api.Publisher.
 func (p *publisher) Publish(topic string, payload []byte, qos byte, retain bool) (api.Pending, error) {
+	got := publication{topic, string(payload), qos, retain}
+	hear, outcome, err := p.take(got)
+	if err != nil {
+		return nil, err
+	}
+	if hear != nil {
+		hear(got)
+	}
+	return pending{outcome}, nil
+}
+
+func (p *publisher) take(got publication) (hear func(publication), outcome, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.broken {
 		panic("out of order")
 	}
 	if p.refuse != nil {
-		return nil, p.refuse
+		return nil, nil, p.refuse
 	}
-	p.got = append(p.got, publication{topic, string(payload), qos, retain})
-	return pending{p.outcome}, nil
+	p.got = append(p.got, got)
+	return p.hear, p.outcome, nil
+}
+
+// listen calls hear for every message that is published, before its outcome is
+// known.
+func (p *publisher) listen(hear func(publication)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hear = hear
+}
+
+// lamp plays a device that does what it is told on one topic, and says so on
+// another.
+func (g *gateway) lamp(set, state string) {
+	g.publisher.listen(func(p publication) {
+		if p.topic == set {
+			g.hub.Ingest(hub.Inbound{Topic: state, Payload: []byte(p.payload), QoS: 1})
+		}
+	})
 }
 
 type pending struct{ err error }
@@ -140,16 +171,6 @@ func (p *publisher) play(refuse, outcome error, broken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refuse, p.outcome, p.broken = refuse, outcome, broken
-}
-
-// last is the newest message that was published.
-func (p *publisher) last(t *testing.T) publication {
-	t.Helper()
-	all := p.all()
-	if len(all) == 0 {
-		t.Fatal("nothing was published")
-	}
-	return all[len(all)-1]
 }
 
 // all are the messages that were published so far.

@@ -94,6 +94,7 @@ var followers = map[string][]string{
 	"resume_after_restart":     {"gap"},
 	"snapshot_for_a_dashboard": {"message", "snapshot_end"},
 	"invalid_cursor":           {"ack", "gap"},
+	"since_a_time":             {"message"},
 }
 
 // Each example of a client's frame is answered with the example of the same
@@ -105,10 +106,11 @@ func TestOpExamplesGetTheirAnswers(t *testing.T) {
 	g.battery()
 	g.led()
 	g.hub.Ingest(hub.Inbound{Topic: "pi/3/mode", Payload: []byte("eco"), QoS: 1, Retain: true})
+	g.lamp("pi/8/led/set", "pi/8/led")
 	s := g.dial(t, "")
 	s.expect(t, "welcome")
 	want := map[string]string{}
-	for _, answer := range []string{"ack", "published", "error", "pong"} {
+	for _, answer := range []string{"ack", "published", "reply", "error", "pong"} {
 		for _, e := range s.doc.frameExamples(answer) {
 			want[e.name] = steady(t, e.value)
 		}
@@ -128,6 +130,9 @@ func TestOpExamplesGetTheirAnswers(t *testing.T) {
 		{"pi/3/led", "on", 1, false},
 		{"pi/3/battery", "21.50", 0, false},
 		{"pi/3/frame", "\xde\xad\xbe\xef", 2, true},
+		{"pi/8/led/set", "on", 1, false},
+		{"pi/8/led/set", "off", 2, false},
+		{"pi/8/led/set", "on", 1, false},
 	}
 	if got := g.publisher.all(); !slices.Equal(got, sent) {
 		t.Errorf("the broker got %+v, want %+v", got, sent)
@@ -346,6 +351,7 @@ func TestOpsRefuseFieldsOfOthers(t *testing.T) {
 	values := map[string]string{
 		"op": `"x"`, "id": `1`, "topics": `["a"]`, "topic": `"a"`, "payload": `1`, "encoding": `"json"`, "qos": `1`, "retain": `false`,
 		"since": `null`, "snapshot": `false`, "overflow": `"close"`, "min_interval": `"1s"`,
+		"reply": `"a"`, "expect": `"1"`, "timeout": `"1s"`,
 	}
 	d := asyncAPI(t)
 	for _, op := range ops {

@@ -60,8 +60,8 @@ func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
 // options reads the query parameters.
 func (c *call) options(query url.Values) (wrong []*wire.Problem) {
 	c.reply = query.Get("reply")
-	if err := topic.CheckFilter(c.reply); err != nil {
-		wrong = append(wrong, topicProblem(err, "/reply"))
+	if bad := checkReply(c.reply); bad != nil {
+		wrong = append(wrong, bad)
 	}
 	if query.Has("expect") {
 		c.expect = []byte(query.Get("expect"))
@@ -73,6 +73,16 @@ func (c *call) options(query url.Values) (wrong []*wire.Problem) {
 		}
 	}
 	return wrong
+}
+
+func checkReply(filter string) *wire.Problem {
+	if filter == "" {
+		return fieldProblem("filter_required", "/reply", "Say where the reply comes: reply is a topic or a filter.")
+	}
+	if err := topic.CheckFilter(filter); err != nil {
+		return topicProblem(err, "/reply")
+	}
+	return nil
 }
 
 func timeoutOption(s string) (time.Duration, *wire.Problem) {

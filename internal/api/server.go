@@ -3,6 +3,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -28,6 +29,8 @@ type Options struct {
 	QueueBytes     int // outbox of one client
 	MaxConnections int // streams open at once
 	PublishTimeout time.Duration
+
+	IdempotencyBytes int // what is remembered by Idempotency-Key; 0: 32 MiB
 
 	AllowedHosts   []string       // besides localhost and the machine's addresses; may be empty
 	AllowedOrigins []string       // besides same-origin; may be empty
@@ -64,7 +67,7 @@ type Server struct {
 // New makes a server.
 func New(o Options) *Server {
 	s := &Server{opts: o, guard: newGuard(o.AllowedHosts, o.AllowedOrigins), closing: make(chan struct{})}
-	s.idempotency = newOnceStore(idempotencyBytes)
+	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, idempotencyBytes))
 	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats, s.stats)
 	return s
 }

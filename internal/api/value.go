@@ -29,7 +29,7 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 	}
 	if bad != nil {
 		if bad.Code == "topic_wildcard" {
-			bad.Detail = "A wildcard names many topics; list their values with GET /topics?filter=…"
+			bad = fieldProblem(bad.Code, "/topic", "A wildcard names many topics; GET /topics?filter=… lists their values.")
 		}
 		writeProblem(w, r, bad)
 		return
@@ -151,7 +151,7 @@ func writeValue(w http.ResponseWriter, r *http.Request, m *hub.Message, object b
 		return
 	}
 	h := w.Header()
-	h.Set("Vary", "Accept")
+	h.Add("Vary", "Accept") // besides Origin
 	h.Set("Cache-Control", "private, no-cache")
 	h.Set("ETag", etag(m))
 	if r.Method != http.MethodPost && matchesTag(r.Header.Values("If-None-Match"), etag(m)) && len(r.Header.Values("If-None-Match")) > 0 {
@@ -241,7 +241,7 @@ func writeObjects(w http.ResponseWriter, r *http.Request, objects [][]byte) {
 	open, between, end := "[", ",\n", "]\n"
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", "Accept")
+	h.Add("Vary", "Accept") // besides Origin
 	h.Set("Content-Type", typeJSON)
 	if choose(r, typeJSON, typeNDJSON) == typeNDJSON {
 		open, between, end = "", "\n", ""

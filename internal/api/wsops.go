@@ -261,8 +261,8 @@ func (f *opFields) call(maxPayload int) (*call, *wire.Problem) {
 	reply, ok := stringValue(f.reply)
 	if c.reply = reply; !ok && f.reply != nil {
 		wrong = append(wrong, fieldProblem("invalid_parameter", "/reply", "reply must be a string: a topic or a filter."))
-	} else if err := topic.CheckFilter(reply); err != nil {
-		wrong = append(wrong, topicProblem(err, "/reply"))
+	} else if bad := checkReply(reply); bad != nil {
+		wrong = append(wrong, bad)
 	}
 	if f.expect != nil {
 		// As a payload without encoding: a string is its text, anything else itself.
