@@ -61,8 +61,8 @@ type wire struct {
 	unpaced int       // bytes of pending that are not of publications
 	spare   []byte
 	closed  bool
-	polite  bool // a DISCONNECT is pending: flush before closing
-	corked  bool // nothing is written until a PUBLISH is pending
+	polite  bool         // a DISCONNECT is pending: flush before closing
+	behind  *Publication // leaves with the next SUBSCRIBE
 	reason  error
 	ledger  ledger
 
@@ -105,20 +105,19 @@ func (w *wire) Write(p []byte) (int, error) {
 	if w.closed || len(p) == 0 {
 		return 0, errDown
 	}
-	if p[0]>>4 != typePublish {
-		if w.unpaced += len(p); w.unpaced > hardPending {
-			w.failLocked(errors.New("the broker does not read"))
-			return 0, errDown
-		}
+	if w.unpaced += len(p); w.unpaced > hardPending {
+		w.failLocked(errors.New("the broker does not read"))
+		return 0, errDown
 	}
 	w.pending = append(w.pending, p...)
 	w.accepted += uint64(len(p))
 	switch p[0] >> 4 {
-	case typePublish:
-		w.corked = false
-		w.ledger.written(p, w.accepted)
 	case typeSubscribe:
 		w.ledger.asked(p)
+		if w.behind != nil {
+			w.append(w.behind)
+			w.behind = nil
+		}
 	case typePingreq:
 		w.pinged.Store(true)
 	case typeDisconnect:
@@ -126,13 +125,6 @@ func (w *wire) Write(p []byte) (int, error) {
 	}
 	w.moved.Broadcast()
 	return len(p), nil
-}
-
-// cork holds back what is written from now on, until a PUBLISH follows: so both reach the broker together.
-func (w *wire) cork() {
-	w.mu.Lock()
-	w.corked = true
-	w.mu.Unlock()
 }
 
 // waitRoom returns when less than softPending is to be written, or the link is down.
@@ -148,7 +140,7 @@ func (w *wire) waitRoom() {
 func (w *wire) writer() {
 	w.mu.Lock()
 	for {
-		for (len(w.pending) == 0 || w.corked) && !w.closed {
+		for len(w.pending) == 0 && !w.closed {
 			w.moved.Wait()
 		}
 		if len(w.pending) == 0 || w.closed && !w.polite {
@@ -184,6 +176,10 @@ func (w *wire) finish() {
 	}
 	polite := w.polite && w.reason == errLeft
 	w.ledger.close(sent)
+	if w.behind != nil {
+		w.behind.complete(ErrNotSent)
+		w.behind = nil
+	}
 	w.mu.Unlock()
 	if !polite {
 		w.sock.Close() // first, so that closing the layers above finds nothing to wait for

@@ -38,18 +38,10 @@ func (g *gated) Write(p []byte) (int, error) {
 	return end.n, end.err
 }
 
-// publishPacket is a PUBLISH to "a" without payload.
-func publishPacket(qos byte, id byte) []byte {
-	if qos == 0 {
-		return []byte{typePublish << 4, 3, 0, 1, 'a'}
-	}
-	return []byte{typePublish<<4 | qos<<1, 5, 0, 1, 'a', 0, id}
-}
-
-func expect(w *wire, packet []byte) *Publication {
-	p := &Publication{done: make(chan struct{})}
-	w.expect(p)
-	w.Write(packet)
+// offer publishes to "a" without payload: 5 bytes at QoS 0, 7 at QoS 1.
+func offer(w *wire, qos byte) *Publication {
+	p := &Publication{msg: Message{Topic: "a", QoS: qos}, done: make(chan struct{})}
+	w.offer(p)
 	return p
 }
 
@@ -72,33 +64,32 @@ func TestPacketsShareWrites(t *testing.T) {
 }
 
 // A SUBSCRIBE and the message behind it leave together, so that nothing of ours can get in between.
-func TestCorkHoldsBackUntilTheMessage(t *testing.T) {
+func TestMessageFollowsItsSubscribe(t *testing.T) {
 	w, g := gatedWire(t, false)
-	w.cork()
+	w.follow(&Publication{msg: Message{Topic: "a", QoS: 1}, done: make(chan struct{})})
+	w.Write([]byte{typePingreq << 4, 0})
+	if got := <-g.entered; got != 2 {
+		t.Errorf("first write: got %d bytes, want 2: what is to follow a SUBSCRIBE follows nothing else", got)
+	}
 	subscribe := []byte{typeSubscribe<<4 | 2, 6, 0, 1, 0, 1, 'a', 1}
 	w.Write(subscribe)
-	select {
-	case n := <-g.entered:
-		t.Fatalf("%d bytes left alone", n)
-	case <-time.After(20 * time.Millisecond):
+	w.waitFollowed()
+	g.pass <- writeEnd{2, nil}
+	if got, want := <-g.entered, len(subscribe)+7; got != want {
+		t.Errorf("second write: got %d bytes, want %d", got, want)
 	}
-	publish := publishPacket(1, 2)
-	w.Write(publish)
-	if got, want := <-g.entered, len(subscribe)+len(publish); got != want {
-		t.Errorf("write: got %d bytes, want %d", got, want)
-	}
-	g.pass <- writeEnd{len(subscribe) + len(publish), nil}
+	g.pass <- writeEnd{len(subscribe) + 7, nil}
 }
 
 // The outcome depends on how far the bytes got, to the byte.
 func TestOutcomeFollowsTheBytes(t *testing.T) {
 	for _, framed := range []bool{false, true} {
 		w, g := gatedWire(t, framed)
-		first := expect(w, publishPacket(0, 0))
+		first := offer(w, 0)
 		<-g.entered // alone in the first write
-		cut0 := expect(w, publishPacket(0, 0))
-		whole1 := expect(w, publishPacket(1, 1))
-		cut1 := expect(w, publishPacket(1, 2))
+		cut0 := offer(w, 0)
+		whole1 := offer(w, 1)
+		cut1 := offer(w, 1)
 		never := &Publication{done: make(chan struct{})}
 		select {
 		case <-first.done:
@@ -110,8 +101,8 @@ func TestOutcomeFollowsTheBytes(t *testing.T) {
 			t.Errorf("written: got %v, want nil", err)
 		}
 		<-g.entered
-		late := expect(w, publishPacket(1, 3)) // never part of a write
-		w.expect(never)                        // never even given to us
+		late := offer(w, 1) // never part of a write
+		w.follow(never)     // never even encoded
 		// The first two packets and all but one byte of the third.
 		g.pass <- writeEnd{5 + 7 + 6, errors.New("cut")}
 		want := map[*Publication]error{cut0: nil, whole1: ErrUnknown, cut1: ErrNotSent, late: ErrNotSent, never: ErrNotSent}
@@ -142,4 +133,12 @@ func TestUnreadAcknowledgementsEndTheLink(t *testing.T) {
 		t.Errorf("after %d packets: got %v", n, err)
 	}
 	g.pass <- writeEnd{0, errDown}
+}
+
+// publishPacket is a PUBLISH to "a" without payload.
+func publishPacket(qos byte, id byte) []byte {
+	if qos == 0 {
+		return []byte{typePublish << 4, 3, 0, 1, 'a'}
+	}
+	return []byte{typePublish<<4 | qos<<1, 5, 0, 1, 'a', 0, id}
 }

@@ -123,16 +123,28 @@ func (r *reader) hand(m Message, id uint16) error {
 
 // released answers a PUBREL.
 func (r *reader) released(id uint16, length int) error {
-	if _, err := r.buf.Discard(length); err != nil {
-		return unexpected(err)
-	}
 	delete(r.open, id)
 	r.ack(typePubcomp, id)
-	return nil
+	return r.discard(length)
 }
 
 func (r *reader) ack(kind byte, id uint16) {
-	r.acks = append(r.acks, kind<<4, 2, byte(id>>8), byte(id))
+	first := kind << 4
+	if kind == typePubrel {
+		first |= 2 // MQTT 3.1.1, 3.6.1
+	}
+	r.acks = append(r.acks, first, 2, byte(id>>8), byte(id))
+}
+
+// discard throws the rest of a packet away.
+func (r *reader) discard(length int) error {
+	if r.buf.Buffered() < length {
+		r.settle()
+	}
+	if _, err := r.buf.Discard(length); err != nil {
+		return unexpected(err)
+	}
+	return nil
 }
 
 // settle is called before waiting for more bytes: what has been taken is acknowledged, in one write, and the inlet may

@@ -8,49 +8,31 @@ import (
 // ledger knows the outcome of each publication of one link, from the packets themselves: where in the outgoing bytes it
 // ends, and what the broker answered. It is guarded by its wire's lock.
 type ledger struct {
-	expected []*Publication // given to the MQTT library, which keeps the order; not yet written
 	written0 []*Publication // QoS 0, waiting for the flush, in order
 	open     map[uint16]*Publication
+	last     uint16         // packet identifier given last
 	asks     map[uint16]int // filters in each SUBSCRIBE that has no answer yet
-	closed   bool
 }
 
-// expect announces that the library will write p as its next PUBLISH. It is false if there will be no writing.
-func (w *wire) expect(p *Publication) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed || w.ledger.closed {
-		return false
-	}
-	w.ledger.expected = append(w.ledger.expected, p)
-	return true
-}
+// firstID: publications have the upper half of the packet identifiers. The library takes those of its packets from the
+// lower end.
+const firstID = 1 << 15
 
-// written notes that a PUBLISH packet, which ends at that place of the outgoing bytes, is the next one expected.
-func (l *ledger) written(packet []byte, end uint64) {
-	if len(l.expected) == 0 {
-		return
-	}
-	p := l.expected[0]
-	l.expected[0] = nil
-	if l.expected = l.expected[1:]; len(l.expected) == 0 {
-		l.expected = nil // lets go of the array
-	}
-	p.end = end
-	if p.qos = packet[0] >> 1 & 3; p.qos == 0 {
-		l.written0 = append(l.written0, p)
-		return
-	}
-	_, rest := variableHeader(packet)
-	topic := int(binary.BigEndian.Uint16(rest))
-	id := binary.BigEndian.Uint16(rest[2+topic:])
+// number gives p a packet identifier that nothing else under way has (MQTT 3.1.1, 2.3.1). Far fewer are under way than
+// there are.
+func (l *ledger) number(p *Publication) uint16 {
 	if l.open == nil {
 		l.open = make(map[uint16]*Publication)
 	}
-	if old := l.open[id]; old != nil {
-		old.complete(ErrUnknown) // the library freed the id without an answer that we know of
+	for {
+		if l.last++; l.last < firstID {
+			l.last = firstID
+		}
+		if _, asked := l.asks[l.last]; !asked && l.open[l.last] == nil {
+			l.open[l.last] = p
+			return l.last
+		}
 	}
-	l.open[id] = p
 }
 
 // settle completes the QoS 0 publications whose bytes the stream has taken.
@@ -71,11 +53,19 @@ func (w *wire) answered(kind byte, id uint16) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := w.ledger.open[id]
-	if p == nil || (p.qos == 1) != (kind == typePuback) {
+	if p == nil || (p.msg.QoS == 1) != (kind == typePuback) {
 		return
 	}
 	delete(w.ledger.open, id)
 	p.complete(nil)
+}
+
+// received reports whether a PUBREC belongs to a publication, and is to be answered.
+func (w *wire) received(id uint16) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.ledger.open[id]
+	return p != nil && p.msg.QoS == 2
 }
 
 // asked counts the filters of a SUBSCRIBE.
@@ -106,17 +96,13 @@ func (w *wire) granted(id uint16, codes int) error {
 
 // close completes all that is open. A publication whose last byte has not been sent cannot have been understood.
 func (l *ledger) close(sent uint64) {
-	l.closed = true
-	for _, p := range l.expected {
-		p.complete(ErrNotSent)
-	}
 	for _, p := range l.written0 {
 		p.complete(outcome(p, sent))
 	}
 	for _, p := range l.open {
 		p.complete(outcome(p, sent))
 	}
-	l.expected, l.written0, l.open = nil, nil, nil
+	l.written0, l.open = nil, nil
 }
 
 func outcome(p *Publication, sent uint64) error {

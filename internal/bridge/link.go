@@ -36,10 +36,9 @@ func (e refusedError) Error() string {
 	return fmt.Sprintf("the broker refused the connection with code %d", byte(e))
 }
 
-// speaker is an MQTT client that lives as long as one connection. Publications are written in the order of publish.
+// speaker is an MQTT client that lives as long as one connection.
 type speaker interface {
 	connect() error
-	publish(m Message) error
 	subscribe(filters map[string]byte) (wait func(context.Context) (refused []string, err error))
 	unsubscribe(ctx context.Context, filters []string) error
 	disconnect(wait time.Duration)
@@ -51,7 +50,7 @@ type link struct {
 	speaker speaker
 	lost    <-chan error // why the MQTT library gave up, if it did
 	session bool         // the broker had kept the session
-	order   sync.Mutex   // held while a publication is handed over
+	order   sync.Mutex   // held until what follows a SUBSCRIBE is pending
 	timing  timing
 
 	asked  sync.Once
@@ -127,38 +126,23 @@ func (l *link) why() error {
 }
 
 // publish hands p over, after those before it; the wire tells p what has become of it.
-func (l *link) publish(p *Publication) {
-	l.wire.waitRoom()
-	l.order.Lock()
-	defer l.order.Unlock()
-	l.hand(p)
-}
-
-// hand gives p to the library. It is called with order held.
-func (l *link) hand(p *Publication) {
-	if !l.wire.expect(p) {
-		p.complete(ErrNotSent)
-		return
-	}
-	if err := l.speaker.publish(p.msg); err != nil {
-		// Whatever it was, p is in the books as the next to be written, and now it may never be.
-		l.wire.fail(err)
-	}
-}
+func (l *link) publish(p *Publication) { l.wire.publish(p) }
 
 // subscribe asks for filters at one QoS. A broker that does not answer is as good as gone.
 func (l *link) subscribe(ctx context.Context, filters []string, qos byte) (refused []string, err error) {
-	return l.granted(ctx, l.speaker.subscribe(atQoS(filters, qos)))
+	l.order.Lock()
+	answer := l.speaker.subscribe(atQoS(filters, qos))
+	l.order.Unlock()
+	return l.granted(ctx, answer)
 }
 
 // subscribeAndPublish is subscribe with a message right behind it: both leave in one write, so that the broker reads
 // the message before anything that we may answer to what the filters bring.
 func (l *link) subscribeAndPublish(ctx context.Context, filters []string, qos byte, m Message) (refused []string, err error) {
-	p := &Publication{msg: m, done: make(chan struct{})}
 	l.order.Lock()
-	l.wire.cork()
+	l.wire.follow(&Publication{msg: m, done: make(chan struct{})})
 	answer := l.speaker.subscribe(atQoS(filters, qos))
-	l.hand(p)
+	l.wire.waitFollowed()
 	l.order.Unlock()
 	return l.granted(ctx, answer)
 }

@@ -50,17 +50,6 @@ func (p *paho) connect() error {
 	return t.Error()
 }
 
-// publish hands m over; it does not wait for an outcome.
-func (p *paho) publish(m Message) error {
-	t := p.client.Publish(m.Topic, m.QoS, m.Retain, m.Payload)
-	select {
-	case <-t.Done():
-		return t.Error()
-	default:
-		return nil
-	}
-}
-
 // subscribe sends a SUBSCRIBE. The function it returns waits for the answer: the filters that the broker refused.
 func (p *paho) subscribe(filters map[string]byte) (wait func(context.Context) (refused []string, err error)) {
 	t := p.client.SubscribeMultiple(filters, nil)

@@ -23,8 +23,15 @@ type lane struct {
 	bytes    atomic.Int64
 	senders  sync.WaitGroup
 
-	mu    sync.Mutex // guards queue, and keeps the order of submit
-	queue chan *Publication
+	mu  sync.Mutex // guards out, and keeps the order of submit
+	out *outlet    // nil: no link
+}
+
+// An outlet is a lane's link, and what waits while it has no room.
+type outlet struct {
+	link    *link
+	queue   chan *Publication
+	waiting int // in queue, or in the sender's hands: whatever comes next goes behind them
 }
 
 func newLane(n, maxPayload int, stats *counters) *lane {
@@ -35,7 +42,7 @@ func (l *lane) submit(m Message) (*Publication, error) {
 	p := &Publication{msg: m, lane: l, size: len(m.Topic) + len(m.Payload), done: make(chan struct{})}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.queue == nil {
+	if l.out == nil {
 		return nil, ErrNoConnection
 	}
 	if l.open.Load() >= laneMessages || l.bytes.Load()+int64(p.size) > l.maxBytes {
@@ -44,8 +51,16 @@ func (l *lane) submit(m Message) (*Publication, error) {
 	l.open.Add(1)
 	l.bytes.Add(int64(p.size))
 	l.stats.inFlight.Add(1)
+	if l.out.waiting == 0 {
+		p.taken.Store(true)
+		if l.out.link.wire.offer(p) {
+			return p, nil
+		}
+		p.taken.Store(false)
+	}
 	select {
-	case l.queue <- p:
+	case l.out.queue <- p:
+		l.out.waiting++
 		return p, nil
 	default: // full of publications that were given up while they waited
 		l.release(p)
@@ -61,41 +76,46 @@ func (l *lane) release(p *Publication) {
 
 // serve sends over k until k dies or ctx is done. Ready is called when it takes publications.
 func (l *lane) serve(ctx context.Context, k *link, ready func()) {
-	queue := make(chan *Publication, laneMessages)
+	out := &outlet{link: k, queue: make(chan *Publication, laneMessages)}
 	l.mu.Lock()
-	l.queue = queue
+	l.out = out
 	l.mu.Unlock()
 	ready()
-	l.senders.Go(func() { l.send(k, queue) })
+	l.senders.Go(func() { l.send(out) })
 	select {
 	case <-k.down():
-		l.detach()
+		l.detach(out)
 	case <-ctx.Done():
-		l.detach()
+		l.detach(out)
 		l.drain(k)
 	}
 }
 
-// detach takes no more publications.
-func (l *lane) detach() {
+// detach makes sure that nothing more is put into out; a later link may already have its own.
+func (l *lane) detach(out *outlet) {
 	l.mu.Lock()
-	l.queue = nil
+	if l.out == out {
+		l.out = nil
+	}
 	l.mu.Unlock()
 }
 
-// send feeds a link. When the link dies, what is left in the queue was not sent.
-func (l *lane) send(k *link, queue chan *Publication) {
+// send feeds a link with what has found no room. When the link dies, what is left in the queue was not sent.
+func (l *lane) send(out *outlet) {
 	for {
 		select {
-		case p := <-queue:
+		case p := <-out.queue:
 			if p.taken.CompareAndSwap(false, true) {
-				k.publish(p)
+				out.link.publish(p)
 			}
-		case <-k.down():
-			l.detachFrom(queue)
+			l.mu.Lock()
+			out.waiting--
+			l.mu.Unlock()
+		case <-out.link.down():
+			l.detach(out)
 			for {
 				select {
-				case p := <-queue:
+				case p := <-out.queue:
 					if p.taken.CompareAndSwap(false, true) {
 						p.complete(ErrNotSent)
 					}
@@ -105,15 +125,6 @@ func (l *lane) send(k *link, queue chan *Publication) {
 			}
 		}
 	}
-}
-
-// detachFrom makes sure that nothing more is put into queue; a later link may already have its own.
-func (l *lane) detachFrom(queue chan *Publication) {
-	l.mu.Lock()
-	if l.queue == queue {
-		l.queue = nil
-	}
-	l.mu.Unlock()
 }
 
 // drain gives the broker a moment for the answers that are still due.

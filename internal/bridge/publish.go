@@ -20,7 +20,6 @@ type Publication struct {
 
 	taken atomic.Bool // the lane's sender, or a Wait that ended before, has it
 	end   uint64      // where it ends in the bytes of its link
-	qos   byte
 
 	err  error // valid once done is closed
 	done chan struct{}

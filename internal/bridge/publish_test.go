@@ -199,7 +199,7 @@ func TestPublishThatNeverLeftIsNotSent(t *testing.T) {
 // A publication that still waits when its caller gives up is taken back.
 func TestPublishGivenUpInTheQueueIsNotSent(t *testing.T) {
 	l := newLane(0, 1000, new(counters))
-	l.queue = make(chan *Publication, laneMessages)
+	l.out = &outlet{queue: make(chan *Publication, laneMessages), waiting: 1} // one before it
 	p, err := l.submit(Message{Topic: "a"})
 	if err != nil {
 		t.Fatal(err)

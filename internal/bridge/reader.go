@@ -150,6 +150,12 @@ func (r *reader) look(first byte, length int) (mine bool, err error) {
 		r.greeted.Store(r.code == 0)
 	case typePuback, typePubcomp:
 		r.wire.answered(kind, id)
+		return true, r.discard(length)
+	case typePubrec:
+		if r.wire.received(id) {
+			r.ack(typePubrel, id)
+		}
+		return true, r.discard(length)
 	case typePubrel:
 		return true, r.released(id, length)
 	case typeSuback:
