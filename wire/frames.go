@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 )
 
@@ -76,6 +77,14 @@ type PublishResult struct {
 	QoS      byte    `json:"qos"`
 	Delivery string  `json:"delivery"` // acknowledged (QoS 1, 2) or sent (QoS 0)
 	TookMS   float64 `json:"took_ms"`
+}
+
+// AppendPublishResult appends the JSON object of r: there are very many.
+func AppendPublishResult(dst []byte, r *PublishResult) []byte {
+	dst = AppendString(append(dst, `{"topic":`...), r.Topic)
+	dst = append(append(dst, `,"qos":`...), '0'+r.QoS)
+	dst = append(append(append(dst, `,"delivery":"`...), r.Delivery...), `","took_ms":`...)
+	return append(strconv.AppendFloat(dst, r.TookMS, 'f', -1, 64), '}')
 }
 
 // BatchResult is what became of one message of a batch: a PublishResult, or

@@ -31,13 +31,15 @@ func (a *answer) size() int {
 	return n
 }
 
-func (a *answer) write(w http.ResponseWriter, r *http.Request) {
+func (a *answer) write(w http.ResponseWriter) {
 	switch {
 	case a.problem != nil:
 		p := *a.problem // writing names the request in it
-		writeProblem(w, r, &p)
+		writeProblem(w, &p)
 	case a.result != nil:
-		writeJSON(w, a.status, typeJSON, a.result)
+		w.Header()["Content-Type"] = contentTypeJSON
+		w.WriteHeader(a.status)
+		_, _ = w.Write(append(wire.AppendPublishResult(make([]byte, 0, 96+len(a.result.Topic)), a.result), '\n'))
 	case a.message != nil:
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Content-Type", typeJSON)
@@ -48,6 +50,8 @@ func (a *answer) write(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(a.batch)
 	}
 }
+
+var contentTypeJSON = []string{typeJSON} // nobody changes it
 
 // publishAnswer publishes p and waits for its end.
 func (s *Server) publishAnswer(p *publication) *answer {

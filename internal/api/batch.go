@@ -39,13 +39,13 @@ func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case bad != nil:
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 	case mediaType == typeJSON:
 		s.batchArray(w, r)
 	case mediaType == typeNDJSON || mediaType == "application/ndjson" || mediaType == "application/jsonl":
 		s.batchStream(w, r, key)
 	default:
-		writeProblem(w, r, problem("unsupported_media_type", "Send Content-Type: application/json with an array, or application/x-ndjson with one object a line, in UTF-8."))
+		writeProblem(w, problem("unsupported_media_type", "Send Content-Type: application/json with an array, or application/x-ndjson with one object a line, in UTF-8."))
 	}
 }
 
@@ -65,7 +65,7 @@ func (s *Server) batchArray(w http.ResponseWriter, r *http.Request) {
 		bad = shuttingDown()
 	}
 	if bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	s.once(w, r, body, func() *answer { return s.publishArray(objects) })
@@ -167,12 +167,10 @@ func appendResult(dst []byte, index int, res *batchResult) []byte {
 	}
 	dst = strconv.AppendInt(append(dst, `{"index":`...), int64(index), 10)
 	dst = strconv.AppendInt(append(dst, `,"status":`...), int64(res.status), 10)
-	dst = wire.AppendString(append(dst, `,"topic":`...), res.result.Topic)
-	dst = append(dst, `,"qos":`...)
-	dst = append(dst, '0'+res.result.QoS)
-	dst = append(append(append(dst, `,"delivery":"`...), res.result.Delivery...), `","took_ms":`...)
-	dst = strconv.AppendFloat(dst, res.result.TookMS, 'f', -1, 64)
-	return append(dst, '}')
+	dst = append(dst, ',')
+	body := len(dst)
+	dst = wire.AppendPublishResult(dst, res.result)
+	return append(dst[:body], dst[body+1:]...) // without its opening brace
 }
 
 func lineHash(line []byte) [sha256.Size]byte { return sha256.Sum256(line) }

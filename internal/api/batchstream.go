@@ -20,7 +20,7 @@ const streamIdle = time.Minute
 // while the body is still being read.
 func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string) {
 	if bad := s.admit(); bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	s.joined()

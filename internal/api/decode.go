@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -30,7 +31,9 @@ func scanObject(body []byte, field func(name string, value jsontext.Value) bool)
 	case trimmed[0] != '{' && json.Valid(trimmed):
 		return problem("not_an_object", "The body is valid JSON, but not an object.")
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(trimmed))
+	parser := parsers.Get().(*parser)
+	defer parser.free()
+	dec := parser.over(trimmed)
 	offset := len(body) - len(trimmed)
 	if _, err := dec.ReadToken(); err != nil {
 		return syntaxProblem(err, dec, offset, trimmed)
@@ -60,6 +63,27 @@ func scanObject(body []byte, field func(name string, value jsontext.Value) bool)
 		return problem("unknown_field", "The object has a field that does not exist here; names are case-sensitive.", unknown...)
 	}
 	return nil
+}
+
+// parser is a decoder that is used again.
+type parser struct {
+	buf bytes.Buffer
+	dec jsontext.Decoder
+}
+
+var parsers = sync.Pool{New: func() any { return new(parser) }}
+
+// over makes the decoder read b, without copying it.
+func (p *parser) over(b []byte) *jsontext.Decoder {
+	p.buf = *bytes.NewBuffer(b)
+	p.dec.Reset(&p.buf)
+	return &p.dec
+}
+
+func (p *parser) free() {
+	p.buf = bytes.Buffer{}
+	p.dec.Reset(&p.buf)
+	parsers.Put(p)
 }
 
 // syntaxProblem says what is wrong with the JSON without repeating any of it.
@@ -179,7 +203,7 @@ func (f *publishFields) payloadBytes(maxPayload int) ([]byte, *wire.Problem) {
 		encoding, ok = stringValue(f.encoding)
 		ok = ok && encoding != ""
 	}
-	text, isString := stringValue(f.payload)
+	text, isString := stringBytes(f.payload)
 	var payload []byte
 	switch {
 	case !ok || encoding != "" && encoding != wire.EncodingJSON && encoding != wire.EncodingText && encoding != wire.EncodingBase64:
@@ -190,12 +214,12 @@ func (f *publishFields) payloadBytes(maxPayload int) ([]byte, *wire.Problem) {
 		return nil, fieldProblem("invalid_payload", "/payload", "With this encoding the payload must be a string.")
 	case encoding == wire.EncodingBase64:
 		var err error
-		payload, err = base64.StdEncoding.Strict().DecodeString(text)
-		if err != nil || strings.ContainsAny(text, "\r\n") {
+		payload, err = base64.StdEncoding.Strict().AppendDecode(nil, text)
+		if err != nil || bytes.ContainsAny(text, "\r\n") {
 			return nil, fieldProblem("invalid_base64", "/payload", "The payload is not base64 in the standard alphabet with padding.")
 		}
 	default:
-		payload = []byte(text)
+		payload = bytes.Clone(text)
 	}
 	if len(payload) > maxPayload {
 		return nil, payloadTooLarge(maxPayload)
@@ -209,12 +233,18 @@ func payloadTooLarge(limit int) *wire.Problem {
 
 // stringValue gives the text of a JSON string.
 func stringValue(v jsontext.Value) (string, bool) {
+	b, ok := stringBytes(v)
+	return string(b), ok
+}
+
+// stringBytes is stringValue; the bytes may be those of v.
+func stringBytes(v jsontext.Value) ([]byte, bool) {
 	if len(v) < 2 || v[0] != '"' {
-		return "", false
+		return nil, false
 	}
 	if inner := v[1 : len(v)-1]; bytes.IndexByte(inner, '\\') < 0 {
-		return string(inner), true
+		return inner, true
 	}
 	b, err := jsontext.AppendUnquote(nil, v)
-	return string(b), err == nil
+	return b, err == nil
 }

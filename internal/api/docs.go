@@ -30,20 +30,19 @@ func (s *Server) getDocs(w http.ResponseWriter, r *http.Request) {
 		r = r.Clone(r.Context())
 		r.URL.Path = "/docs/"
 	}
-	docsReader.ServeHTTP(&missing{ResponseWriter: w, request: r}, r)
+	docsReader.ServeHTTP(&missing{ResponseWriter: w}, r)
 }
 
 // missing answers in our words when the reader has no such file.
 type missing struct {
 	http.ResponseWriter
-	request  *http.Request
 	answered bool
 }
 
 func (m *missing) WriteHeader(status int) {
 	if status == http.StatusNotFound {
 		m.answered = true
-		writeProblem(m.ResponseWriter, m.request, problem("not_found", "There is nothing at this path."))
+		writeProblem(m.ResponseWriter, problem("not_found", "There is nothing at this path."))
 		return
 	}
 	m.ResponseWriter.WriteHeader(status)

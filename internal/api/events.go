@@ -29,14 +29,14 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		bad = s.admit()
 	}
 	if bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		s.joined()
 		s.release()
-		writeProblem(w, r, problem("internal_error", "Streams need HTTP/1.1."))
+		writeProblem(w, problem("internal_error", "Streams need HTTP/1.1."))
 		return
 	}
 	stream := &eventStream{socket: newSocket(conn), format: format, chunked: r.ProtoAtLeast(1, 1)}

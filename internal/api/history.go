@@ -21,7 +21,7 @@ const (
 func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 	filter, since, limit, bad := historyQuery(r)
 	if bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	page := s.opts.Hub.History(filter, since, limit)

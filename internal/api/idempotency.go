@@ -148,24 +148,24 @@ func requestHash(r *http.Request, body []byte) (sum [sha256.Size]byte) {
 func (s *Server) once(w http.ResponseWriter, r *http.Request, body []byte, do func() *answer) {
 	key, bad := idempotencyKey(r)
 	if bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	if key == "" {
-		do().write(w, r)
+		do().write(w)
 		return
 	}
 	entry, first, bad := s.idempotency.begin(onceKey{key: key, line: -1}, requestHash(r, body))
 	switch {
 	case bad != nil:
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	case first != nil:
 		w.Header().Set("Idempotency-Replayed", "true")
-		first.write(w, r)
+		first.write(w)
 		return
 	}
-	s.settle(entry, do).write(w, r)
+	s.settle(entry, do).write(w)
 }
 
 // settle remembers what do gives. A panic, too, gives the key back.

@@ -100,22 +100,31 @@ type slowBroker struct {
 	outcome chan error
 }
 
-type held struct{ outcome chan error }
+// held takes the next outcome that is given.
+type held struct {
+	err  error
+	done chan struct{}
+}
 
-func (h held) Wait(ctx context.Context) error {
+func (h *held) Wait(context.Context) error {
 	select {
-	case err := <-h.outcome:
-		return err
-	case <-ctx.Done():
+	case <-h.done:
+		return h.err
+	default:
 		return ErrUnknown
 	}
 }
 
-func (h held) Done() <-chan struct{} { return nil }
+func (h *held) Done() <-chan struct{} { return h.done }
 
 func (b *slowBroker) Publish(topic string, payload []byte, qos byte, retain bool) (Pending, error) {
 	_, err := b.memoryBroker.Publish(topic, payload, qos, retain)
-	return held{b.outcome}, err
+	h := &held{done: make(chan struct{})}
+	go func() {
+		h.err = <-b.outcome
+		close(h.done)
+	}()
+	return h, err
 }
 
 func TestKeyInProgressIsAConflict(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,6 +33,22 @@ type metrics struct {
 	requests        *prometheus.CounterVec
 	requestDuration *prometheus.HistogramVec
 	wsCloses        *prometheus.CounterVec
+
+	// What is counted most is looked up once. publishOutcomes and its parts do
+	// not change after newMetrics.
+	publishOutcomes  map[string]*[3]map[string]prometheus.Counter // by way in, QoS and outcome
+	publishDurations [3]prometheus.Observer
+	seenRequests     sync.Map // requestLabels -> requestMetrics
+}
+
+type requestLabels struct {
+	route, method string
+	status        int
+}
+
+type requestMetrics struct {
+	count    prometheus.Counter
+	duration prometheus.Observer
 }
 
 func newMetrics(hubStats func() hub.Stats, brokerStats func() BrokerStats, own func() serverStats) *metrics {
@@ -58,10 +75,14 @@ func newMetrics(hubStats func() hub.Stats, brokerStats func() BrokerStats, own f
 	m.registry.MustRegister(m.publishes, m.publishDuration, m.requests, m.requestDuration, m.wsCloses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&readings{hub: hubStats, broker: brokerStats, own: own})
-	for _, qos := range []string{"0", "1", "2"} { // counters start at zero
-		for _, outcome := range outcomes {
-			for _, via := range []string{"http", "batch", "request", transportWS} {
-				m.publishes.WithLabelValues(via, qos, outcome)
+	m.publishOutcomes = map[string]*[3]map[string]prometheus.Counter{}
+	for _, via := range []string{"http", "batch", "request", transportWS} {
+		m.publishOutcomes[via] = new([3]map[string]prometheus.Counter)
+		for qos, label := range qosLabels {
+			m.publishDurations[qos] = m.publishDuration.WithLabelValues(label)
+			m.publishOutcomes[via][qos] = map[string]prometheus.Counter{}
+			for _, outcome := range outcomes { // counters start at zero
+				m.publishOutcomes[via][qos][outcome] = m.publishes.WithLabelValues(via, label, outcome)
 			}
 		}
 	}
@@ -86,16 +107,22 @@ func (m *metrics) published(via string, qos byte, err error, took time.Duration)
 	case errors.Is(err, ErrUnknown):
 		outcome = "unknown"
 	}
-	label := qosLabels[qos]
-	m.publishes.WithLabelValues(via, label, outcome).Inc()
-	m.publishDuration.WithLabelValues(label).Observe(took.Seconds())
+	m.publishOutcomes[via][qos][outcome].Inc()
+	m.publishDurations[qos].Observe(took.Seconds())
 }
 
 var qosLabels = [...]string{"0", "1", "2"}
 
 func (m *metrics) request(route, method string, status int, took time.Duration) {
-	m.requests.WithLabelValues(route, methodLabel(method), strconv.Itoa(status)).Inc()
-	m.requestDuration.WithLabelValues(route).Observe(took.Seconds())
+	labels := requestLabels{route, methodLabel(method), status}
+	found, ok := m.seenRequests.Load(labels)
+	if !ok {
+		found = requestMetrics{m.requests.WithLabelValues(route, labels.method, strconv.Itoa(status)), m.requestDuration.WithLabelValues(route)}
+		m.seenRequests.Store(labels, found)
+	}
+	seen := found.(requestMetrics)
+	seen.count.Inc()
+	seen.duration.Observe(took.Seconds())
 }
 
 // methodLabel keeps invented methods out of labels and logs.

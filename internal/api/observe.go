@@ -1,26 +1,24 @@
 package api
 
 import (
-	"context"
 	"crypto/rand"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 )
 
-type requestIDKey struct{}
+const requestIDHeader = "X-Request-Id"
 
-// requestID is what log and answers name the request by.
-func requestID(r *http.Request) string {
-	id, _ := r.Context().Value(requestIDKey{}).(string)
-	return id
-}
+// requestID is what log and answers name the request by. It stands in the
+// answer's header, so that nothing has to be carried along for it.
+func requestID(w http.ResponseWriter) string { return w.Header().Get(requestIDHeader) }
 
 // observe is around every request: it names it, answers a panic, counts and
 // logs. The log has the route's pattern and never a query, a topic or a header
@@ -28,13 +26,12 @@ func requestID(r *http.Request) string {
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		id := r.Header.Get("X-Request-Id")
+		id := r.Header.Get(requestIDHeader)
 		if !validRequestID(id) {
-			id = rand.Text()[:16]
+			id = s.names.next()
 		}
-		w.Header().Set("X-Request-Id", id)
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		w.Header()[requestIDHeader] = []string{id}
+		w.Header()["X-Content-Type-Options"] = nosniff
 		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
 		if r.ContentLength != 0 {
 			expectBody(ww)
@@ -46,7 +43,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				}
 				s.opts.Log.Error("request panicked", "panic", p, "request_id", id)
 				if ww.Status() == 0 {
-					writeProblem(ww, r, problem("internal_error", "The gateway failed; its log has more under this request_id."))
+					writeProblem(ww, problem("internal_error", "The gateway failed; its log has more under this request_id."))
 				}
 			}
 			s.observed(r, ww.Status(), ww.BytesWritten(), time.Since(start), id)
@@ -55,13 +52,41 @@ func (s *Server) observe(next http.Handler) http.Handler {
 	})
 }
 
+var nosniff = []string{"nosniff"} // nobody changes it
+
+// names gives requests their names: the process's own beginning and a number.
+// They need not be hard to guess.
+type names struct {
+	prefix string
+	count  atomic.Uint64
+}
+
+func newNames() *names { return &names{prefix: rand.Text()[:8]} }
+
+func (n *names) next() string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	var b [16]byte
+	i := len(b)
+	for c := n.count.Add(1); c > 0; c /= uint64(len(alphabet)) {
+		i--
+		b[i] = alphabet[c%uint64(len(alphabet))]
+	}
+	for len(b)-i < 4 {
+		i--
+		b[i] = alphabet[0]
+	}
+	return n.prefix + string(b[i:])
+}
+
 // expectBody is for requests that announce a body. Whoever answers without
 // having read it ends the connection: what is left of the body must neither be
 // waited for nor be taken for the next request.
 func expectBody(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
-	w.Header().Set("Connection", "close")
+	w.Header()["Connection"] = connectionClose
 }
+
+var connectionClose = []string{"close"} // nobody changes it
 
 func (s *Server) observed(r *http.Request, status, bytes int, took time.Duration, id string) {
 	route := "none" // no route matched
@@ -74,12 +99,13 @@ func (s *Server) observed(r *http.Request, status, bytes int, took time.Duration
 		status = http.StatusOK
 	}
 	s.metrics.request(route, r.Method, status, took)
-	level := slog.LevelInfo
+	level := slog.LevelDebug // what goes well is counted
 	switch {
-	case route == "/livez" || route == "/readyz" || route == "/metrics":
-		level = slog.LevelDebug // probes come every few seconds
+	case route == "/livez" || route == "/readyz" || route == "/metrics": // probes come every few seconds
 	case status >= http.StatusInternalServerError:
 		level = slog.LevelWarn
+	case status >= http.StatusBadRequest:
+		level = slog.LevelInfo
 	}
 	if !s.opts.Log.Enabled(r.Context(), level) {
 		return

@@ -92,9 +92,9 @@ func shuttingDown() *wire.Problem {
 // retryAfter is the Retry-After, in seconds, of every 503, 429 and 409.
 const retryAfter = "1"
 
-// writeProblem answers r with p.
-func writeProblem(w http.ResponseWriter, r *http.Request, p *wire.Problem) {
-	p.RequestID = requestID(r)
+// writeProblem answers with p.
+func writeProblem(w http.ResponseWriter, p *wire.Problem) {
+	p.RequestID = requestID(w)
 	h := w.Header()
 	switch {
 	case p.Code == "too_many_connections": // spread those who were turned away

@@ -34,17 +34,17 @@ type Pending interface {
 func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
 	body, bad := s.readJSON(w, r)
 	if bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	var f publishFields
 	if bad := scanObject(body, f.set); bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	p, bad := f.publication(s.opts.MaxPayload)
 	if bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	s.once(w, r, body, func() *answer { return s.publishAnswer(p) })
@@ -65,9 +65,8 @@ func (s *Server) start(p *publication, via string) func() (int, *wire.PublishRes
 
 func (s *Server) await(p *publication, via string, start time.Time, pending Pending, err error) (int, *wire.PublishResult, *wire.Problem) {
 	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), s.opts.PublishTimeout)
-		err = pending.Wait(ctx)
-		cancel()
+		s.untilDone(pending.Done(), s.opts.PublishTimeout-time.Since(start))
+		err = pending.Wait(s.ended) // at once
 	}
 	took := time.Since(start)
 	s.metrics.published(via, p.qos, err, took)
@@ -82,6 +81,27 @@ func (s *Server) await(p *publication, via string, start time.Time, pending Pend
 	return http.StatusOK, res, nil
 }
 
+// untilDone returns when done is closed or the time is over.
+func (s *Server) untilDone(done <-chan struct{}, limit time.Duration) {
+	select {
+	case <-done:
+		return
+	default:
+	}
+	t, _ := s.timers.Get().(*time.Timer)
+	if t == nil {
+		t = time.NewTimer(limit)
+	} else {
+		t.Reset(limit)
+	}
+	select {
+	case <-done:
+	case <-t.C:
+	}
+	t.Stop()
+	s.timers.Put(t)
+}
+
 // readJSON checks that the request brings JSON and reads it.
 func (s *Server) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, *wire.Problem) {
 	if bad := onlyParams(r); bad != nil {
@@ -90,9 +110,11 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, *wire
 	if r.Header.Get("Content-Encoding") != "" {
 		return nil, problem("unsupported_encoding", "Send the body without Content-Encoding.")
 	}
-	mediaType, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != typeJSON || !isUTF8(params) {
-		return nil, problem("unsupported_media_type", "Send Content-Type: application/json, in UTF-8.")
+	if contentType := r.Header.Get("Content-Type"); contentType != typeJSON {
+		mediaType, params, err := mime.ParseMediaType(contentType)
+		if err != nil || mediaType != typeJSON || !isUTF8(params) {
+			return nil, problem("unsupported_media_type", "Send Content-Type: application/json, in UTF-8.")
+		}
 	}
 	return readBody(w, r, s.maxObject())
 }

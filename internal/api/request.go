@@ -45,7 +45,7 @@ func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
 		bad = s.readPayload(w, r, p)
 	}
 	if bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	s.once(w, r, p.payload, func() *answer {

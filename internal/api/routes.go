@@ -55,7 +55,7 @@ func (s *Server) health(r chi.Router) {
 func plain(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if bad := onlyParams(r); bad != nil {
-			writeProblem(w, r, bad)
+			writeProblem(w, bad)
 			return
 		}
 		h(w, r)
@@ -73,7 +73,7 @@ func (s *Server) router() *chi.Mux {
 	r := chi.NewRouter()
 	r.Use(s.observe, s.guard.protect)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, r, problem("not_found", "There is nothing at this path."))
+		writeProblem(w, problem("not_found", "There is nothing at this path."))
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
 		methods := allowed(r, req)
@@ -82,7 +82,7 @@ func (s *Server) router() *chi.Mux {
 			return
 		}
 		w.Header().Set("Allow", strings.Join(methods, ", "))
-		writeProblem(w, req, problem("method_not_allowed", "The path exists, but not for this method; see the Allow header."))
+		writeProblem(w, problem("method_not_allowed", "The path exists, but not for this method; see the Allow header."))
 	})
 	return r
 }

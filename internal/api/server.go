@@ -62,11 +62,18 @@ type Server struct {
 	drain    sync.Once
 
 	idempotency *onceStore
+	names       *names
+	timers      sync.Pool // of *time.Timer, stopped
+	ended       context.Context
 }
 
 // New makes a server.
 func New(o Options) *Server {
 	s := &Server{opts: o, guard: newGuard(o.AllowedHosts, o.AllowedOrigins), closing: make(chan struct{})}
+	s.names = newNames()
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.ended = ended
 	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, idempotencyBytes))
 	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats, s.stats)
 	return s

@@ -36,7 +36,7 @@ func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained boo
 		bad = s.readPayload(w, r, p)
 	}
 	if bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	s.once(w, r, p.payload, func() *answer { return s.publishAnswer(p) })
@@ -50,7 +50,7 @@ func (s *Server) deleteTopic(w http.ResponseWriter, r *http.Request) {
 		bad = problem("body_not_allowed", "DELETE takes no body: it clears the topic's retained message.")
 	}
 	if bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	p.retain = true

@@ -31,7 +31,7 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 		if bad.Code == "topic_wildcard" {
 			bad = fieldProblem(bad.Code, "/topic", "A wildcard names many topics; GET /topics?filter=… lists their values.")
 		}
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	var m *hub.Message
@@ -42,7 +42,7 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 		m, bad = s.value(r.Context(), name)
 	}
 	if bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	writeValue(w, r, m, false)
@@ -147,7 +147,7 @@ func writeValue(w http.ResponseWriter, r *http.Request, m *hub.Message, object b
 	}
 	mediaType, asObject := valueType(r, msg.Encoding, object)
 	if mediaType == "" {
-		writeProblem(w, r, problem("not_acceptable", "The message comes as its payload, or with Accept: application/json as a JSON object."))
+		writeProblem(w, problem("not_acceptable", "The message comes as its payload, or with Accept: application/json as a JSON object."))
 		return
 	}
 	h := w.Header()
@@ -201,7 +201,7 @@ func valueType(r *http.Request, encoding string, object bool) (mediaType string,
 func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 	query, bad := queryOnce(r, "filter", "limit", "after")
 	if bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	filter := "#"
@@ -221,12 +221,12 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		wrong = append(wrong, fieldProblem("invalid_parameter", "/after", "after must be the topic that the last page ended with."))
 	}
 	if len(wrong) > 0 {
-		writeProblem(w, r, merge(wrong))
+		writeProblem(w, merge(wrong))
 		return
 	}
 	objects, next, code, detail := s.opts.Hub.List(r.Context(), filter, after, limit)
 	if code != "" {
-		writeProblem(w, r, fieldProblem(code, "/filter", detail))
+		writeProblem(w, fieldProblem(code, "/filter", detail))
 		return
 	}
 	if next != "" {

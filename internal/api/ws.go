@@ -46,7 +46,7 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 		bad = s.admit()
 	}
 	if bad != nil {
-		writeProblem(w, r, bad)
+		writeProblem(w, bad)
 		return
 	}
 	h := &hijacker{ResponseWriter: w}
@@ -61,7 +61,7 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	conn.SetReadLimit(maxFrame)
-	ws := &wsSession{server: s, conn: conn, net: h.conn, requestID: requestID(r), inFlight: make(chan struct{}, maxInFlight)}
+	ws := &wsSession{server: s, conn: conn, net: h.conn, requestID: requestID(w), inFlight: make(chan struct{}, maxInFlight)}
 	ws.client = s.opts.Hub.Attach(h.conn, func(cursor string) []byte {
 		return h.conn.AppendFrame(nil, hub.Frame{Kind: "welcome", Body: marshal(&wire.Welcome{
 			Type: "welcome", Epoch: s.opts.Hub.Epoch(), Cursor: cursor, Limits: s.limits(),
