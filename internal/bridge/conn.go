@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -146,6 +147,10 @@ func (w *wire) writer() {
 		if len(w.pending) == 0 || w.closed && !w.polite {
 			break
 		}
+		// Whoever is about to publish does so first: one write then carries it as well. Nobody is waited for.
+		w.mu.Unlock()
+		runtime.Gosched()
+		w.mu.Lock()
 		// Only a buffer with something in it is taken; an empty one would be swapped in under a packet being appended.
 		buf := w.pending
 		w.pending, w.unpaced, w.attempted = w.spare[:0], 0, w.accepted
