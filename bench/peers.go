@@ -15,16 +15,14 @@ import (
 // subscriber counts what arrives on one raw connection. It looks at frame
 // headers only, so that the load tool is not what is measured.
 type subscriber struct {
-	conn     net.Conn
-	received atomic.Int64
-	stamp    func(payload []byte) // nil: not looked at
-	total    *atomic.Int64
-	signal   chan<- struct{}
-	target   *atomic.Int64
+	conn   net.Conn
+	stamp  func(payload []byte) // nil: not looked at
+	total  *atomic.Int64
+	signal chan<- struct{}
+	target *atomic.Int64
 }
 
 func (s *subscriber) count(n int64) {
-	s.received.Add(n)
 	if t := s.total.Add(n); t >= s.target.Load() && t-n < s.target.Load() {
 		s.signal <- struct{}{}
 	}
@@ -119,13 +117,13 @@ func (s *subscriber) readMQTT() {
 	}
 }
 
-// wsDial opens /ws with the filter and reads until the ack.
-func wsDial(addr, filter string) (net.Conn, *bufio.Reader, error) {
+// wsDial opens /ws with the filters and reads until the ack.
+func wsDial(addr string, filters ...string) (net.Conn, *bufio.Reader, error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, nil, err
 	}
-	fmt.Fprintf(c, "GET /ws?topic=%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", url.QueryEscape(filter), addr)
+	fmt.Fprintf(c, "GET /ws?%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", url.Values{"topic": filters}.Encode(), addr)
 	r := bufio.NewReaderSize(c, 16<<10)
 	res, err := http.ReadResponse(r, nil)
 	if err != nil || res.StatusCode != 101 {
@@ -139,6 +137,53 @@ func wsDial(addr, filter string) (net.Conn, *bufio.Reader, error) {
 		if strings.Contains(string(frame), `"type":"ack"`) {
 			return c, r, nil
 		}
+	}
+}
+
+// openEvents asks for an NDJSON stream and reads until the ack.
+func openEvents(c net.Conn, addr, filter string) (*bufio.Reader, error) {
+	fmt.Fprintf(c, "GET /events?format=ndjson&topic=%s HTTP/1.1\r\nHost: %s\r\n\r\n", url.QueryEscape(filter), addr)
+	r := bufio.NewReaderSize(c, 16<<10)
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return nil, err
+		}
+		if strings.Contains(line, `"type":"ack"`) {
+			_, err := r.Discard(len("\r\n"))
+			return r, err
+		}
+	}
+}
+
+// readChunks counts the chunks of a response; the gateway puts one message
+// into each.
+func (s *subscriber) readChunks(r *bufio.Reader) {
+	for {
+		n := int64(0)
+		for {
+			line, err := r.ReadSlice('\n')
+			if err != nil {
+				return
+			}
+			size := 0
+			for _, c := range line[:len(line)-2] {
+				switch {
+				case c >= 'a':
+					size = size<<4 | int(c-'a'+10)
+				default:
+					size = size<<4 | int(c-'0')
+				}
+			}
+			if _, err := r.Discard(size + len("\r\n")); err != nil {
+				return
+			}
+			n++
+			if r.Buffered() == 0 {
+				break
+			}
+		}
+		s.count(n)
 	}
 }
 

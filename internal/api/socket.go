@@ -43,7 +43,7 @@ func newSocket(c net.Conn) *socket {
 		s.raw, _ = sc.SyscallConn()
 	}
 	s.try = func(fd uintptr) bool {
-		s.tryN, s.tryErr = syscall.Write(int(fd), s.tryBuf)
+		s.tryN, s.tryErr = writeNow(fd, s.tryBuf)
 		return true // never wait
 	}
 	return s

@@ -78,9 +78,9 @@ type Options struct {
 	Decode func(topic string, payload []byte) (value []byte, problem string) // [none]
 }
 
-// Hub fans messages out to clients. Ingest, Accept, BrokerUp, BrokerDown and
-// Dropped must be called one at a time, in the order in which things happened;
-// everything else may be called concurrently.
+// Hub fans messages out to clients. Ingest, Accept, Flush, BrokerUp, BrokerDown
+// and Dropped must be called one at a time, in the order in which things
+// happened; everything else may be called concurrently.
 type Hub struct {
 	opts   Options
 	shards []*shard
@@ -105,6 +105,11 @@ type Hub struct {
 	clock     clock
 	closing   bool
 	stats     counters
+
+	// Of whoever calls Accept and Flush.
+	press     press
+	batch     []*Client // scratch
+	unflushed int       // bytes accepted since the writers were woken
 
 	owing   chan struct{} // wakes the worker that serves owed
 	greedy  chan struct{} // wakes the worker that sheds
@@ -231,10 +236,35 @@ func (h *Hub) Accept(in Inbound) {
 	}
 	h.throttled = h.throttled[:0]
 	h.mu.Unlock()
+	if h.unflushed += len(m.JSON); h.unflushed > batchBytes { // a long burst
+		h.unflushed = 0
+		h.kick()
+	}
 }
 
-// Flush lets what was accepted be written.
-func (h *Hub) Flush() { h.kick() }
+// few is how many clients of a shard the caller of Flush writes to itself.
+const few = 16
+
+// Flush lets what was accepted be written: to a few clients at once, which is
+// quicker than to wake a shard for it, to many by the shards, side by side.
+func (h *Hub) Flush() {
+	h.unflushed = 0
+	for _, s := range h.shards {
+		batch, all := s.takeFew(h.batch[:0])
+		for i, c := range batch {
+			if c.out.flush(&h.press) {
+				s.add(c)
+				all = false
+			}
+			batch[i] = nil
+		}
+		h.batch = batch
+		if !all {
+			s.kick()
+		}
+	}
+	h.press.reset()
+}
 
 // BrokerDown tells every client that the broker connection is gone.
 func (h *Hub) BrokerDown() {

@@ -8,7 +8,8 @@ import (
 )
 
 // batchBytes is how much is framed ahead of one write: enough to make the
-// system call cheap, little enough to stay in the cache.
+// system call cheap, little enough to stay in the cache. Twice as much may be
+// under way before it counts as waiting.
 const batchBytes = 32 << 10
 
 // Overflow says what happens to a client that does not keep up.
@@ -144,7 +145,7 @@ func (o *outbox) admit(e entry, seq uint64) bool {
 
 // direct reports whether the next thing may be framed into buf at once.
 func (o *outbox) direct() bool {
-	return !o.slow && o.backlog.len() == 0 && len(o.buf)+o.fresh.bytes < batchBytes
+	return !o.slow && o.backlog.len() == 0 && len(o.buf)+o.fresh.bytes < 2*batchBytes
 }
 
 func (o *outbox) frame(m *Message, f form) {
@@ -167,13 +168,31 @@ func (o *outbox) frame(m *Message, f form) {
 	}
 }
 
-// refill frames from the backlog until buf holds a batch.
+// refresh lets messages that wait as they are for everybody become fresh
+// again, so that clients that were behind alike share the bytes once more.
+func (o *outbox) refresh() {
+	if o.slow || len(o.buf) > 0 {
+		return
+	}
+	for o.fresh.bytes < batchBytes && o.backlog.len() > 0 {
+		e := o.backlog.first()
+		if e.m == nil || e.m.mark || e.x != nil {
+			return
+		}
+		o.fresh.push(e.m)
+		o.framed = e.m.Seq
+		o.backlog.pop()
+	}
+}
+
+// refill takes from the backlog until there is a batch to be written.
 func (o *outbox) refill() {
 	before := o.backlog.bytes
-	if o.backlog.len() > 0 {
+	o.refresh()
+	if o.fresh.bytes < batchBytes && o.backlog.len() > 0 {
 		o.thaw()
 	}
-	for len(o.buf) < batchBytes && o.backlog.len() > 0 {
+	for len(o.buf)+o.fresh.bytes < batchBytes && o.backlog.len() > 0 {
 		e := o.backlog.first()
 		switch {
 		case e.m != nil:

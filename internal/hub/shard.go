@@ -51,6 +51,20 @@ func (s *shard) add(c *Client) {
 	s.mu.Unlock()
 }
 
+// takeFew gives the clients that want to be flushed if they are few, and
+// reports whether none are left.
+func (s *shard) takeFew(into []*Client) ([]*Client, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.dirty) > few {
+		return into, false
+	}
+	into = append(into, s.dirty...)
+	clear(s.dirty)
+	s.dirty = s.dirty[:0]
+	return into, true
+}
+
 // kick wakes the shard if there is something to flush.
 func (s *shard) kick() {
 	s.mu.Lock()
