@@ -95,6 +95,8 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, listening 
 	}()
 	defer func() { stopLink(); <-linkDone }()
 
+	go calm(linkCtx)
+
 	publicServer, adminServer := httpServer(server.Public(), log), httpServer(server.Admin(), log)
 	failed := make(chan error, 2)
 	go func() { failed <- publicServer.Serve(public) }()

@@ -75,7 +75,7 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.conn.client.Store(ws.client)
-	go ws.run(request)
+	go ws.start(request)
 }
 
 // checkWS finds everything that is wrong with an upgrade request.
@@ -114,6 +114,10 @@ func hasToken(h http.Header, name, token string) bool {
 	return false
 }
 
+// wsBuffer holds any control frame (RFC 6455 section 5.5), and no more: whole
+// frames are read past it, and written past it.
+const wsBuffer = 128
+
 // hijacker gives coder/websocket our own connection and small buffers.
 type hijacker struct {
 	http.ResponseWriter
@@ -132,7 +136,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		early = slices.Clone(peeked)
 	}
 	h.conn = newWSConn(c, early)
-	return h.conn, bufio.NewReadWriter(bufio.NewReaderSize(h.conn, 512), bufio.NewWriterSize(h.conn, 256)), nil
+	return h.conn, bufio.NewReadWriter(bufio.NewReaderSize(h.conn, wsBuffer), bufio.NewWriterSize(h.conn, wsBuffer)), nil
 }
 
 // wsSession is one WebSocket on the reading side; its goroutine reads frames
@@ -150,12 +154,19 @@ type wsSession struct {
 	end context.CancelFunc
 }
 
-func (ws *wsSession) run(request *hub.Request) {
-	defer ws.server.release()
+// start carries out what the request asked for, and leaves the rest to a
+// goroutine of its own: subscribing needs a larger stack, and most clients only
+// wait afterwards.
+func (ws *wsSession) start(request *hub.Request) {
 	if len(request.Results) > 0 {
 		ws.net.while(func() { ws.client.Subscribe(context.Background(), request) })
 	}
 	ws.server.joined()
+	go ws.run()
+}
+
+func (ws *wsSession) run() {
+	defer ws.server.release()
 	code, why := ws.read()
 	if ws.end != nil {
 		ws.end()
@@ -170,7 +181,7 @@ func (ws *wsSession) run(request *hub.Request) {
 
 // read serves frames until the connection ends; a code asks for a close frame.
 func (ws *wsSession) read() (code int, why string) {
-	buf := make([]byte, 0, 512)
+	var buf []byte // made for the first message: most clients send none
 	for {
 		kind, r, err := ws.conn.Reader(context.Background())
 		if err == nil && kind == websocket.MessageBinary {
@@ -198,7 +209,7 @@ func (ws *wsSession) read() (code int, why string) {
 			return closeErrors, "too many malformed frames"
 		}
 		if cap(buf) > 4096 {
-			buf = make([]byte, 0, 512) // an idle connection stays small
+			buf = nil // an idle connection stays small
 		}
 	}
 }
@@ -207,7 +218,7 @@ func (ws *wsSession) read() (code int, why string) {
 func appendAll(buf []byte, r io.Reader) ([]byte, error) {
 	for {
 		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
+			buf = slices.Grow(buf, 512)
 		}
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]

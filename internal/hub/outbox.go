@@ -46,12 +46,25 @@ type outbox struct {
 	final     []byte // last words; set once the outbox takes nothing more
 	finishing bool
 	dead      bool       // nothing will be written any more
-	drained   *sync.Cond // the backlog is empty, or will never be
+	drained   *sync.Cond // the backlog is empty, or will never be; nil: nobody waits
 }
 
 func (o *outbox) init(c *Client, t Transport) {
 	o.client, o.transport, o.framing = c, t, t.Framing()
-	o.drained = sync.NewCond(&o.mu)
+}
+
+// wait returns when the backlog may be empty. The caller holds the lock.
+func (o *outbox) wait() {
+	if o.drained == nil {
+		o.drained = sync.NewCond(&o.mu)
+	}
+	o.drained.Wait()
+}
+
+func (o *outbox) tellDrained() {
+	if o.drained != nil {
+		o.drained.Broadcast()
+	}
 }
 
 // pushMessage queues m in that form.
@@ -211,7 +224,7 @@ func (o *outbox) refill() {
 		o.backlog.pop()
 	}
 	if o.backlog.len() == 0 || o.backlog.runs == 0 {
-		o.drained.Broadcast()
+		o.tellDrained()
 	}
 	o.client.hub.count(o.backlog.bytes - before)
 }
@@ -246,7 +259,7 @@ func (o *outbox) waitDrained() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.backlog.len() > 0 && !o.dead && !o.finishing {
-		o.drained.Wait()
+		o.wait()
 	}
 	return !o.dead && !o.finishing
 }
@@ -256,7 +269,7 @@ func (o *outbox) waitRuns() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.backlog.runs > 0 && !o.dead && !o.finishing {
-		o.drained.Wait()
+		o.wait()
 	}
 	return !o.dead && !o.finishing
 }
@@ -322,7 +335,7 @@ func (o *outbox) end(last []byte) {
 func (o *outbox) clear() {
 	o.client.hub.count(-o.backlog.bytes)
 	o.backlog = backlog{}
-	o.drained.Broadcast()
+	o.tellDrained()
 }
 
 // abort drops everything and ends the connection at once.
