@@ -23,6 +23,7 @@ type contestant struct {
 
 	rate series // ops per second
 	cpu  series // microseconds of the server's CPU per op
+	tool series // and of the load tool's own
 	rss  int    // resident memory afterwards
 }
 
@@ -36,14 +37,15 @@ func (st *stage) alternate(all ...*contestant) error {
 	}
 	for range st.rounds {
 		for _, c := range all {
-			before := c.proc.cpu()
+			before, tool := c.proc.cpu(), ownCPU()
 			s, err := c.round(st.time)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
-			used := c.proc.cpu() - before
+			used, toolUsed := c.proc.cpu()-before, ownCPU()-tool
 			c.rate = append(c.rate, float64(s.ops)/s.took.Seconds())
 			c.cpu = append(c.cpu, float64(used.Nanoseconds())/1000/float64(s.ops))
+			c.tool = append(c.tool, float64(toolUsed.Nanoseconds())/1000/float64(s.ops))
 			c.rss = c.proc.rss()
 		}
 	}
@@ -147,6 +149,7 @@ type audience struct {
 	crowd *crowd
 	pub   *publisher
 	burst int // messages that are under way at once
+	fill  int // messages before the rounds
 	size  int // of a payload
 	// topic of message i, and who must get it; nil: everybody.
 	topic func(i int) (string, []int)

@@ -57,9 +57,9 @@ func (st *stage) compare(audiences []*audience) ([]*contestant, error) {
 
 // deliveries is the table of contestants that deliver.
 func deliveries(cs []*contestant) *section {
-	s := &section{head: []string{"Who", "Deliveries/s", "Its CPU per delivery, us", "Resident, MiB"}}
+	s := &section{head: []string{"Who", "Deliveries/s", "Its CPU per delivery, us", "The tool's, us", "Resident, MiB"}}
 	for _, c := range cs {
-		s.row(c.name, c.rate.text(), c.cpu.text(), number(mib(c.rss)))
+		s.row(c.name, c.rate.text(), c.cpu.text(), number(c.tool.median()), number(mib(c.rss)))
 	}
 	return s
 }

@@ -54,7 +54,8 @@ func growSubscribers(st *stage) (*section, error) {
 }
 
 // growTopics is ten subscribers of everything, and messages to more and more
-// topics in turn: each topic takes room in the table of newest values.
+// topics in turn: each topic takes room in the table of newest values. Each
+// has had a message before the rounds begin.
 func growTopics(st *stage) (*section, error) {
 	const subscribers, burst = 10, 500
 	g := growth{x: "Topics", rate: "deliveries/s"}
@@ -63,7 +64,7 @@ func growTopics(st *stage) (*section, error) {
 		steps = []int{1, 10, 100}
 	}
 	for _, n := range steps {
-		a := audience{burst: burst, size: 100, topic: func(i int) (string, []int) { return numbered("bench/", i%n), nil }}
+		a := audience{burst: burst, fill: n, size: 100, topic: func(i int) (string, []int) { return numbered("bench/", i%n), nil }}
 		p, err := st.beside(subscribers, a, func(int) []string { return []string{"bench/#"} })
 		if err != nil {
 			return nil, fmt.Errorf("%d topics: %w", n, err)
@@ -104,7 +105,8 @@ func (st *stage) beside(n int, a audience, filters func(int) []string) (p point,
 		return p, err
 	}
 	gateway, err := st.alone(func(st *stage) (*side, error) {
-		s, _, err := st.gatewaySide()
+		// Without a history: it would hold more the faster the run is.
+		s, _, err := st.gatewaySide("GATEWAY_HISTORY_BYTES=0")
 		return s, err
 	}, n, a, filters)
 	if err != nil {
@@ -126,6 +128,11 @@ func (st *stage) alone(begin func(*stage) (*side, error), n int, a audience, fil
 	audiences, err := inner.seatAll([]*side{s}, n, filters, a)
 	if err != nil {
 		return nil, err
+	}
+	for audiences[0].sent < a.fill {
+		if _, err := audiences[0].once(); err != nil {
+			return nil, err
+		}
 	}
 	cs, err := inner.compare(audiences)
 	if err != nil {

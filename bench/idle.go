@@ -9,7 +9,7 @@ import (
 // own: what one costs, how fast they connect, and how they are sent away.
 func idle(st *stage) (*section, error) {
 	n := st.small(10_000, 200)
-	s := &section{head: []string{"Round", "Resident each, KiB", "The same after 5 s, KiB", "Connected/s", "Gateway's CPU per connection, us", "SIGTERM to exit, s", "Close frames 1001"}}
+	s := &section{head: []string{"Round", "Resident each, KiB", "The same after 5 s, KiB", "Connected/s", "Gateway's CPU per connection, us", "The tool's, us", "SIGTERM to exit, s", "Close frames 1001"}}
 	var each, rate, stop, told series
 	for round := range st.rounds {
 		g, err := st.startGateway()
@@ -22,7 +22,7 @@ func idle(st *stage) (*section, error) {
 		}
 		each, rate = append(each, r.each), append(rate, r.rate)
 		stop, told = append(stop, r.stop.Seconds()), append(told, float64(r.told))
-		s.row(fmt.Sprint(round+1), number(r.each), number(r.settled), number(r.rate), number(r.cpu), number(r.stop.Seconds()), whole(r.told)+" of "+whole(n))
+		s.row(fmt.Sprint(round+1), number(r.each), number(r.settled), number(r.rate), number(r.cpu), number(r.tool), number(r.stop.Seconds()), whole(r.told)+" of "+whole(n))
 		st.forget(g.process)
 		st.forget(g.mosquitto)
 	}
@@ -36,13 +36,13 @@ func idle(st *stage) (*section, error) {
 }
 
 type idleResult struct {
-	each, settled, rate, cpu float64
-	stop                     time.Duration
-	told                     int
+	each, settled, rate, cpu, tool float64
+	stop                           time.Duration
+	told                           int
 }
 
 func (st *stage) idleRound(g *gateway, n int) (r idleResult, err error) {
-	before, cpu := g.rss(), g.cpu()
+	before, cpu, tool := g.rss(), g.cpu(), ownCPU()
 	began := time.Now()
 	c, err := gather(n, func(i int) (dialed, error) {
 		return subscribeGatewayWebSocket(g.http, []string{fmt.Sprintf("idle/%d", i)})
@@ -52,6 +52,7 @@ func (st *stage) idleRound(g *gateway, n int) (r idleResult, err error) {
 	}
 	defer c.close()
 	r.rate = float64(n) / time.Since(began).Seconds()
+	r.tool = float64((ownCPU() - tool).Microseconds()) / float64(n)
 	r.cpu = float64((g.cpu() - cpu).Microseconds()) / float64(n)
 	perClient := func() float64 { return float64(g.rss()-before) / 1024 / float64(n) }
 	r.each = perClient()

@@ -96,6 +96,16 @@ func (p *process) cpu() time.Duration {
 	return time.Duration(user+system) * perTick
 }
 
+// ownCPU is the time that the load tool itself has computed: it must be small
+// beside the server's, or the tool is what is measured.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // rss is the resident memory in bytes.
 func (p *process) rss() int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))

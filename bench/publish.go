@@ -18,16 +18,22 @@ func publishOne(st *stage) (*section, error) {
 	if err != nil {
 		return nil, err
 	}
+	quiet, err := st.startGateway("GATEWAY_WATCH=")
+	if err != nil {
+		return nil, err
+	}
 	var cs []*contestant
 	for _, c := range []struct {
-		name, addr string
-		proc       *process
-		qos        int
-		status     int
+		name, addr  string
+		proc        *process
+		gateway     *gateway
+		qos, status int
 	}{
-		{"chi handler that decodes", addr, handler, 0, http.StatusOK},
-		{"gateway, QoS 0", g.http, g.process, 0, http.StatusAccepted},
-		{"gateway, QoS 1", g.http, g.process, 1, http.StatusOK},
+		{"chi handler that decodes", addr, handler, nil, 0, http.StatusOK},
+		{"gateway, QoS 0", g.http, g.process, g, 0, http.StatusAccepted},
+		{"gateway, QoS 1", g.http, g.process, g, 1, http.StatusOK},
+		{"gateway that watches nothing, QoS 0", quiet.http, quiet.process, quiet, 0, http.StatusAccepted},
+		{"gateway that watches nothing, QoS 1", quiet.http, quiet.process, quiet, 1, http.StatusOK},
 	} {
 		p, err := newPosts(c.addr, conns, c.qos, c.status)
 		if err != nil {
@@ -35,8 +41,8 @@ func publishOne(st *stage) (*section, error) {
 		}
 		st.atEnd(p.close)
 		cs = append(cs, &contestant{name: c.name, proc: c.proc, round: func(d time.Duration) (sample, error) { return p.run(d, -1) }})
-		if c.addr == g.http {
-			if err := st.witnessPosts(g, p); err != nil {
+		if c.gateway != nil {
+			if err := st.witnessPosts(c.gateway, p); err != nil {
 				return nil, fmt.Errorf("%s: %w", c.name, err)
 			}
 		}
@@ -54,9 +60,9 @@ func publishOne(st *stage) (*section, error) {
 
 // publishes is the table of contestants that publish.
 func publishes(cs []*contestant) *section {
-	s := &section{head: []string{"Who", "Publishes/s", "Its CPU per publish, us"}}
+	s := &section{head: []string{"Who", "Publishes/s", "Its CPU per publish, us", "The tool's, us"}}
 	for _, c := range cs {
-		s.row(c.name, c.rate.text(), c.cpu.text())
+		s.row(c.name, c.rate.text(), c.cpu.text(), number(c.tool.median()))
 	}
 	return s
 }
