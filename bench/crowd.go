@@ -202,9 +202,11 @@ func (s *subscriber) ended(err error) {
 	c.closed++
 	if !c.closing {
 		if err == nil {
-			err = errors.New("the server closed a subscriber's connection")
+			err = fmt.Errorf("the server closed a subscriber's connection (close codes so far: %v)", c.closeCodes)
 		}
-		c.err = errors.Join(c.err, err)
+		if c.err == nil { // the first one says why
+			c.err = err
+		}
 		c.signal()
 	} else if c.closed == len(c.subs) {
 		c.signal()

@@ -153,7 +153,9 @@ func (c *poster) ended(err error) {
 	if err == nil {
 		err = errors.New("the server closed a keep-alive connection")
 	}
-	p.err = errors.Join(p.err, err)
+	if p.err == nil { // the first one says why
+		p.err = err
+	}
 	select {
 	case p.idle <- struct{}{}:
 	default:

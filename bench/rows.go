@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -87,7 +88,7 @@ func measure(o options, m measurement) (*section, error) {
 	defer st.close()
 	s, err := m.run(st)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, st.crashed())
 	}
 	s.name, s.title = m.name, m.title
 	for i := range s.verdicts {
