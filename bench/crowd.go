@@ -226,14 +226,16 @@ func (c *crowd) expect(n int) {
 	c.sync(func() { c.goal = c.total + n })
 }
 
-// wait returns when all that is expected is there.
+// wait returns when all that is expected is there. It gives up when nothing at
+// all has come for a while.
 func (c *crowd) wait() error {
-	timeout := time.NewTimer(patience)
-	defer timeout.Stop()
+	tick := time.NewTicker(patience)
+	defer tick.Stop()
+	last := -1
 	for {
-		var missing int
+		var total, missing int
 		var err error
-		c.sync(func() { missing, err = c.goal-c.total, c.err })
+		c.sync(func() { total, missing, err = c.total, c.goal-c.total, c.err })
 		if err != nil {
 			return err
 		}
@@ -242,8 +244,11 @@ func (c *crowd) wait() error {
 		}
 		select {
 		case <-c.reached:
-		case <-timeout.C:
-			return fmt.Errorf("%d of %d messages did not arrive in %v", missing, c.goal, patience)
+		case <-tick.C:
+			if total == last {
+				return fmt.Errorf("%d of %d messages did not arrive", missing, c.goal)
+			}
+			last = total
 		}
 	}
 }
