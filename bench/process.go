@@ -60,6 +60,12 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
+// lastWords is the end of what the process has printed.
+func (p *process) lastWords() string {
+	s := p.out.String()
+	return s[max(0, len(s)-1000):]
+}
+
 // ended reports whether the process has ended.
 func (p *process) ended() bool {
 	select {

@@ -36,7 +36,7 @@ func (st *stage) atEnd(f func()) { st.rest = append(st.rest, f) }
 func (st *stage) crashed() error {
 	for _, p := range st.procs {
 		if p.ended() {
-			return fmt.Errorf("%s ended during the measurement: %s", p.name, p.out.String())
+			return fmt.Errorf("%s ended during the measurement; the end of its log: %s", p.name, p.lastWords())
 		}
 	}
 	return nil
@@ -83,10 +83,10 @@ func waitFor(p *process, f func() bool) error {
 			return nil
 		}
 		if p.ended() {
-			return fmt.Errorf("%s has ended: %s", p.name, p.out.String())
+			return fmt.Errorf("%s has ended: %s", p.name, p.lastWords())
 		}
 	}
-	return fmt.Errorf("%s does not answer: %s", p.name, p.out.String())
+	return fmt.Errorf("%s does not answer: %s", p.name, p.lastWords())
 }
 
 func answers(addr string) func() bool {
