@@ -64,7 +64,9 @@ func logPlot(x, y string, named ...any) (*plot.Plot, error) {
 	if err := plotutil.AddLinePoints(p, named...); err != nil {
 		return nil, err
 	}
-	p.Legend.Top = true
+	// A reader's font may be wider than the one that the plot is laid out with:
+	// to the right there is room.
+	p.Legend.Top, p.Legend.Left, p.Legend.XOffs, p.Legend.Padding = true, true, 2*vg.Millimeter, vg.Millimeter
 	// Whole powers of ten at both ends, so that a nearly flat line looks so.
 	p.Y.Min, p.Y.Max = powerBelow(p.Y.Min), powerAbove(p.Y.Max)
 	return p, nil

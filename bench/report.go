@@ -218,8 +218,19 @@ func describeMachine(o options) string {
 	} else {
 		rivals += "; no nats-server, its figures are left out"
 	}
-	return fmt.Sprintf("%d cores, %s, %s, %s; %s; %s. Rounds of %v, %d each.", runtime.NumCPU(), runtime.GOARCH, kernel,
-		strings.Replace(runtime.Version(), "go", "Go ", 1), rivals, time.Now().UTC().Format("2006-01-02"), o.time, o.rounds)
+	return fmt.Sprintf("%d cores, %s, %s, %s; %s; %s. Rounds of %v, %d each. Load of the machine before the run: %s.", runtime.NumCPU(), runtime.GOARCH, kernel,
+		strings.Replace(runtime.Version(), "go", "Go ", 1), rivals, time.Now().UTC().Format("2006-01-02"), o.time, o.rounds, load())
+}
+
+// load is the load average of the last minute: on a machine that is busy with
+// something else, the figures are worth less.
+func load() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	return first
 }
 
 func firstLine(command string, args ...string) string {
