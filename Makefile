@@ -6,8 +6,12 @@ TOOLS    = GOBIN=$(CURDIR)/bin/tools $(GO) install
 # Development tools, pinned.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+# What the load tool compares with, besides mosquitto.
+NATS_SERVER = github.com/nats-io/nats-server/v2@v2.15.2
+# The load tool's options, such as BENCH="-only fanout -seconds 5".
+BENCH      ?=
 
-.PHONY: all build run test test-deps lint bench fuzz clean help
+.PHONY: all build run test test-deps lint bench bench-deps bench-record fuzz clean help
 
 all: build
 
@@ -23,6 +27,7 @@ run: build ## run the gateway; without GATEWAY_MQTT_URL it starts its built-in b
 test: test-deps ## install what the tests need, then run all of them with the race detector
 	$(GO) test -race -count=1 -timeout 30m ./...
 	$(GO) test -count=1 -timeout 10m -run 'TwoHundredSubscribers|MillionLines|TenThousandRequests' ./cmd/gateway
+	cd bench && $(GO) test -count=1 -timeout 10m ./...
 
 test-deps:
 	@./scripts/test-deps.sh
@@ -30,14 +35,22 @@ test-deps:
 lint: ## gofmt, go vet, staticcheck, the OpenAPI document, and govulncheck where its database can be reached
 	@untidy="$$(gofmt -l $$(git ls-files '*.go'))"; if [ -n "$$untidy" ]; then echo "gofmt would change:"; echo "$$untidy"; exit 1; fi
 	$(GO) vet ./...
+	cd bench && $(GO) vet ./...
 	@$(TOOLS) $(STATICCHECK)
 	./bin/tools/staticcheck ./...
+	cd bench && ../bin/tools/staticcheck ./...
 	@./scripts/lint-openapi.sh
 	@./scripts/vuln.sh $(GOVULNCHECK)
 
-bench: build ## measure against mosquitto's own delivery on this machine, and the memory held
-	@command -v mosquitto >/dev/null || ./scripts/test-deps.sh
-	$(GO) run ./bench
+bench: build bench-deps ## measure the gateway beside its rivals, and print ratios
+	cd bench && $(GO) run . $(BENCH)
+
+bench-record: build bench-deps ## measure everything, and rewrite the tables and plots of bench/ and docs/
+	cd bench && $(GO) run . -growth -out RESULTS.md -docs ../docs $(BENCH)
+
+bench-deps:
+	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || ./scripts/test-deps.sh
+	@[ -x bin/tools/nats-server ] || $(TOOLS) $(NATS_SERVER) || echo "nats-server cannot be installed here; its figures are left out"
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@./scripts/fuzz.sh

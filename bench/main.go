@@ -1,62 +1,99 @@
-// Command bench measures the gateway against its rivals on this machine, in
-// one run, and prints ratios.
+// Command bench measures the gateway beside its rivals on this machine, in one
+// run, and prints ratios. README.md has the method; rows.go lists what is
+// measured, and each measurement stands in a file of its own.
 package main
 
 import (
+	"errors"
 	"flag"
-	"log"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
 func main() {
-	binary := flag.String("gateway", "bin/gateway", "gateway binary")
-	seconds := flag.Float64("seconds", 3, "time per measurement")
-	only := flag.String("only", "", "run one of: fanout, own, paced, filters, memory")
-	clients := flag.Int("clients", 10_000, "connections of the memory measurement")
-	flag.Parse()
-	log.SetFlags(0)
-	dir, err := os.MkdirTemp("", "bench")
+	if len(os.Args) == 3 && os.Args[1] == serveChiArg {
+		exit(serveChi(os.Args[2]))
+	}
+	o, err := parseFlags(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err == nil {
+		err = run(o, os.Stdout)
+	}
+	exit(err)
+}
+
+func exit(err error) {
 	if err != nil {
-		log.Fatal(err)
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
 	}
-	defer os.RemoveAll(dir)
-	b := bench{binary: *binary, dir: dir, time: time.Duration(*seconds * float64(time.Second))}
-	for _, part := range []struct {
-		name string
-		run  func() error
-	}{
-		{"fanout", func() error { return b.fanout("200 subscribers of one topic, bursts of 64", fan{subs: 200, burst: 64}) }},
-		{"own", func() error {
-			return b.fanout("1000 subscribers, each its own topic", fan{subs: 1000, burst: 1000, own: true})
-		}},
-		{"paced", b.paced},
-		{"filters", b.filters},
-		{"memory", func() error { return b.memory(*clients) }},
-	} {
-		if *only != "" && *only != part.name {
-			continue
-		}
-		if err := part.run(); err != nil {
-			log.Fatalf("%s: %v", part.name, err)
-		}
-	}
+	os.Exit(0)
 }
 
-// bench runs each measurement with processes of its own.
-type bench struct {
-	binary, dir string
-	time        time.Duration
+// options are what the command line says.
+type options struct {
+	gateway, nats string
+	only          []string
+	time          time.Duration // of one round
+	rounds        int
+	growth, quick bool
+	out, docs     string
 }
 
-// start runs a broker and a gateway in front of it.
-func (b *bench) start(env ...string) (broker *process, addr string, g *gateway, err error) {
-	if broker, addr, err = startMosquitto(b.dir); err != nil {
-		return nil, "", nil, err
+func parseFlags(args []string) (options, error) {
+	var o options
+	var only string
+	var seconds float64
+	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
+	fs.StringVar(&o.gateway, "gateway", "../bin/gateway", "gateway binary")
+	fs.StringVar(&o.nats, "nats", "../bin/tools/nats-server", "nats-server binary; left out if there is none")
+	fs.StringVar(&only, "only", "", "measure only these, with commas: "+strings.Join(names(), ", "))
+	fs.Float64Var(&seconds, "seconds", 3, "length of one round")
+	fs.IntVar(&o.rounds, "rounds", 3, "rounds of each contestant, in turn; the median counts")
+	fs.BoolVar(&o.growth, "growth", false, "measure the growth tables, too")
+	fs.BoolVar(&o.quick, "quick", false, "a smoke run of everything with small numbers, in less than a minute")
+	fs.StringVar(&o.out, "out", "", "write the tables to this Markdown file")
+	fs.StringVar(&o.docs, "docs", "", "rewrite the tables of performance.md in this directory, and the plots below it; not with -only")
+	if err := fs.Parse(args); err != nil {
+		return o, err
 	}
-	if g, err = startGateway(b.binary, addr, env...); err != nil {
-		broker.stop()
-		return nil, "", nil, err
+	if fs.NArg() > 0 {
+		return o, fmt.Errorf("unknown argument %q", fs.Arg(0))
 	}
-	return broker, addr, g, nil
+	if only != "" {
+		o.only = strings.Split(only, ",")
+		for _, name := range o.only {
+			if !known(name) {
+				return o, fmt.Errorf("-only %s: there is no such measurement; there are %s", name, strings.Join(names(), ", "))
+			}
+		}
+	}
+	if o.docs != "" && len(o.only) > 0 {
+		return o, errors.New("-docs needs a whole run: its tables are of one run")
+	}
+	o.time = time.Duration(seconds * float64(time.Second))
+	if o.quick {
+		o.time, o.rounds, o.growth = 100*time.Millisecond, 1, true
+	}
+	if o.time <= 0 || o.time > time.Minute || o.rounds < 1 || o.rounds > 100 {
+		return o, errors.New("-seconds must be above 0 and at most 60, -rounds 1 to 100")
+	}
+	return o, absolute(&o.gateway, &o.nats)
+}
+
+// absolute makes paths independent of the directory that a server starts in.
+func absolute(paths ...*string) error {
+	for _, p := range paths {
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return err
+		}
+		*p = abs
+	}
+	return nil
 }

@@ -2,97 +2,68 @@ package main
 
 import (
 	"fmt"
-	"net"
-	"slices"
-	"strconv"
-	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// latencies collects how long messages took, from before they were written to
-// where a subscriber has read them.
-type latencies struct {
-	mu   sync.Mutex
-	took []time.Duration
-}
-
-var epoch = time.Now()
-
-// stamp is a payload of n bytes that says when it was made.
-func stamp(n int) []byte {
-	s := strconv.FormatInt(int64(time.Since(epoch)), 10) + " "
-	return []byte(s + strings.Repeat("x", max(0, n-len(s))))
-}
-
-func (l *latencies) read(payload []byte) {
-	now := time.Since(epoch)
-	digits, _, _ := strings.Cut(string(payload[:min(len(payload), 24)]), " ")
-	if sent, err := strconv.ParseInt(digits, 10, 64); err == nil {
-		l.mu.Lock()
-		l.took = append(l.took, now-time.Duration(sent))
-		l.mu.Unlock()
-	}
-}
-
-func (l *latencies) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.took) == 0 {
-		return "nothing arrived"
-	}
-	slices.Sort(l.took)
-	at := func(q float64) time.Duration {
-		return l.took[int(q*float64(len(l.took)-1))].Round(10 * time.Microsecond)
-	}
-	return fmt.Sprintf("p50 %v, p99 %v, worst %v", at(0.5), at(0.99), at(1))
-}
-
-// paced compares latencies at 200 messages a second for 200 subscribers.
-func (b *bench) paced() error {
-	fmt.Println("\n200 subscribers of one topic, 200 messages/s")
-	broker, addr, g, err := b.start()
+// paced is 200 messages a second for 200 subscribers: how long a message takes
+// from the publisher's send until a subscriber has it.
+func paced(st *stage) (*section, error) {
+	mosquitto, gateway, nats, err := st.rivals()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer broker.stop()
-	defer g.stop()
-	for _, way := range []struct {
-		name string
-		dial dialer
-	}{{"mosquitto's own, TCP", viaMQTT(addr)}, {"the gateway's, WebSocket", viaWS(g)}} {
-		var took latencies
-		if err := b.pace(addr, 200, &took, way.dial); err != nil {
-			return err
+	audiences, err := st.seatAll([]*side{mosquitto, gateway, nats}, st.small(200, 20), oneTopic,
+		audience{burst: 1, size: 100, topic: everybody})
+	if err != nil {
+		return nil, err
+	}
+	var p50, p99 [3]series
+	s := &section{head: []string{"Who", "p50, ms", "p99, ms"}}
+	for round := range st.rounds + 1 { // the first does not count
+		for i, a := range audiences {
+			took, err := a.pace(st.time)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", a.name, err)
+			}
+			if round > 0 {
+				p50[i] = append(p50[i], percentile(took, 0.50))
+				p99[i] = append(p99[i], percentile(took, 0.99))
+			}
 		}
-		fmt.Printf("  %-28s %s\n", way.name, &took)
 	}
-	return nil
+	for i, a := range audiences {
+		s.row(a.name, p50[i].text(), p99[i].text())
+	}
+	s.verdicts = []verdict{atMost(1, "x", "of mosquitto's p99", ratios(p99[1], p99[0]))}
+	return s, verify(audiences...)
 }
 
-func (b *bench) pace(addr string, subs int, took *latencies, dial dialer) error {
-	f := fan{subs: subs}
-	var all audience
-	defer all.close()
-	all.stamp = took.read
-	if err := f.dial(&all, dial); err != nil {
-		return err
-	}
-	pub, err := mqttDial(addr, "bench-pub")
-	if err != nil {
-		return err
-	}
-	defer pub.Close()
-	return pacedPublish(pub, b.time)
-}
-
-func pacedPublish(pub net.Conn, span time.Duration) error {
-	tick := time.NewTicker(time.Second / 200)
+// pace sends a message every 5 ms and gives the times of all deliveries.
+func (a *audience) pace(d time.Duration) ([]time.Duration, error) {
+	const every = 5 * time.Millisecond
+	messages := max(1, int(d/every))
+	first := a.pub.next
+	sent := make([]atomic.Int64, messages) // nanoseconds after began
+	took := make([]time.Duration, 0, messages*len(a.crowd.subs))
+	began := time.Now()
+	a.crowd.sync(func() {
+		a.crowd.onMessage = func(n int) {
+			took = append(took, time.Since(began)-time.Duration(sent[n-first].Load()))
+		}
+	})
+	defer a.crowd.sync(func() { a.crowd.onMessage = nil })
+	// All of them are expected at once: a late one must not hold up the next.
+	a.crowd.expect(len(a.crowd.subs) * messages)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for start := time.Now(); time.Since(start) < span; <-tick.C {
-		if _, err := pub.Write(mqttPublish(nil, "bench/x", stamp(100))); err != nil {
-			return err
+	for i := range messages {
+		a.prepare(1)
+		sent[i].Store(int64(time.Since(began)))
+		if err := a.pub.flush(); err != nil {
+			return nil, err
 		}
+		<-tick.C
 	}
-	return nil
+	return took, a.crowd.wait()
 }

@@ -2,54 +2,85 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
 // process is a server under measurement.
 type process struct {
+	name string
 	cmd  *exec.Cmd
-	out  bytes.Buffer
-	done chan struct{}
+	out  lockedBuffer
+	done chan struct{} // closed when it has ended
 }
 
-func startProcess(env []string, name string, args ...string) (*process, error) {
-	p := &process{cmd: exec.Command(name, args...), done: make(chan struct{})}
-	var mu sync.Mutex
-	w := lockedWriter{&mu, &p.out}
-	p.cmd.Stdout, p.cmd.Stderr = w, w
-	p.cmd.Env = append(os.Environ(), env...)
+func startProcess(name string, env []string, path string, args ...string) (*process, error) {
+	p := &process{name: name, cmd: exec.Command(path, args...), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.Env = append(withoutGateway(os.Environ()), env...)
 	if err := p.cmd.Start(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	go func() { _ = p.cmd.Wait(); close(p.done) }()
 	return p, nil
 }
 
-type lockedWriter struct {
-	mu *sync.Mutex
-	w  io.Writer
+// withoutGateway leaves the user's own settings of a gateway out.
+func withoutGateway(env []string) []string {
+	var out []string
+	for _, kv := range env {
+		if !strings.HasPrefix(kv, "GATEWAY_") {
+			out = append(out, kv)
+		}
+	}
+	return out
 }
 
-func (l lockedWriter) Write(p []byte) (int, error) {
+// lockedBuffer is what the process prints, readable while it runs.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(p)
+	return l.b.Write(p)
 }
 
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// lastWords is the end of what the process has printed.
+func (p *process) lastWords() string {
+	s := p.out.String()
+	return s[max(0, len(s)-1000):]
+}
+
+// ended reports whether the process has ended.
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *process) terminate() { _ = p.cmd.Process.Signal(syscall.SIGTERM) }
+
+// stop ends the process, in the end by force.
 func (p *process) stop() {
-	_ = p.cmd.Process.Signal(os.Interrupt)
+	p.terminate()
 	select {
 	case <-p.done:
 	case <-time.After(20 * time.Second):
@@ -71,6 +102,16 @@ func (p *process) cpu() time.Duration {
 	return time.Duration(user+system) * perTick
 }
 
+// ownCPU is the time that the load tool itself has computed: it must be small
+// beside the server's, or the tool is what is measured.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // rss is the resident memory in bytes.
 func (p *process) rss() int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
@@ -81,78 +122,4 @@ func (p *process) rss() int {
 	return pages * os.Getpagesize()
 }
 
-// freeAddr is a loopback address that nobody listens on.
-func freeAddr() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// conf is the shipped broker configuration, as far as a benchmark can use it.
-const conf = `listener %s 127.0.0.1
-allow_anonymous true
-max_queued_messages 100000
-max_queued_bytes 134217728
-max_inflight_messages 1000
-set_tcp_nodelay true
-log_dest none
-`
-
-func startMosquitto(dir string) (*process, string, error) {
-	addr := freeAddr()
-	_, port, _ := net.SplitHostPort(addr)
-	file := filepath.Join(dir, "mosquitto-"+port+".conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, conf, port), 0o644); err != nil {
-		return nil, "", err
-	}
-	p, err := startProcess(nil, "mosquitto", "-c", file)
-	if err != nil {
-		return nil, "", fmt.Errorf("mosquitto: %w (run scripts/test-deps.sh)", err)
-	}
-	return p, addr, waitDial(addr)
-}
-
-func waitDial(addr string) error {
-	for range 500 {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			return nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return errors.New(addr + " does not answer")
-}
-
-// gateway is the gateway under measurement.
-type gateway struct {
-	*process
-	http, admin string
-}
-
-func startGateway(binary, broker string, env ...string) (*gateway, error) {
-	g := &gateway{http: freeAddr(), admin: freeAddr()}
-	env = append([]string{
-		"GATEWAY_HTTP_ADDR=" + g.http, "GATEWAY_ADMIN_ADDR=" + g.admin, "GATEWAY_MQTT_URL=mqtt://" + broker,
-		"GATEWAY_MAX_CONNECTIONS=100000",
-	}, env...)
-	var err error
-	if g.process, err = startProcess(env, binary); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	for ctx.Err() == nil {
-		if res, err := http.Get("http://" + g.admin + "/readyz"); err == nil {
-			res.Body.Close()
-			if res.StatusCode == http.StatusOK {
-				return g, nil
-			}
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-	g.stop()
-	return nil, errors.New("the gateway did not become ready: " + g.out.String())
-}
+func mib(bytes int) float64 { return float64(bytes) / (1 << 20) }
