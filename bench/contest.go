@@ -17,13 +17,15 @@ type sample struct {
 
 // contestant is who is measured: the gateway, or a rival of it.
 type contestant struct {
-	name  string
-	proc  *process
-	round func(d time.Duration) (sample, error)
+	name   string
+	proc   *process
+	broker *process // nil: it needs none, or is one
+	round  func(d time.Duration) (sample, error)
 
 	rate series // ops per second
 	cpu  series // microseconds of the server's CPU per op
 	tool series // and of the load tool's own
+	own  series // and of the broker's
 	rss  int    // resident memory afterwards
 }
 
@@ -37,7 +39,7 @@ func (st *stage) alternate(all ...*contestant) error {
 	}
 	for range st.rounds {
 		for _, c := range all {
-			before, tool := c.proc.cpu(), ownCPU()
+			before, tool, broker := c.proc.cpu(), ownCPU(), c.brokerCPU()
 			s, err := c.round(st.time)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
@@ -46,10 +48,18 @@ func (st *stage) alternate(all ...*contestant) error {
 			c.rate = append(c.rate, float64(s.ops)/s.took.Seconds())
 			c.cpu = append(c.cpu, float64(used.Nanoseconds())/1000/float64(s.ops))
 			c.tool = append(c.tool, float64(toolUsed.Nanoseconds())/1000/float64(s.ops))
+			c.own = append(c.own, float64((c.brokerCPU()-broker).Nanoseconds())/1000/float64(s.ops))
 			c.rss = c.proc.rss()
 		}
 	}
 	return nil
+}
+
+func (c *contestant) brokerCPU() time.Duration {
+	if c.broker == nil {
+		return 0
+	}
+	return c.broker.cpu()
 }
 
 // side is a server that delivers what is published to its broker.
