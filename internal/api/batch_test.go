@@ -311,3 +311,26 @@ func TestStreamResumesWithItsKey(t *testing.T) {
 		t.Errorf("published %s, want %s", got, want)
 	}
 }
+
+// A mistake on the broker side ends one publish, not the process.
+func TestPanicEndsOneMessageOfABatch(t *testing.T) {
+	g := startRig(t, func(o *Options) { o.Publisher = &brittleBroker{} })
+	d := g.duplex(t)
+	d.send(`{"topic":"a","payload":1}` + "\n" + `{"topic":"break","payload":1}` + "\n" + `{"topic":"a","payload":1}` + "\n")
+	for _, want := range []string{"0 200", "1 500 internal_error", "2 200"} {
+		if got := d.line(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	exchange(t, g.public, request("POST", "/topics/break", "1")).wantProblem(t, 500, "internal_error")
+}
+
+// brittleBroker panics on one topic.
+type brittleBroker struct{ memoryBroker }
+
+func (b *brittleBroker) Publish(topic string, payload []byte, qos byte, retain bool) (Pending, error) {
+	if topic == "break" {
+		panic("out of order")
+	}
+	return b.memoryBroker.Publish(topic, payload, qos, retain)
+}

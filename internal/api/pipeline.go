@@ -101,7 +101,7 @@ func (s *Server) launch(ctx context.Context, item *batchItem) {
 		return
 	}
 	start := time.Now()
-	pending, err := s.opts.Publisher.Publish(p.topic, p.payload, p.qos, p.retain)
+	pending, err := s.hand(p)
 	for errors.Is(err, ErrOverloaded) && time.Since(start) < s.opts.PublishTimeout {
 		select {
 		case <-ctx.Done():
@@ -110,7 +110,7 @@ func (s *Server) launch(ctx context.Context, item *batchItem) {
 		if ctx.Err() != nil {
 			break
 		}
-		pending, err = s.opts.Publisher.Publish(p.topic, p.payload, p.qos, p.retain)
+		pending, err = s.hand(p)
 	}
 	if err == nil {
 		item.done = pending.Done()
@@ -120,6 +120,18 @@ func (s *Server) launch(ctx context.Context, item *batchItem) {
 		defer s.inFlight.Add(-1)
 		return s.await(p, "batch", start, pending, err)
 	}
+}
+
+// hand gives p to the broker side. A panic there ends this publish and nothing
+// else: the goroutine is not the request's, where it would be caught.
+func (s *Server) hand(p *publication) (pending Pending, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.opts.Log.Error("publishing panicked", "panic", r)
+			err = errFailed
+		}
+	}()
+	return s.opts.Publisher.Publish(p.topic, p.payload, p.qos, p.retain)
 }
 
 // outcome waits for what becomes of an item.

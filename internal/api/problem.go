@@ -70,6 +70,8 @@ var (
 	ErrOverloaded = errors.New("not sent: too many publishes in flight")
 	// ErrUnknown: it left, and what became of it is not known.
 	ErrUnknown = errors.New("outcome unknown")
+
+	errFailed = errors.New("the gateway failed")
 )
 
 // publishProblem maps an error of Publisher or Pending.
