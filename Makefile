@@ -45,8 +45,8 @@ lint: ## gofmt, go vet, staticcheck, the OpenAPI document, and govulncheck where
 bench: build bench-deps ## measure the gateway beside its rivals, and print ratios
 	cd bench && $(GO) run . $(BENCH)
 
-bench-record: build bench-deps ## measure everything, and rewrite the tables and plots of bench/ and docs/
-	cd bench && $(GO) run . -growth -out RESULTS.md -docs ../docs $(BENCH)
+bench-record: build bench-deps ## measure everything, and rewrite the tables and plots of bench/, docs/ and README
+	cd bench && $(GO) run . -growth -out RESULTS.md -docs ../docs -readme ../README.md $(BENCH)
 
 bench-deps:
 	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || ./scripts/test-deps.sh

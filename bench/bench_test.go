@@ -36,7 +36,11 @@ func TestQuickRunMeasuresEveryRow(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "performance.md"), page, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o, err := parseFlags([]string{"-quick", "-gateway", binary, "-docs", dir, "-out", filepath.Join(dir, "RESULTS.md")})
+	readme := filepath.Join(dir, "README.md")
+	if err := os.WriteFile(readme, []byte("x\n<!-- bench: headlines -->\n<!-- /bench -->\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, err := parseFlags([]string{"-quick", "-gateway", binary, "-docs", dir, "-readme", readme, "-out", filepath.Join(dir, "RESULTS.md")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +55,9 @@ func TestQuickRunMeasuresEveryRow(t *testing.T) {
 	filled, err := os.ReadFile(filepath.Join(dir, "performance.md"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(readme); err != nil || bytes.Count(b, []byte("\n|")) != 7 {
+		t.Errorf("headlines: got %s %v, want five rows", b, err)
 	}
 	checkRows(t, o, printed.String(), string(results), string(filled))
 	for _, m := range measurements {

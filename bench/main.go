@@ -37,12 +37,12 @@ func exit(err error) {
 
 // options are what the command line says.
 type options struct {
-	gateway, nats string
-	only          []string
-	time          time.Duration // of one round
-	rounds        int
-	growth, quick bool
-	out, docs     string
+	gateway, nats     string
+	only              []string
+	time              time.Duration // of one round
+	rounds            int
+	growth, quick     bool
+	out, docs, readme string
 }
 
 func parseFlags(args []string) (options, error) {
@@ -59,6 +59,7 @@ func parseFlags(args []string) (options, error) {
 	fs.BoolVar(&o.quick, "quick", false, "a smoke run of everything with small numbers, in less than a minute")
 	fs.StringVar(&o.out, "out", "", "write the tables to this Markdown file")
 	fs.StringVar(&o.docs, "docs", "", "rewrite the tables of performance.md in this directory, and the plots below it; not with -only")
+	fs.StringVar(&o.readme, "readme", "", "with -docs: rewrite the headlines in this file")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}

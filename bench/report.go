@@ -169,16 +169,42 @@ func (r *report) write(o options) error {
 			return err
 		}
 	}
-	file := filepath.Join(o.docs, "performance.md")
+	if err := refill(filepath.Join(o.docs, "performance.md"), r.fill); err != nil {
+		return err
+	}
+	if o.readme == "" {
+		return nil
+	}
+	return refill(o.readme, func(doc string) (string, error) {
+		return fillWith(doc, map[string]string{"headlines": r.headlines()})
+	})
+}
+
+// refill writes a file anew with its markers filled.
+func refill(file string, fill func(doc string) (string, error)) error {
 	old, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	text, err := r.fill(string(old))
+	text, err := fill(string(old))
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	return os.WriteFile(file, []byte(text), 0o644)
+}
+
+// headlines is the first figure of some measurements, for those who only want
+// to know what to expect.
+func (r *report) headlines() string {
+	var rows [][]string
+	for _, s := range r.sections {
+		switch s.name {
+		case "fanout", "paced", "batch", "idle", "start":
+			v := s.verdicts[0]
+			rows = append(rows, []string{s.title, v.what, v.cells()[1]})
+		}
+	}
+	return table([]string{"Work", "Figure", "Measured"}, rows)
 }
 
 var marker = regexp.MustCompile(`(?s)<!-- bench: ([a-z]+) -->\n.*?<!-- /bench -->`)
@@ -190,6 +216,11 @@ func (r *report) fill(doc string) (string, error) {
 	for _, s := range r.sections {
 		blocks[s.name] = s.body()
 	}
+	return fillWith(doc, blocks)
+}
+
+// fillWith puts each block between its markers.
+func fillWith(doc string, blocks map[string]string) (string, error) {
 	found := map[string]bool{}
 	doc = marker.ReplaceAllStringFunc(doc, func(old string) string {
 		name := marker.FindStringSubmatch(old)[1]
