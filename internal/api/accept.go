@@ -10,11 +10,11 @@ import (
 
 // accepted lists the media ranges that a request accepts (RFC 9110 section
 // 12.5.1), in lower case, the most wanted first and otherwise in the client's
-// order. Without the header everything is accepted.
-func accepted(r *http.Request) []string {
+// order, and those that it refuses. Without the header everything is accepted.
+func accepted(r *http.Request) (wanted, refused []string) {
 	header := strings.Join(r.Header.Values("Accept"), ",")
 	if strings.TrimSpace(header) == "" {
-		return []string{"*/*"}
+		return []string{"*/*"}, nil
 	}
 	type weighed struct {
 		name string
@@ -23,16 +23,18 @@ func accepted(r *http.Request) []string {
 	var ranges []weighed
 	for part := range strings.SplitSeq(header, ",") {
 		name, params, _ := strings.Cut(part, ";")
+		name = strings.ToLower(strings.TrimSpace(name))
 		if q := weight(params); q > 0 {
-			ranges = append(ranges, weighed{strings.ToLower(strings.TrimSpace(name)), q})
+			ranges = append(ranges, weighed{name, q})
+		} else if name != "*/*" { // that one only takes nothing more in
+			refused = append(refused, name)
 		}
 	}
 	slices.SortStableFunc(ranges, func(a, b weighed) int { return cmp.Compare(b.q, a.q) })
-	names := make([]string, 0, len(ranges))
 	for _, m := range ranges {
-		names = append(names, m.name)
+		wanted = append(wanted, m.name)
 	}
-	return names
+	return wanted, refused
 }
 
 // weight is the q among the parameters of a media range: 1 if there is none.
@@ -58,14 +60,25 @@ func takes(mediaRange, mediaType string) bool {
 	return isFamily && strings.HasPrefix(mediaType, family+"/")
 }
 
+// pick is the first offer that a media range takes, unless the request refuses
+// it and does not name it; "" if there is none.
+func pick(mediaRange string, refused, offers []string) string {
+	for _, offer := range offers {
+		isRefused := slices.ContainsFunc(refused, func(r string) bool { return takes(r, offer) })
+		if takes(mediaRange, offer) && (mediaRange == offer || !isRefused) {
+			return offer
+		}
+	}
+	return ""
+}
+
 // choose picks the offer that the request wants most, the first one where it
 // does not care; "" if it takes none.
 func choose(r *http.Request, offers ...string) string {
-	for _, mediaRange := range accepted(r) {
-		for _, offer := range offers {
-			if takes(mediaRange, offer) {
-				return offer
-			}
+	wanted, refused := accepted(r)
+	for _, mediaRange := range wanted {
+		if offer := pick(mediaRange, refused, offers); offer != "" {
+			return offer
 		}
 	}
 	return ""

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/vulturepi/gateway/wire"
 )
@@ -46,7 +47,9 @@ func (a *answer) write(w http.ResponseWriter) {
 		_, _ = w.Write(append(a.message[:len(a.message):len(a.message)], '\n'))
 	default:
 		w.Header().Set("Content-Type", typeJSON)
+		w.Header().Set("Content-Length", strconv.Itoa(len(a.batch)))
 		w.WriteHeader(a.status)
+		defer hurried(w)()
 		_, _ = w.Write(a.batch)
 	}
 }

@@ -91,6 +91,10 @@ func (s *Server) nextLine(lines *lineReader, r *http.Request, key string) (batch
 	if tooLong {
 		return batchItem{problem: problem("body_too_large", "The line is larger than any allowed message.")}, true
 	}
+	if key != "" && index == maxBatch {
+		lines.count, lines.failed = index, errKeyedTooLong
+		return batchItem{}, false
+	}
 	item := s.batchItem(line)
 	if key == "" || item.publication == nil {
 		return item, true
@@ -99,12 +103,27 @@ func (s *Server) nextLine(lines *lineReader, r *http.Request, key string) (batch
 	if item.claim == nil {
 		item.publication = nil
 	}
+	if item.problem != nil && item.problem.Code == "idempotency_full" {
+		// What is behind must not be published where this is not.
+		lines.count, lines.failed = index, errNoKeys
+		return batchItem{}, false
+	}
 	return item, true
 }
+
+// Reasons to end a stream with an Idempotency-Key.
+var (
+	errKeyedTooLong = errors.New("too many lines for one key")
+	errNoKeys       = errors.New("no room for keys")
+)
 
 // streamProblem says why a stream ended before its end.
 func (s *Server) streamProblem(err error) *wire.Problem {
 	switch {
+	case errors.Is(err, errKeyedTooLong):
+		return problem("batch_too_large", "With an Idempotency-Key a stream may have 10000 lines; this line and all behind it were not sent. Send them as another stream, with another key.")
+	case errors.Is(err, errNoKeys):
+		return problem("idempotency_full", "There is no room for more Idempotency-Keys; this line and all behind it were not sent.")
 	case s.draining.Load():
 		return problem("shutting_down", "The gateway is going down; this line and all behind it were not sent.")
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -44,7 +44,7 @@ var kinds = []kind{
 	{"trailing_data", http.StatusBadRequest, "Trailing data", false, "The body must be one JSON object and nothing behind it."},
 	{"not_an_object", http.StatusBadRequest, "Not an object", false, "The body must be a JSON object."},
 	{"not_an_array", http.StatusBadRequest, "Not an array", false, "A batch of `application/json` must be an array of objects."},
-	{"batch_too_large", http.StatusRequestEntityTooLarge, "Batch too large", false, "An array may have 10000 objects. Send more of them as `application/x-ndjson`, one a line. Nothing was sent."},
+	{"batch_too_large", http.StatusRequestEntityTooLarge, "Batch too large", false, "An array may have 10000 objects, and so many lines a stream with an Idempotency-Key; a stream without one has no limit. Of an array nothing was sent; of a stream nothing from that line on."},
 	{"duplicate_key", http.StatusBadRequest, "Duplicate key", false, "An object has the same key twice."},
 	{"unknown_field", http.StatusBadRequest, "Unknown field", false, "The object has a field that does not exist. Field names are case-sensitive."},
 	{"too_deep", http.StatusBadRequest, "Too deep", false, "JSON may be nested 64 levels deep."},

@@ -24,6 +24,7 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
+	defer s.place(r)()
 	page := s.opts.Hub.History(filter, since, limit)
 	objects := page.Objects
 	if page.Gap != nil {

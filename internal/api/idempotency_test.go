@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -234,4 +235,46 @@ func TestFullStoreTakesNoNewKeys(t *testing.T) {
 	if _, first, _ := begin(0); first == nil {
 		t.Error("the first key is forgotten")
 	}
+}
+
+// A stream with a key is bounded, and has no holes.
+func TestKeyedStreamEndsWhereThereIsNoRoom(t *testing.T) {
+	g := startRig(t)
+	stream := func(lines int, key string) []string {
+		body := strings.Repeat(`{"topic":"a","payload":1,"qos":0}`+"\n", lines)
+		a := exchange(t, g.public, request("POST", "/publish/batch", body, "Content-Type: application/x-ndjson", "Idempotency-Key: "+key))
+		return results(t, string(a.body))
+	}
+	if got := stream(maxBatch+5, "long"); len(got) != maxBatch+1 || got[maxBatch] != fmt.Sprint(maxBatch, " 413 batch_too_large") {
+		t.Errorf("got %d results, the last %s, want %d and batch_too_large", len(got), got[len(got)-1], maxBatch+1)
+	}
+	g.wantPublishes(t, maxBatch)
+	g.server.idempotency.limit = g.server.idempotency.bytes + 1
+	if got := stream(5, "full"); len(got) != 2 || got[1] != "1 503 idempotency_full" {
+		t.Errorf("got %v, want one line and idempotency_full", got)
+	}
+	a := exchange(t, g.public, keyed("POST", "/topics/a", "on", "another"))
+	a.wantProblem(t, 503, "idempotency_full")
+	if got := a.header.Get("Retry-After"); got != "60" {
+		t.Errorf("got Retry-After %q, want 60", got)
+	}
+}
+
+// Whoever lost the connection while waiting for a reply comes back for it.
+func TestKeyedRequestGoesOnWithoutItsClient(t *testing.T) {
+	g := startRig(t)
+	req := keyed("POST", "/request/a?reply=b&timeout=20s", "x", "k")
+	gone := connect(t, g.public)
+	_, _ = io.WriteString(gone, req)
+	eventuallyTrue(t, "it waits", func() bool { return g.server.waiting.Load() == 1 })
+	_ = gone.Close()
+	exchange(t, g.public, req).wantProblem(t, 409, "idempotency_in_progress")
+	g.ingest("b", "done")
+	eventuallyTrue(t, "it has its reply", func() bool { return g.server.waiting.Load() == 0 })
+	var a *reply
+	eventuallyTrue(t, "the answer is there", func() bool { a = exchange(t, g.public, req); return a.status != 409 })
+	if a.status != 200 || !strings.Contains(string(a.body), `"payload":"done"`) || a.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("got %d %s, want the reply", a.status, a.body)
+	}
+	g.wantPublishes(t, 1)
 }

@@ -90,7 +90,7 @@ var connectionClose = []string{"close"} // nobody changes it
 
 func (s *Server) observed(r *http.Request, status, bytes int, took time.Duration, id string) {
 	route := "none" // no route matched
-	if c := chi.RouteContext(r.Context()); c != nil && status != http.StatusNotFound {
+	if c := chi.RouteContext(r.Context()); c != nil {
 		if p := c.RoutePattern(); p != "" {
 			route = p
 		}

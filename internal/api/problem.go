@@ -101,6 +101,8 @@ func writeProblem(w http.ResponseWriter, p *wire.Problem) {
 	switch {
 	case p.Code == "too_many_connections": // spread those who were turned away
 		h.Set("Retry-After", strconv.Itoa(1+rand.IntN(3)))
+	case p.Code == "idempotency_full": // room comes when keys get old
+		h.Set("Retry-After", "60")
 	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusTooManyRequests, p.Status == http.StatusConflict:
 		h.Set("Retry-After", retryAfter)
 	}

@@ -144,9 +144,10 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *wir
 	return nil, problem("invalid_json", "The body broke off or its framing is malformed.")
 }
 
-// readAll reads to the end, into a buffer of the announced size if there is one.
+// readAll reads to the end, into a buffer of the announced size if that is
+// small: a large one must first come true.
 func readAll(body io.Reader, announced int64) ([]byte, error) {
-	if announced < 0 {
+	if announced < 0 || announced > 64<<10 {
 		return io.ReadAll(body)
 	}
 	b := make([]byte, announced)

@@ -48,8 +48,13 @@ func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
+	ctx := r.Context()
+	if r.Header.Get("Idempotency-Key") != "" {
+		// Whoever is gone may come back for the answer.
+		ctx = context.WithoutCancel(ctx)
+	}
 	s.once(w, r, p.payload, func() *answer {
-		m, bad := s.call(r.Context(), c)
+		m, bad := s.call(ctx, c)
 		if bad != nil {
 			return &answer{problem: bad}
 		}

@@ -63,13 +63,15 @@ type Server struct {
 
 	idempotency *onceStore
 	names       *names
-	timers      sync.Pool // of *time.Timer, stopped
+	answers     chan struct{} // places for lists
+	timers      sync.Pool     // of *time.Timer, stopped
 	ended       context.Context
 }
 
 // New makes a server.
 func New(o Options) *Server {
 	s := &Server{opts: o, guard: newGuard(o.AllowedHosts, o.AllowedOrigins), closing: make(chan struct{})}
+	s.answers = make(chan struct{}, maxAnswers)
 	s.names = newNames()
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()

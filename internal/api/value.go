@@ -138,6 +138,19 @@ const (
 	typeBinary = "application/octet-stream"
 )
 
+// maxAnswers is how many lists may be under way; the next waits for a place.
+const maxAnswers = 64
+
+// place takes a place among the lists; the function gives it back.
+func (s *Server) place(r *http.Request) (leave func()) {
+	select {
+	case s.answers <- struct{}{}:
+		return func() { <-s.answers }
+	case <-r.Context().Done(): // nobody will read it
+		return func() {}
+	}
+}
+
 // writeValue answers with a message: as its payload, or as its JSON object if
 // that is asked for, or, with object, if nothing else is.
 func writeValue(w http.ResponseWriter, r *http.Request, m *hub.Message, object bool) {
@@ -173,6 +186,7 @@ func writeValue(w http.ResponseWriter, r *http.Request, m *hub.Message, object b
 	}
 	h.Set("Content-Type", mediaType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
+	defer hurried(w)()
 	_, _ = w.Write(body)
 }
 
@@ -183,14 +197,13 @@ func valueType(r *http.Request, encoding string, object bool) (mediaType string,
 		wire.EncodingJSON: {typeJSON, typeText, typeBinary},
 		wire.EncodingText: {typeText, typeBinary}, wire.EncodingBase64: {typeBinary},
 	}[encoding]
-	for _, mediaRange := range accepted(r) {
+	wanted, refused := accepted(r)
+	for _, mediaRange := range wanted {
 		if mediaRange == typeJSON || object && takes(mediaRange, typeJSON) {
 			return typeJSON, true
 		}
-		for _, t := range raw {
-			if takes(mediaRange, t) {
-				return t, false
-			}
+		if t := pick(mediaRange, refused, raw); t != "" {
+			return t, false
 		}
 	}
 	return "", false
@@ -224,6 +237,7 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, merge(wrong))
 		return
 	}
+	defer s.place(r)()
 	objects, next, code, detail := s.opts.Hub.List(r.Context(), filter, after, limit)
 	if code != "" {
 		writeProblem(w, fieldProblem(code, "/filter", detail))
@@ -234,6 +248,19 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Link", `</topics?`+more.Encode()+`>; rel="next"`)
 	}
 	writeObjects(w, r, objects)
+}
+
+// answerTime is how long a client may take to read an answer that may be long.
+const answerTime = time.Minute
+
+// hurried sets the deadline for an answer; the function takes it back.
+func hurried(w http.ResponseWriter) (done func()) {
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Now().Add(answerTime))
+	return func() {
+		_ = control.Flush() // within the deadline
+		_ = control.SetWriteDeadline(time.Time{})
+	}
 }
 
 // writeObjects writes a list as a JSON array, or one object a line.
@@ -250,12 +277,20 @@ func writeObjects(w http.ResponseWriter, r *http.Request, objects [][]byte) {
 		}
 		h.Set("Content-Type", typeNDJSON)
 	}
+	length := len(open) + len(end) + len(between)*max(0, len(objects)-1)
+	for _, o := range objects {
+		length += len(o)
+	}
+	h.Set("Content-Length", strconv.Itoa(length))
+	defer hurried(w)()
 	_, _ = w.Write([]byte(open))
 	for i, o := range objects {
 		if i > 0 {
 			_, _ = w.Write([]byte(between))
 		}
-		_, _ = w.Write(o)
+		if _, err := w.Write(o); err != nil {
+			return
+		}
 	}
 	_, _ = w.Write([]byte(end))
 }

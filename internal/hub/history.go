@@ -15,7 +15,13 @@ type Page struct {
 	Objects [][]byte
 	// Next is the cursor to go on from, empty at the end.
 	Next string
+
+	bytes int
 }
+
+// pageBytes is what a page may hold, and a little more: whoever reads it slowly
+// keeps it in memory meanwhile.
+const pageBytes = 4 << 20
 
 // History reads what is remembered of the topics that match filter: at most
 // limit objects behind since, or from the beginning when that is nil.
@@ -63,11 +69,12 @@ func (h *Hub) page(p *Page, filter string, limit int, from, last *uint64) (done 
 		if !m.mark && !topic.Match(filter, m.Topic) {
 			return true
 		}
-		if len(p.Objects) == limit {
+		if len(p.Objects) == limit || p.bytes > pageBytes {
 			p.Next = h.cursor(*last)
 			return false
 		}
 		p.Objects = append(p.Objects, m.JSON)
+		p.bytes += len(m.JSON)
 		*last = m.Seq
 		return true
 	})

@@ -93,7 +93,7 @@ type Hub struct {
 	clients   map[*Client]struct{}
 	fetches   map[string]*fetch
 	watches   map[string]*watch
-	clears    map[string]int // empty messages on their way that delete a topic's retained one
+	clears    map[string][]*expected // empty messages on their way that delete a topic's retained one
 	archive   archive
 	throttled []*subscription      // scratch
 	owed      map[*Client][]string // filters whose retained messages are still to be sent
@@ -156,7 +156,7 @@ func New(o Options) *Hub {
 		clients: map[*Client]struct{}{},
 		fetches: map[string]*fetch{},
 		watches: map[string]*watch{},
-		clears:  map[string]int{},
+		clears:  map[string][]*expected{},
 		archive: archive{limit: o.HistoryBytes, age: o.HistoryAge, values: o.ValuesBytes},
 		clock:   newClock(o.HistoryAge),
 		owed:    map[*Client][]string{},

@@ -21,8 +21,9 @@ type Position struct {
 	lost    string // why it is of no use; empty: not known yet
 	certain bool   // that messages are missing
 
-	at     time.Time // a time that has no place yet, see Since
-	window bool      // came from a time
+	at      time.Time // see Since
+	window  bool      // came from a time
+	located bool      // and has its place
 }
 
 // LostPosition is what a malformed cursor leads to: the stream begins with a

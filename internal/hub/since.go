@@ -15,12 +15,12 @@ func Since(t time.Time) *Position { return &Position{at: t, window: true} }
 
 // locate turns a time into a place. Called under hub.mu.
 func (h *Hub) locate(p *Position) {
-	if p.at.IsZero() {
+	if !p.window || p.located {
 		return
 	}
+	p.located = true
 	p.Epoch = h.opts.Epoch
 	p.Seq = max(h.clock.at(p.at), h.archive.log.before(p.at))
-	p.at = time.Time{}
 }
 
 // before is the last message received before t, 0 if there is none.

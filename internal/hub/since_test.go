@@ -128,3 +128,20 @@ func TestSinceATimeWithinTheHistoryResumes(t *testing.T) {
 		}
 	})
 }
+
+// The zero time is a time like any: everything.
+func TestSinceTheZeroTimeIsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := timed(t, 3, Options{HistoryBytes: 1 << 20})
+		if got := payloads(h.History("#", Since(time.Time{}), 10)); !slices.Equal(got, from(0, 3, 1)) {
+			t.Errorf("history: got %v, want all three", got)
+		}
+		c, tap := attach(t, h)
+		r := ok("#")
+		r.Since = Since(time.Time{})
+		c.Subscribe(context.Background(), r)
+		if frames := tap.wait(t, count(4)); !*frames[0].Resumed || frames[0].Cursor != "e-0" {
+			t.Errorf("stream: got %+v, want resumed from e-0", frames[0])
+		}
+	})
+}

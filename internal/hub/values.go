@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/vulturepi/gateway/wire"
@@ -87,16 +88,17 @@ func (h *Hub) List(ctx context.Context, filter, after string, limit int) (object
 	if code != "" && (code != "broker_unavailable" || h.broker.Connected || !h.opts.Upstream.Watched(filter)) {
 		return nil, "", code, detail
 	}
-	more := false
+	more, bytes := false, 0
 	h.archive.lines.WalkAfter(filter, after, func(name string, l *line) bool {
 		m := h.value(l)
 		if m == nil || m.empty() {
 			return true
 		}
-		if more = len(objects) == limit; more {
+		if more = len(objects) == limit || bytes > pageBytes; more {
 			return false
 		}
 		objects, next = append(objects, m.JSON), name
+		bytes += len(m.JSON)
 		return true
 	})
 	if !more {
@@ -114,31 +116,51 @@ const clearWait = 10 * time.Second
 // are values like any, because nothing tells them apart. The caller says what
 // became of the message with the function that it gets.
 func (h *Hub) ExpectClear(name string) (settle func(sent bool)) {
+	e := new(expected)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.clears[name]++
+	h.clears[name] = append(h.clears[name], e)
 	return func(sent bool) {
-		if sent {
-			time.AfterFunc(clearWait, func() { h.forgetClear(name) })
-			return
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		switch {
+		case !slices.Contains(h.clears[name], e): // it has come
+		case sent:
+			e.timer = time.AfterFunc(clearWait, func() {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				h.forgetClear(name, e)
+			})
+		default:
+			h.forgetClear(name, e)
 		}
-		h.forgetClear(name)
 	}
 }
 
-func (h *Hub) forgetClear(name string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.takeClear(name)
-}
+// expected is one message that clears and has not come yet.
+type expected struct{ timer *time.Timer }
 
-// takeClear reports whether a clear was expected. Called under hub.mu.
-func (h *Hub) takeClear(name string) bool {
-	n := h.clears[name]
-	if n > 1 {
-		h.clears[name] = n - 1
-	} else {
+// forgetClear: it will not come. Called under hub.mu.
+func (h *Hub) forgetClear(name string, e *expected) {
+	all := h.clears[name]
+	if i := slices.Index(all, e); i >= 0 {
+		all = slices.Delete(all, i, i+1)
+	}
+	if h.clears[name] = all; len(all) == 0 {
 		delete(h.clears, name)
 	}
-	return n > 0
+}
+
+// takeClear reports whether a clear was expected, and ends it. Called under
+// hub.mu.
+func (h *Hub) takeClear(name string) bool {
+	if len(h.clears[name]) == 0 {
+		return false
+	}
+	e := h.clears[name][0]
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	h.forgetClear(name, e)
+	return true
 }

@@ -3,7 +3,10 @@ package hub
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func retained(topic, payload string) Inbound {
@@ -125,5 +128,97 @@ func TestWaiterHearsTheFirstWantedMessage(t *testing.T) {
 	eventually(t, "nothing is wanted upstream", func() bool { return b.wants() == 0 })
 	if h.subs.Len() != 0 {
 		t.Error("the waiter is still subscribed")
+	}
+}
+
+// Between two watches of a filter nobody looks: what passes then is missed,
+// though nothing else moves the sequence.
+func TestWhatPassesUnwatchedIsAGap(t *testing.T) {
+	b := newBroker()
+	b.dynamic = true
+	h := setup(t, b, Options{Linger: 1, HistoryBytes: 1 << 20})
+	c, tap := attach(t, h)
+	c.Subscribe(context.Background(), ok("r/#"))
+	h.Ingest(live("r/1", "1"))
+	seen := tap.wait(t, count(2))[1]
+	c.Detach()
+	eventually(t, "nothing is wanted upstream", func() bool { return b.wants() == 0 })
+	// A message that passes now is not received.
+	again, tap := attach(t, h)
+	r := ok("r/#")
+	var err error
+	if r.Since, err = ParseCursor(seen.Cursor); err != nil {
+		t.Fatal(err)
+	}
+	again.Subscribe(context.Background(), r)
+	frames := tap.wait(t, count(2))
+	if got := types(frames); got != "ack gap" || *frames[0].Resumed || frames[1].Reason != "history_expired" {
+		t.Errorf("got %s, want ack and gap, not resumed: %+v", got, frames)
+	}
+	if got := newest(t, h, "r/1"); got != "none" {
+		t.Errorf("got the value %s, want none: it may be out of date", got)
+	}
+}
+
+// The time that one clear may take is not that of a later one.
+func TestEachClearIsExpectedForItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Options{Upstream: newBroker(), HistoryBytes: 1 << 20})
+		defer h.Close()
+		for range 5 {
+			settle := h.ExpectClear("a")
+			h.Ingest(live("a", ""))
+			settle(true)
+			time.Sleep(clearWait * 3 / 4) // the bubble's clock
+			synctest.Wait()
+		}
+		for range 3 { // each while the timers of those before are due
+			settle := h.ExpectClear("a")
+			settle(true)
+			time.Sleep(clearWait * 3 / 4)
+			synctest.Wait()
+			h.Ingest(live("a", "1"))
+			h.Ingest(live("a", ""))
+			if got := newest(t, h, "a"); got != "none" {
+				t.Errorf("got %q, want none", got)
+			}
+		}
+		h.ExpectClear("a")(false)
+		h.ExpectClear("a")(true)
+		time.Sleep(2 * clearWait)
+		synctest.Wait()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if len(h.clears) != 0 {
+			t.Errorf("%d topics still wait for a clear", len(h.clears))
+		}
+	})
+}
+
+// Whoever reads slowly keeps no more than a page in memory.
+func TestPagesAreBoundedInBytes(t *testing.T) {
+	h := setup(t, newBroker(), Options{HistoryBytes: 64 << 20})
+	payload := strings.Repeat("x", 100<<10)
+	for i := range 100 {
+		h.Ingest(live(fmt.Sprintf("t/%03d", i), payload))
+	}
+	objects, next, _, _ := h.List(context.Background(), "#", "", 1000)
+	page := h.History("#", nil, 1000)
+	if len(objects) > 50 || len(page.Objects) > 50 || next == "" || page.Next == "" {
+		t.Errorf("got %d values and %d messages of 100 KiB in a page, want about 40 and a next page", len(objects), len(page.Objects))
+	}
+	seen := len(page.Objects)
+	for page.Next != "" {
+		since, _ := ParseCursor(page.Next)
+		page = h.History("#", since, 1000)
+		seen += len(page.Objects)
+	}
+	for next != "" {
+		var more [][]byte
+		more, next, _, _ = h.List(context.Background(), "#", next, 1000)
+		objects = append(objects, more...)
+	}
+	if seen != 100 || len(objects) != 100 {
+		t.Errorf("got %d messages and %d values in all pages, want 100", seen, len(objects))
 	}
 }

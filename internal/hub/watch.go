@@ -30,8 +30,13 @@ func (h *Hub) watch(ctx context.Context, filter string) error {
 		h.mu.Unlock()
 		err := h.opts.Upstream.Want(ctx, filter)
 		h.mu.Lock()
-		w.err, w.since = err, h.seq
-		if err != nil {
+		w.err = err
+		if err == nil {
+			// A place of its own: what passed before it, while nobody watched, must
+			// not look like what came last.
+			h.seq++
+			w.since = h.seq
+		} else {
 			delete(h.watches, filter)
 		}
 		close(w.ready)
