@@ -3,8 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -15,28 +13,7 @@ import (
 // request sends a request with one Accept header and reads the answer.
 func (g *gateway) request(method, path, accept string) answer {
 	g.t.Helper()
-	req, err := http.NewRequestWithContext(g.t.(*testing.T).Context(), method, g.url+path, nil)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	req.Header.Set("Accept", accept)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		g.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		g.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	a := answer{status: res.StatusCode, header: res.Header, body: string(b)}
-	if res.Header.Get("Content-Type") == "application/problem+json" {
-		err = json.Unmarshal(b, &a.problem)
-	}
-	if err != nil {
-		g.t.Fatalf("%s %s: %v: %s", method, path, err, b)
-	}
-	return a
+	return g.mustSend(method, path, nil, "Accept: "+accept)
 }
 
 func TestHistoryRefusesWhatItDoesNotKnow(t *testing.T) {

@@ -6,13 +6,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/hub"
-	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -138,19 +136,6 @@ const (
 	typeBinary = "application/octet-stream"
 )
 
-// maxAnswers is how many lists may be under way; the next waits for a place.
-const maxAnswers = 64
-
-// place takes a place among the lists; the function gives it back.
-func (s *Server) place(r *http.Request) (leave func()) {
-	select {
-	case s.answers <- struct{}{}:
-		return func() { <-s.answers }
-	case <-r.Context().Done(): // nobody will read it
-		return func() {}
-	}
-}
-
 // writeValue answers with a message: as its payload, or as its JSON object if
 // that is asked for, or, with object, if nothing else is.
 func writeValue(w http.ResponseWriter, r *http.Request, m *hub.Message, object bool) {
@@ -207,90 +192,4 @@ func valueType(r *http.Request, encoding string, object bool) (mediaType string,
 		}
 	}
 	return "", false
-}
-
-// getTopics is GET /topics: the newest message of every topic that matches, by
-// topic.
-func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
-	query, bad := queryOnce(r, "filter", "limit", "after")
-	if bad != nil {
-		writeProblem(w, bad)
-		return
-	}
-	filter := "#"
-	var wrong []*wire.Problem
-	if query.Has("filter") {
-		filter = query.Get("filter")
-		if err := topic.CheckFilter(filter); err != nil {
-			wrong = append(wrong, topicProblem(err, "/filter"))
-		}
-	}
-	limit, bad := pageLimit(query, defaultPage, maxPage)
-	if bad != nil {
-		wrong = append(wrong, bad)
-	}
-	after := query.Get("after")
-	if query.Has("after") && topic.CheckName(after) != nil {
-		wrong = append(wrong, fieldProblem("invalid_parameter", "/after", "after must be the topic that the last page ended with."))
-	}
-	if len(wrong) > 0 {
-		writeProblem(w, merge(wrong))
-		return
-	}
-	defer s.place(r)()
-	objects, next, code, detail := s.opts.Hub.List(r.Context(), filter, after, limit)
-	if code != "" {
-		writeProblem(w, fieldProblem(code, "/filter", detail))
-		return
-	}
-	if next != "" {
-		more := url.Values{"filter": {filter}, "after": {next}, "limit": {strconv.Itoa(limit)}}
-		w.Header().Set("Link", `</topics?`+more.Encode()+`>; rel="next"`)
-	}
-	writeObjects(w, r, objects)
-}
-
-// answerTime is how long a client may take to read an answer that may be long.
-const answerTime = time.Minute
-
-// hurried sets the deadline for an answer; the function takes it back.
-func hurried(w http.ResponseWriter) (done func()) {
-	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Now().Add(answerTime))
-	return func() {
-		_ = control.Flush() // within the deadline
-		_ = control.SetWriteDeadline(time.Time{})
-	}
-}
-
-// writeObjects writes a list as a JSON array, or one object a line.
-func writeObjects(w http.ResponseWriter, r *http.Request, objects [][]byte) {
-	open, between, end := "[", ",\n", "]\n"
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Add("Vary", "Accept") // besides Origin
-	h.Set("Content-Type", typeJSON)
-	if choose(r, typeJSON, typeNDJSON) == typeNDJSON {
-		open, between, end = "", "\n", ""
-		if len(objects) > 0 {
-			end = "\n"
-		}
-		h.Set("Content-Type", typeNDJSON)
-	}
-	length := len(open) + len(end) + len(between)*max(0, len(objects)-1)
-	for _, o := range objects {
-		length += len(o)
-	}
-	h.Set("Content-Length", strconv.Itoa(length))
-	defer hurried(w)()
-	_, _ = w.Write([]byte(open))
-	for i, o := range objects {
-		if i > 0 {
-			_, _ = w.Write([]byte(between))
-		}
-		if _, err := w.Write(o); err != nil {
-			return
-		}
-	}
-	_, _ = w.Write([]byte(end))
 }

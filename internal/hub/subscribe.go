@@ -98,15 +98,21 @@ func (c *Client) watch(ctx context.Context, results []wire.Result) (fresh []stri
 // Reach tells why a subscription to filter would be refused; an empty code
 // means that it would not.
 func (h *Hub) Reach(ctx context.Context, filter string) (code, detail string) {
+	if code, detail = h.hold(ctx, filter); code == "" {
+		h.unwatch([]string{filter}) // it lingers until the subscription comes
+	}
+	return code, detail
+}
+
+// hold is watch for those who answer with a code.
+func (h *Hub) hold(ctx context.Context, filter string) (code, detail string) {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.FetchTime)
 	defer cancel()
+	var r wire.Result
 	if err := h.watch(ctx, filter); err != nil {
-		var r wire.Result
 		refuse(&r, err)
-		return r.Code, r.Detail
 	}
-	h.unwatch([]string{filter}) // it lingers until the subscription comes
-	return "", ""
+	return r.Code, r.Detail
 }
 
 func refuse(r *wire.Result, err error) {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 	"time"
-
-	"github.com/vulturepi/gateway/wire"
 )
 
 // Newest is the newest message on a topic: what the hub has received, or else
@@ -52,14 +50,12 @@ func (h *Hub) value(l *line) *Message {
 // look fetches what the broker keeps for filter into the table of values, and
 // watches the filter for a moment: who asks again soon finds it there.
 func (h *Hub) look(ctx context.Context, filter string) (code, detail string) {
-	ctx, cancel := context.WithTimeout(ctx, h.opts.FetchTime)
-	defer cancel()
-	if err := h.watch(ctx, filter); err != nil {
-		var r wire.Result
-		refuse(&r, err)
-		return r.Code, r.Detail
+	if code, detail = h.hold(ctx, filter); code != "" {
+		return code, detail
 	}
 	defer h.unwatch([]string{filter})
+	ctx, cancel := context.WithTimeout(ctx, h.opts.FetchTime)
+	defer cancel()
 	f := h.fetch(ctx, []string{filter})
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -1,10 +1,6 @@
 package hub
 
-import (
-	"context"
-
-	"github.com/vulturepi/gateway/wire"
-)
+import "context"
 
 // Waiter hears the live messages that match one filter, without being a
 // client. C gives the first one that is wanted; Stop must be called once.
@@ -23,12 +19,8 @@ type Waiter struct {
 // lock, so it must be quick and must not call the hub. A code says why the
 // filter cannot be in force.
 func (h *Hub) Wait(ctx context.Context, filter string, want func(*Message) bool) (w *Waiter, code, detail string) {
-	ctx, cancel := context.WithTimeout(ctx, h.opts.FetchTime)
-	defer cancel()
-	if err := h.watch(ctx, filter); err != nil {
-		var r wire.Result
-		refuse(&r, err)
-		return nil, r.Code, r.Detail
+	if code, detail = h.hold(ctx, filter); code != "" {
+		return nil, code, detail
 	}
 	w = &Waiter{hub: h, filter: filter, found: make(chan *Message, 1), want: want}
 	w.C = w.found
