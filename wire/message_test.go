@@ -260,3 +260,16 @@ func TestPublishResultIsWhatEncodingJSONWrites(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkAppendMessage(b *testing.B) {
+	for name, payload := range map[string]string{"json": `{"battery":21.50,"state":"ok"}`, "text": strings.Repeat("x", 100), "base64": strings.Repeat("\xff", 100)} {
+		f := wire.Fields{Topic: "pi/3/status", Payload: []byte(payload), QoS: 1, Time: time.Unix(1700000000, 0), Epoch: "k3f9c2m4q8z1", Seq: 1042}
+		b.Run(name, func(b *testing.B) {
+			buf := make([]byte, 0, 1024)
+			b.ReportAllocs()
+			for b.Loop() {
+				buf, _ = wire.AppendMessage(buf[:0], &f)
+			}
+		})
+	}
+}
