@@ -242,7 +242,7 @@ func fillWith(doc string, blocks map[string]string) (string, error) {
 // describeMachine says what the figures depend on, and nothing that tells
 // whose machine it is.
 func describeMachine(o options) string {
-	kernel := firstLine("uname", "-sr")
+	kernel, _, _ := strings.Cut(firstLine("uname", "-sr"), "-") // without a builder's own suffix
 	rivals := firstLine(mosquittoPath(), "-h")
 	if v := firstLine(o.nats, "--version"); v != "" {
 		rivals += ", " + strings.ReplaceAll(v, ": v", " ")
