@@ -180,3 +180,18 @@ func TestReconnectStorm(t *testing.T) {
 	}
 	l.stop()
 }
+
+// since= as a duration and as a time works on a WebSocket's URL, too.
+func TestWebSocketTakesATimeInItsURL(t *testing.T) {
+	g := startReady(t, brokertest.Start(t).URL(), nil)
+	for n := range 3 {
+		g.post(fmt.Sprintf(`{"topic":"t","payload":%d}`, n))
+	}
+	all := g.dial("?topic=t&snapshot=true")
+	all.wait("the newest", func(f frame) bool { return string(f.Payload) == "2" })
+	for _, since := range []string{"10m", "2026-01-01T00:00:00Z", "2026-01-01T01:00:00%2B01:00", "2026-01-01T00:00:00.123456Z"} {
+		if got := g.dial("?topic=t&since=" + since).waitMessages(3); string(got[0].Payload) != "0" {
+			t.Errorf("since=%s: got %s first, want payload 0", since, got[0].raw)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"mime"
@@ -172,5 +171,3 @@ func appendResult(dst []byte, index int, res *batchResult) []byte {
 	dst = wire.AppendPublishResult(dst, res.result)
 	return append(dst[:body], dst[body+1:]...) // without its opening brace
 }
-
-func lineHash(line []byte) [sha256.Size]byte { return sha256.Sum256(line) }

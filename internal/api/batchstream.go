@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"net/http"
@@ -99,7 +100,7 @@ func (s *Server) nextLine(lines *lineReader, r *http.Request, key string) (batch
 	if key == "" || item.publication == nil {
 		return item, true
 	}
-	item.claim, item.first, item.problem = s.idempotency.begin(onceKey{key: key, line: index}, lineHash(line))
+	item.claim, item.first, item.problem = s.idempotency.begin(onceKey{key: key, line: index}, sha256.Sum256(line))
 	if item.claim == nil {
 		item.publication = nil
 	}

@@ -60,6 +60,9 @@ func (h *Hub) look(ctx context.Context, filter string) (code, detail string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	defer h.leave(f)
+	if f[0].err != nil && !h.broker.Connected {
+		return "broker_unavailable", "There is no connection to the broker, and nothing was received that would answer this; try again."
+	}
 	if f[0].err != nil {
 		return "broker_unavailable", "The broker did not say in time what it keeps as retained; try again."
 	}
