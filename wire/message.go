@@ -117,17 +117,31 @@ func embeddable(payload []byte) bool {
 	if len(payload) == 0 {
 		return false
 	}
+	// What is plainly no JSON is told by its ends: json.Valid would format an
+	// error about it.
+	last := payload[len(payload)-1]
 	switch c := payload[0]; {
-	case c == '{', c == '[':
-		if TooDeep(payload) {
+	case c == '{':
+		if last != '}' || TooDeep(payload) {
 			return false
 		}
-	case c == '"', c == '-', '0' <= c && c <= '9', c == 't', c == 'f', c == 'n':
+	case c == '[':
+		if last != ']' || TooDeep(payload) {
+			return false
+		}
+	case c == '"':
+		if last != '"' {
+			return false
+		}
+	case c == '-', '0' <= c && c <= '9':
+		if len(bytes.Trim(payload, "+-.0123456789Ee")) > 0 {
+			return false
+		}
 	default:
-		return false
-	}
-	switch payload[len(payload)-1] {
-	case ' ', '\t', '\n', '\r':
+		switch string(payload) {
+		case "true", "false", "null":
+			return true
+		}
 		return false
 	}
 	return bytes.IndexByte(payload, '\n') < 0 && bytes.IndexByte(payload, '\r') < 0 && json.Valid(payload)

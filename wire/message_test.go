@@ -79,7 +79,7 @@ func TestPayloadEncoding(t *testing.T) {
 	for payload, want := range map[string]string{
 		"21.50": "json", "0": "json", "-0.0": "json", "1e999": "json", "true": "json", "null": "json", `""`: "json", `"on"`: "json", "{}": "json",
 		"[ 1,\t2 ]": "json", `{"a":1,"a":2}`: "json", "\"\u2028\"": "json",
-		"": "text", "on": "text", "NaN": "text", "+1": "text", "01": "text", ".5": "text", "tru": "text", "{": "text", "'a'": "text",
+		"": "text", "on": "text", "NaN": "text", "false": "json", "-": "text", "1-2": "text", "nul": "text", "trueish": "text", `"a": 1`: "text", `"`: "text", "{]": "text", "[}": "text", "+1": "text", "01": "text", ".5": "text", "tru": "text", "{": "text", "'a'": "text",
 		" 1": "text", "1 ": "text", "1\n": "text", "\t1": "text", "{\n}": "text", "{\r}": "text", "[1]\r": "text", "1 2": "text",
 		"\x00": "text", "\u2028": "text", "\ufeff1": "text",
 		"\xff": "base64", "on\xc0\x80": "base64", "\"\xed\xa0\x80\"": "base64",
@@ -236,7 +236,7 @@ func TestDecodePayloadRefuses(t *testing.T) {
 
 func TestAppendMessageAllocatesNothing(t *testing.T) {
 	buf := make([]byte, 0, 1024)
-	for i, payload := range []string{"21.50", `{"a":[1,2]}`, "on\n", "\xff"} {
+	for i, payload := range []string{"21.50", `{"a":[1,2]}`, "on\n", "\xff", "1 of 2", "12.5 C", "not yet", "true!", `"a" and b`, "[info] up", "{} and more"} {
 		f := wire.Fields{Topic: "pi/3/battery", Payload: []byte(payload), Time: when, Epoch: "k3f9c2", Seq: 1}
 		if i == 2 {
 			f.Value = []byte("true")
