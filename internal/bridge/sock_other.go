@@ -2,8 +2,13 @@
 
 package bridge
 
-import "time"
+import (
+	"net"
+	"syscall"
+	"time"
+)
 
-// Both are linux only; elsewhere the deadlines of sock find a dead peer.
-func quickAck(uintptr)                   {}
-func userTimeout(uintptr, time.Duration) {}
+// Elsewhere the deadlines of sock find a dead peer, and acknowledging is left to the kernel.
+func userTimeout(syscall.RawConn, time.Duration) {}
+
+func receiver(c net.Conn, _ syscall.RawConn) func(p []byte) (int, error) { return c.Read }
