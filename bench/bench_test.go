@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/pprof/profile"
 )
 
 // The tool starts itself as the handler that publish is compared with.
@@ -201,5 +203,25 @@ func TestFillKeepsWhatTheRunDoesNotHave(t *testing.T) {
 	}
 	if _, err := r.fill("no markers"); err == nil {
 		t.Error("got nil for a document without markers, want an error")
+	}
+}
+
+func TestEachSampleBelongsToOnePart(t *testing.T) {
+	for want, stack := range map[string][]string{
+		toClients:  {"internal/runtime/syscall/linux.Syscall6", "syscall.write", "net.(*conn).Write", "net/http.checkConnErrorWriter.Write", "net/http.(*conn).serve"},
+		toBroker:   {"syscall.Syscall", "internal/poll.(*FD).Write", module + "/internal/bridge.(*sock).Write", module + "/internal/bridge.(*wire).writer"},
+		switching:  {"internal/runtime/syscall/linux.EpollWait", "runtime.netpoll", "runtime.findRunnable", "runtime.schedule"},
+		allocating: {"runtime.memclrNoHeapPointers", "runtime.mallocgc", "runtime.newobject", "net/http.readRequest"},
+		httpServer: {"runtime.memmove", "net/textproto.readMIMEHeader", "net/http.(*conn).serve"},
+		ownCode:    {"runtime.mapaccess1_faststr", module + "/internal/hub.(*Hub).Accept", module + "/internal/bridge.(*live).got"},
+		otherCode:  {"runtime.memmove"},
+	} {
+		s := &profile.Sample{}
+		for _, name := range stack {
+			s.Location = append(s.Location, &profile.Location{Line: []profile.Line{{Function: &profile.Function{Name: name}}}})
+		}
+		if got := partOf(s); got != want {
+			t.Errorf("%v: got %q, want %q", stack, got, want)
+		}
 	}
 }
