@@ -70,6 +70,7 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 	if ws.client == nil {
 		_, _ = h.conn.Conn.Write(closeFrame(nil, closeGoingAway, "shutting down"))
 		_ = h.conn.Conn.Close()
+		_ = conn.CloseNow()
 		s.joined()
 		s.release()
 		return
@@ -176,6 +177,7 @@ func (ws *wsSession) run() {
 	}
 	ws.net.linger()
 	ws.client.Detach()
+	_ = ws.conn.CloseNow() // without it the library's finalizer keeps the connection for ever
 	ws.server.metrics.wsClosed(ws.net.closeCode())
 }
 

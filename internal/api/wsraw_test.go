@@ -36,7 +36,7 @@ func (g *rig) upgrade(target string, headers ...string) *reply {
 // dial opens a WebSocket and reads the welcome.
 func (g *rig) dial(t testing.TB, target string) *rawSocket {
 	t.Helper()
-	a := g.upgrade(target)
+	a := exchange(t, g.public, request("GET", target, "", upgradeHeaders...))
 	if a.status != http.StatusSwitchingProtocols {
 		t.Fatalf("upgrade: got %d %s, want 101", a.status, a.body)
 	}
