@@ -65,7 +65,7 @@ type Ack struct {
 type Result struct {
 	Topic  string `json:"topic"`
 	OK     bool   `json:"ok"`
-	Code   string `json:"code,omitempty"`
+	Code   Code   `json:"code,omitempty"`
 	Detail string `json:"detail,omitempty"`
 	// WasSubscribed is set in the answer to unsubscribe only.
 	WasSubscribed *bool `json:"was_subscribed,omitempty"`
@@ -93,7 +93,7 @@ type BatchResult struct {
 	Index  int `json:"index"`  // of the object in the array, or of the line that is not blank
 	Status int `json:"status"` // what the same publish alone would have answered
 	*PublishResult
-	Code      string       `json:"code,omitempty"`
+	Code      Code         `json:"code,omitempty"`
 	Detail    string       `json:"detail,omitempty"`
 	Retryable *bool        `json:"retryable,omitempty"`
 	Errors    []FieldError `json:"errors,omitempty"`
@@ -168,14 +168,14 @@ type Problem struct {
 	Title     string       `json:"title"`
 	Status    int          `json:"status"`
 	Detail    string       `json:"detail"`
-	Code      string       `json:"code"`
+	Code      Code         `json:"code"`
 	Retryable bool         `json:"retryable"`
 	RequestID string       `json:"request_id,omitempty"`
 	Errors    []FieldError `json:"errors,omitempty"`
 }
 
 // Error makes a Problem usable as a Go error.
-func (p *Problem) Error() string { return p.Code + ": " + p.Detail }
+func (p *Problem) Error() string { return string(p.Code) + ": " + p.Detail }
 
 // FieldError points (RFC 6901) at one wrong field.
 type FieldError struct {

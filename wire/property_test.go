@@ -151,7 +151,7 @@ func drawFrames(t *rapid.T) []any {
 	yes := rapid.Bool().Draw(t, "bool")
 	n := rapid.IntRange(1, 1<<30).Draw(t, "n")
 	problem := &wire.Problem{
-		Type: text.Draw(t, "type"), Title: text.Draw(t, "title"), Status: n, Detail: text.Draw(t, "detail"), Code: text.Draw(t, "code"),
+		Type: text.Draw(t, "type"), Title: text.Draw(t, "title"), Status: n, Detail: text.Draw(t, "detail"), Code: wire.Code(text.Draw(t, "code")),
 		Retryable: yes, RequestID: text.Draw(t, "request"), Errors: []wire.FieldError{{Pointer: text.Draw(t, "pointer"), Detail: "x"}},
 	}
 	result := &wire.PublishResult{Topic: text.Draw(t, "topic"), QoS: 2, Delivery: "acknowledged", TookMS: float64(n) / 1000}

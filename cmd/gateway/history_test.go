@@ -30,7 +30,7 @@ func TestHistoryRefusesWhatItDoesNotKnow(t *testing.T) {
 		{"filter=a&limit=", 400, "invalid_parameter"}, {"filter=a&limit=0", 400, "invalid_parameter"}, {"filter=a&limit=-1", 400, "invalid_parameter"},
 		{"filter=a&limit=10001", 400, "invalid_parameter"}, {"filter=a&limit=1.5", 400, "invalid_parameter"}, {"filter=a&limit=1&limit=1", 400, "invalid_parameter"},
 	} {
-		if a := g.request("GET", "/history?"+tt.query, "*/*"); a.status != tt.status || a.problem.Code != tt.code {
+		if a := g.request("GET", "/history?"+tt.query, "*/*"); a.status != tt.status || string(a.problem.Code) != tt.code {
 			t.Errorf("?%s: got %d %s, want %d %s", tt.query, a.status, a.body, tt.status, tt.code)
 		}
 	}

@@ -52,7 +52,7 @@ func isUnavailable(t *testing.T, what string, a answer) {
 // postFields publishes over HTTP and returns the status and the problem's code.
 func (g *gateway) postFields(fields string) (status int, code string) {
 	a := g.post("{" + fields + "}")
-	return a.status, a.problem.Code
+	return a.status, string(a.problem.Code)
 }
 
 // publishFields is the same over the WebSocket; it is for one publish only.
@@ -60,7 +60,7 @@ func (s *socket) publishFields(fields string) (status int, code string) {
 	s.send(`{"op":"publish","id":"fields",` + fields + `}`)
 	f := s.wait("the outcome", func(f frame) bool { return string(f.ID) == `"fields"` })
 	if f.Problem != nil {
-		return f.Problem.Status, f.Problem.Code
+		return f.Problem.Status, string(f.Problem.Code)
 	}
 	return f.Status, ""
 }

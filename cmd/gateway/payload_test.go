@@ -276,7 +276,7 @@ func TestBadTopicNeverReachesTheBroker(t *testing.T) {
 		`{"topic":"\ud800","payload":1}`: "invalid_unicode", "{\"topic\":\"\xff\",\"payload\":1}": "invalid_utf8",
 		`{"topic":"` + strings.Repeat("a/", 200) + `","payload":1}`: "topic_too_deep", `{"topic":"` + strings.Repeat("a", 65536) + `","payload":1}`: "topic_too_long",
 	} {
-		if a := r.post(body); a.status < 400 || a.status >= 500 || a.problem.Code != want {
+		if a := r.post(body); a.status < 400 || a.status >= 500 || string(a.problem.Code) != want {
 			t.Errorf("%.60q: got %d %s, want %s", body, a.status, a.problem.Code, want)
 		}
 		r.ws.send(strings.Replace(strings.ToValidUTF8(body, "\x01"), "{", `{"op":"publish","id":1,`, 1))

@@ -43,7 +43,7 @@ func TestBadFilterIsRefusedAlone(t *testing.T) {
 			for f, code := range bad {
 				topics = append(topics, f)
 				ack := ws.subscribeAs(len(topics), f)
-				if len(ack.Results) != 1 || ack.Results[0].OK || ack.Results[0].Code != code || ack.Results[0].Detail == "" {
+				if len(ack.Results) != 1 || ack.Results[0].OK || string(ack.Results[0].Code) != code || ack.Results[0].Detail == "" {
 					t.Errorf("%.40q: got %s, want %s", f, ack.raw, code)
 				}
 			}
@@ -114,7 +114,7 @@ func TestFilterOutsideOfWatchIsRefused(t *testing.T) {
 		"b": false, "#": false, "+": false, "+/b": false, "x": false, "x/#": false, "x/1/2": false,
 	} {
 		r := ws.subscribe(f).Results[0]
-		if want := map[bool]string{true: "", false: "filter_not_covered"}[ok]; r.OK != ok || r.Code != want {
+		if want := map[bool]string{true: "", false: "filter_not_covered"}[ok]; r.OK != ok || string(r.Code) != want {
 			t.Errorf("%s: got ok %t %q, want %t %q", f, r.OK, r.Code, ok, want)
 		}
 	}
@@ -254,7 +254,7 @@ func TestFilterRefusedByTheBrokerIsSaid(t *testing.T) {
 	ws := g.dial("")
 	for _, filters := range [][]string{{"secret/#"}, {"secret/a", "ok/#"}} {
 		for _, r := range ws.subscribe(filters...).Results {
-			if want := map[bool]string{true: "", false: "filter_refused"}[r.Topic == "ok/#"]; r.Code != want || r.OK != (want == "") {
+			if want := map[bool]string{true: "", false: "filter_refused"}[r.Topic == "ok/#"]; string(r.Code) != want || r.OK != (want == "") {
 				t.Errorf("%s: got %+v, want %q", r.Topic, r, want)
 			}
 		}

@@ -20,7 +20,7 @@ type answer struct {
 
 // sent reports whether something reached the broker, or may have.
 func (a *answer) sent() bool {
-	return a.problem == nil && !a.nothing || a.problem != nil && (a.problem.Code == "outcome_unknown" || a.problem.Code == "no_reply")
+	return a.problem == nil && !a.nothing || a.problem != nil && (a.problem.Code == wire.CodeOutcomeUnknown || a.problem.Code == wire.CodeNoReply)
 }
 
 // size is roughly what the answer holds in memory.

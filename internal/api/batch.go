@@ -26,7 +26,7 @@ const (
 func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 	bad := onlyParams(r)
 	if bad == nil && r.Header.Get("Content-Encoding") != "" {
-		bad = problem("unsupported_encoding", "Send the body without Content-Encoding.")
+		bad = problem(wire.CodeUnsupportedEncoding, "Send the body without Content-Encoding.")
 	}
 	key := ""
 	if bad == nil {
@@ -44,7 +44,7 @@ func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 	case mediaType == typeNDJSON || mediaType == "application/ndjson" || mediaType == "application/jsonl":
 		s.batchStream(w, r, key)
 	default:
-		writeProblem(w, problem("unsupported_media_type", "Send Content-Type: application/json with an array, or application/x-ndjson with one object a line, in UTF-8."))
+		writeProblem(w, problem(wire.CodeUnsupportedMediaType, "Send Content-Type: application/json with an array, or application/x-ndjson with one object a line, in UTF-8."))
 	}
 }
 
@@ -76,14 +76,14 @@ func splitArray(body []byte) ([]jsontext.Value, *wire.Problem) {
 	trimmed := bytes.TrimLeft(body, " \t\r\n")
 	switch {
 	case len(trimmed) == 0:
-		return nil, problem("empty_body", "The body is empty; send a JSON array of objects.")
+		return nil, problem(wire.CodeEmptyBody, "The body is empty; send a JSON array of objects.")
 	case trimmed[0] != '[' && json.Valid(trimmed):
-		return nil, problem("not_an_array", "The body is valid JSON, but not an array.")
+		return nil, problem(wire.CodeNotAnArray, "The body is valid JSON, but not an array.")
 	}
 	offset := len(body) - len(trimmed)
 	dec := jsontext.NewDecoder(bytes.NewBuffer(trimmed), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	malformed := func() *wire.Problem {
-		return problem("invalid_json", fmt.Sprintf("The JSON breaks off or is malformed near byte %d; nothing was published.", offset+int(dec.InputOffset())))
+		return problem(wire.CodeInvalidJSON, fmt.Sprintf("The JSON breaks off or is malformed near byte %d; nothing was published.", offset+int(dec.InputOffset())))
 	}
 	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '[' {
 		return nil, malformed()
@@ -95,7 +95,7 @@ func splitArray(body []byte) ([]jsontext.Value, *wire.Problem) {
 			return nil, malformed()
 		}
 		if len(objects) == maxBatch {
-			return nil, problem("batch_too_large", fmt.Sprintf("The array has more than %d objects; send them as application/x-ndjson, which has no limit. Nothing was published.", maxBatch))
+			return nil, problem(wire.CodeBatchTooLarge, fmt.Sprintf("The array has more than %d objects; send them as application/x-ndjson, which has no limit. Nothing was published.", maxBatch))
 		}
 		objects = append(objects, v.Clone())
 	}
@@ -103,7 +103,7 @@ func splitArray(body []byte) ([]jsontext.Value, *wire.Problem) {
 		return nil, malformed()
 	}
 	if rest := trimmed[dec.InputOffset():]; len(bytes.TrimLeft(rest, " \t\r\n")) > 0 {
-		return nil, problem("trailing_data", "More follows behind the array; nothing was published.")
+		return nil, problem(wire.CodeTrailingData, "More follows behind the array; nothing was published.")
 	}
 	return objects, nil
 }

@@ -104,7 +104,7 @@ func TestBatchRefusesAsAWhole(t *testing.T) {
 		name, target, body string
 		headers            []string
 		status             int
-		code               string
+		code               wire.Code
 	}{
 		{"nothing", "/publish/batch", " ", []string{jsonType}, 400, "empty_body"},
 		{"an object", "/publish/batch", `{"topic":"a","payload":1}`, []string{jsonType}, 400, "not_an_array"},

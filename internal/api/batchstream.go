@@ -90,7 +90,7 @@ func (s *Server) nextLine(lines *lineReader, r *http.Request, key string) (batch
 	index := lines.count
 	lines.count++
 	if tooLong {
-		return batchItem{problem: problem("body_too_large", "The line is larger than any allowed message.")}, true
+		return batchItem{problem: problem(wire.CodeBodyTooLarge, "The line is larger than any allowed message.")}, true
 	}
 	if key != "" && index == maxBatch {
 		lines.count, lines.failed = index, errKeyedTooLong
@@ -104,7 +104,7 @@ func (s *Server) nextLine(lines *lineReader, r *http.Request, key string) (batch
 	if item.claim == nil {
 		item.publication = nil
 	}
-	if item.problem != nil && item.problem.Code == "idempotency_full" {
+	if item.problem != nil && item.problem.Code == wire.CodeIdempotencyFull {
 		// What is behind must not be published where this is not.
 		lines.count, lines.failed = index, errNoKeys
 		return batchItem{}, false
@@ -122,15 +122,15 @@ var (
 func (s *Server) streamProblem(err error) *wire.Problem {
 	switch {
 	case errors.Is(err, errKeyedTooLong):
-		return problem("batch_too_large", "With an Idempotency-Key a stream may have 10000 lines; this line and all behind it were not sent. Send them as another stream, with another key.")
+		return problem(wire.CodeBatchTooLarge, "With an Idempotency-Key a stream may have 10000 lines; this line and all behind it were not sent. Send them as another stream, with another key.")
 	case errors.Is(err, errNoKeys):
-		return problem("idempotency_full", "There is no room for more Idempotency-Keys; this line and all behind it were not sent.")
+		return problem(wire.CodeIdempotencyFull, "There is no room for more Idempotency-Keys; this line and all behind it were not sent.")
 	case s.draining.Load():
-		return problem("shutting_down", "The gateway is going down; this line and all behind it were not sent.")
+		return problem(wire.CodeShuttingDown, "The gateway is going down; this line and all behind it were not sent.")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return problem("request_timeout", "Nothing came for a minute; this line and all behind it were not sent.")
+		return problem(wire.CodeRequestTimeout, "Nothing came for a minute; this line and all behind it were not sent.")
 	}
-	return problem("invalid_body", "The body broke off; this line and all behind it were not sent.")
+	return problem(wire.CodeInvalidBody, "The body broke off; this line and all behind it were not sent.")
 }
 
 // patientReader gives the body a fresh deadline with every read.

@@ -1,11 +1,15 @@
 package api
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/vulturepi/gateway/wire"
+)
 
 // kind is what all problems with one code have in common. The table below is
 // the source of docs/errors.md and of the page behind a problem's type.
 type kind struct {
-	code      string
+	code      wire.Code
 	status    int
 	title     string
 	retryable bool   // the same request, unchanged, may work later without doing harm
@@ -15,102 +19,103 @@ type kind struct {
 // kinds lists every code that a client can get.
 var kinds = []kind{
 	// The request as HTTP.
-	{"not_found", http.StatusNotFound, "Not found", false, "No route has this path. Paths are taken as they are: no trailing slash, nothing is cleaned. See /openapi.yaml."},
-	{"method_not_allowed", http.StatusMethodNotAllowed, "Method not allowed", false, "The route exists, but not for this method. The `Allow` header lists those that do."},
-	{"uri_too_long", http.StatusRequestURITooLong, "URI too long", false, "Path and query together may have 8192 bytes."},
-	{"unknown_parameter", http.StatusBadRequest, "Unknown query parameter", false, "The route has no such query parameter, or the query is malformed. Misspelt parameters are never ignored."},
-	{"invalid_parameter", http.StatusBadRequest, "Invalid parameter", false, "A query parameter or stream option has a value that it cannot have; `detail` says which it can."},
-	{"invalid_cursor", http.StatusBadRequest, "Invalid cursor", false, "`since` is neither a cursor that a gateway has given out, nor a duration such as `10m`, nor an RFC 3339 time; or `Last-Event-ID` is no cursor. Leave it out to start fresh."},
-	{"not_acceptable", http.StatusNotAcceptable, "Not acceptable", false, "`Accept` takes none of the forms that there are. A stream comes as `text/event-stream`, `application/x-ndjson` or `text/plain`, or use `format=sse|ndjson|text`. A topic's value comes as its payload, or with `application/json` as an object."},
-	{"invalid_host", http.StatusBadRequest, "Invalid Host", false, "The request has no Host header."},
-	{"host_not_allowed", http.StatusMisdirectedRequest, "Host not allowed", false, "The Host header is none of localhost, the machine's own addresses, or GATEWAY_ALLOWED_HOSTS. This keeps foreign web pages out (DNS rebinding)."},
-	{"cross_origin", http.StatusForbidden, "Cross-origin request", false, "A web page of another origin sent the request. List its origin in GATEWAY_ALLOWED_ORIGINS to let it in."},
-	{"request_timeout", http.StatusRequestTimeout, "Request timeout", true, "The body did not arrive in time."},
-	{"upgrade_required", http.StatusUpgradeRequired, "Upgrade required", false, "This path speaks WebSocket only."},
-	{"invalid_handshake", http.StatusBadRequest, "Invalid WebSocket handshake", false, "The upgrade request breaks RFC 6455; `detail` says how."},
-	{"unsupported_subprotocol", http.StatusBadRequest, "Unsupported subprotocol", false, "Offer `gateway.v1`, or no subprotocol."},
-	{"internal_error", http.StatusInternalServerError, "Internal error", false, "The gateway failed. The log has the details under the `request_id`."},
+	{wire.CodeNotFound, http.StatusNotFound, "Not found", false, "No route has this path. Paths are taken as they are: no trailing slash, nothing is cleaned. See /openapi.yaml."},
+	{wire.CodeMethodNotAllowed, http.StatusMethodNotAllowed, "Method not allowed", false, "The route exists, but not for this method. The `Allow` header lists those that do."},
+	{wire.CodeURITooLong, http.StatusRequestURITooLong, "URI too long", false, "Path and query together may have 8192 bytes."},
+	{wire.CodeUnknownParameter, http.StatusBadRequest, "Unknown query parameter", false, "The route has no such query parameter, or the query is malformed. Misspelt parameters are never ignored."},
+	{wire.CodeInvalidParameter, http.StatusBadRequest, "Invalid parameter", false, "A query parameter or stream option has a value that it cannot have; `detail` says which it can."},
+	{wire.CodeInvalidCursor, http.StatusBadRequest, "Invalid cursor", false, "`since` is neither a cursor that a gateway has given out, nor a duration such as `10m`, nor an RFC 3339 time; or `Last-Event-ID` is no cursor. Leave it out to start fresh."},
+	{wire.CodeNotAcceptable, http.StatusNotAcceptable, "Not acceptable", false, "`Accept` takes none of the forms that there are. A stream comes as `text/event-stream`, `application/x-ndjson` or `text/plain`, or use `format=sse|ndjson|text`. A topic's value comes as its payload, or with `application/json` as an object."},
+	{wire.CodeInvalidHost, http.StatusBadRequest, "Invalid Host", false, "The request has no Host header."},
+	{wire.CodeHostNotAllowed, http.StatusMisdirectedRequest, "Host not allowed", false, "The Host header is none of localhost, the machine's own addresses, or GATEWAY_ALLOWED_HOSTS. This keeps foreign web pages out (DNS rebinding)."},
+	{wire.CodeCrossOrigin, http.StatusForbidden, "Cross-origin request", false, "A web page of another origin sent the request. List its origin in GATEWAY_ALLOWED_ORIGINS to let it in."},
+	{wire.CodeRequestTimeout, http.StatusRequestTimeout, "Request timeout", true, "The body did not arrive in time."},
+	{wire.CodeUpgradeRequired, http.StatusUpgradeRequired, "Upgrade required", false, "This path speaks WebSocket only."},
+	{wire.CodeInvalidHandshake, http.StatusBadRequest, "Invalid WebSocket handshake", false, "The upgrade request breaks RFC 6455; `detail` says how."},
+	{wire.CodeUnsupportedSubprotocol, http.StatusBadRequest, "Unsupported subprotocol", false, "Offer `gateway.v1`, or no subprotocol."},
+	{wire.CodeInternalError, http.StatusInternalServerError, "Internal error", false, "The gateway failed. The log has the details under the `request_id`."},
 
 	// The body of a publish, or a WebSocket frame.
-	{"unsupported_media_type", http.StatusUnsupportedMediaType, "Unsupported media type", false, "The route takes `application/json`, in UTF-8; a batch may also be `application/x-ndjson`. To publish any other body as it is, send it to `/topics/…`."},
-	{"unsupported_encoding", http.StatusUnsupportedMediaType, "Unsupported content encoding", false, "Bodies must come without `Content-Encoding`."},
-	{"body_too_large", http.StatusRequestEntityTooLarge, "Body too large", false, "The body is larger than any message of the allowed size could be."},
-	{"payload_too_large", http.StatusRequestEntityTooLarge, "Payload too large", false, "The payload has more bytes than GATEWAY_MAX_PAYLOAD_BYTES allows."},
-	{"invalid_body", http.StatusBadRequest, "Invalid body", false, "The body broke off, or its framing is malformed. What came before is told apart in the answer of a stream; otherwise nothing was sent."},
-	{"body_not_allowed", http.StatusBadRequest, "Body not allowed", false, "DELETE takes no body."},
-	{"empty_body", http.StatusBadRequest, "Empty body", false, "The body must be a JSON object, or the array of a batch."},
-	{"invalid_json", http.StatusBadRequest, "Invalid JSON", false, "The body is not valid JSON; `detail` gives the byte offset."},
-	{"invalid_utf8", http.StatusBadRequest, "Invalid UTF-8", false, "JSON is UTF-8. Send other bytes with `\"encoding\":\"base64\"`."},
-	{"trailing_data", http.StatusBadRequest, "Trailing data", false, "The body must be one JSON object and nothing behind it."},
-	{"not_an_object", http.StatusBadRequest, "Not an object", false, "The body must be a JSON object."},
-	{"not_an_array", http.StatusBadRequest, "Not an array", false, "A batch of `application/json` must be an array of objects."},
-	{"batch_too_large", http.StatusRequestEntityTooLarge, "Batch too large", false, "An array may have 10000 objects, and so many lines a stream with an Idempotency-Key; a stream without one has no limit. Of an array nothing was sent; of a stream nothing from that line on."},
-	{"duplicate_key", http.StatusBadRequest, "Duplicate key", false, "An object has the same key twice."},
-	{"unknown_field", http.StatusBadRequest, "Unknown field", false, "The object has a field that does not exist. Field names are case-sensitive."},
-	{"too_deep", http.StatusBadRequest, "Too deep", false, "JSON may be nested 64 levels deep."},
-	{"invalid_unicode", http.StatusUnprocessableEntity, "Invalid Unicode", false, "A string has half of a surrogate pair, which no UTF-8 can stand for."},
-	{"invalid_qos", http.StatusUnprocessableEntity, "Invalid QoS", false, "`qos` is the number 0, 1 or 2."},
-	{"invalid_retain", http.StatusUnprocessableEntity, "Invalid retain", false, "`retain` is true or false."},
-	{"invalid_encoding", http.StatusUnprocessableEntity, "Invalid encoding", false, "`encoding` is `json`, `text` or `base64`."},
-	{"invalid_payload", http.StatusUnprocessableEntity, "Invalid payload", false, "With encoding `text` or `base64` the payload is a string."},
-	{"invalid_base64", http.StatusUnprocessableEntity, "Invalid base64", false, "Base64 uses the standard alphabet with padding, without white space."},
-	{"payload_required", http.StatusUnprocessableEntity, "Payload required", false, "`payload` is missing. An empty string is a payload."},
-	{"would_clear_retained", http.StatusUnprocessableEntity, "Would clear the retained message", false, "An empty retained payload deletes the topic's retained message, so it is refused here. DELETE on the topic is meant for that."},
+	{wire.CodeUnsupportedMediaType, http.StatusUnsupportedMediaType, "Unsupported media type", false, "The route takes `application/json`, in UTF-8; a batch may also be `application/x-ndjson`. To publish any other body as it is, send it to `/topics/…`."},
+	{wire.CodeUnsupportedEncoding, http.StatusUnsupportedMediaType, "Unsupported content encoding", false, "Bodies must come without `Content-Encoding`."},
+	{wire.CodeBodyTooLarge, http.StatusRequestEntityTooLarge, "Body too large", false, "The body is larger than any message of the allowed size could be."},
+	{wire.CodePayloadTooLarge, http.StatusRequestEntityTooLarge, "Payload too large", false, "The payload has more bytes than GATEWAY_MAX_PAYLOAD_BYTES allows."},
+	{wire.CodeInvalidBody, http.StatusBadRequest, "Invalid body", false, "The body broke off, or its framing is malformed. What came before is told apart in the answer of a stream; otherwise nothing was sent."},
+	{wire.CodeBodyNotAllowed, http.StatusBadRequest, "Body not allowed", false, "DELETE takes no body."},
+	{wire.CodeEmptyBody, http.StatusBadRequest, "Empty body", false, "The body must be a JSON object, or the array of a batch."},
+	{wire.CodeInvalidJSON, http.StatusBadRequest, "Invalid JSON", false, "The body is not valid JSON; `detail` gives the byte offset."},
+	{wire.CodeInvalidUTF8, http.StatusBadRequest, "Invalid UTF-8", false, "JSON is UTF-8. Send other bytes with `\"encoding\":\"base64\"`."},
+	{wire.CodeTrailingData, http.StatusBadRequest, "Trailing data", false, "The body must be one JSON object and nothing behind it."},
+	{wire.CodeNotAnObject, http.StatusBadRequest, "Not an object", false, "The body must be a JSON object."},
+	{wire.CodeNotAnArray, http.StatusBadRequest, "Not an array", false, "A batch of `application/json` must be an array of objects."},
+	{wire.CodeBatchTooLarge, http.StatusRequestEntityTooLarge, "Batch too large", false, "An array may have 10000 objects, and so many lines a stream with an Idempotency-Key; a stream without one has no limit. Of an array nothing was sent; of a stream nothing from that line on."},
+	{wire.CodeDuplicateKey, http.StatusBadRequest, "Duplicate key", false, "An object has the same key twice."},
+	{wire.CodeUnknownField, http.StatusBadRequest, "Unknown field", false, "The object has a field that does not exist. Field names are case-sensitive."},
+	{wire.CodeTooDeep, http.StatusBadRequest, "Too deep", false, "JSON may be nested 64 levels deep."},
+	{wire.CodeInvalidUnicode, http.StatusUnprocessableEntity, "Invalid Unicode", false, "A string has half of a surrogate pair, which no UTF-8 can stand for."},
+	{wire.CodeInvalidQoS, http.StatusUnprocessableEntity, "Invalid QoS", false, "`qos` is the number 0, 1 or 2."},
+	{wire.CodeInvalidRetain, http.StatusUnprocessableEntity, "Invalid retain", false, "`retain` is true or false."},
+	{wire.CodeInvalidEncoding, http.StatusUnprocessableEntity, "Invalid encoding", false, "`encoding` is `json`, `text` or `base64`."},
+	{wire.CodeInvalidPayload, http.StatusUnprocessableEntity, "Invalid payload", false, "With encoding `text` or `base64` the payload is a string."},
+	{wire.CodeInvalidBase64, http.StatusUnprocessableEntity, "Invalid base64", false, "Base64 uses the standard alphabet with padding, without white space."},
+	{wire.CodePayloadRequired, http.StatusUnprocessableEntity, "Payload required", false, "`payload` is missing. An empty string is a payload."},
+	{wire.CodeWouldClearRetained, http.StatusUnprocessableEntity, "Would clear the retained message", false, "An empty retained payload deletes the topic's retained message, so it is refused here. DELETE on the topic is meant for that."},
 
 	// Topics and filters.
-	{"topic_required", http.StatusUnprocessableEntity, "Topic required", false, "`topic` is missing or empty."},
-	{"invalid_topic", http.StatusUnprocessableEntity, "Invalid topic", false, "`topic` is a string."},
-	{"topic_too_long", http.StatusUnprocessableEntity, "Topic too long", false, "A topic has 1024 bytes at most."},
-	{"topic_too_deep", http.StatusUnprocessableEntity, "Topic too deep", false, "A topic has 32 levels at most."},
-	{"topic_utf8", http.StatusUnprocessableEntity, "Topic is not UTF-8", false, "A topic is valid UTF-8."},
-	{"topic_control_char", http.StatusUnprocessableEntity, "Control character in topic", false, "A topic has no control characters: brokers cut the connection on them."},
-	{"topic_noncharacter", http.StatusUnprocessableEntity, "Non-character in topic", false, "A topic has no Unicode non-characters such as U+FFFE."},
-	{"topic_format_char", http.StatusUnprocessableEntity, "Format character in topic", false, "A topic has no invisible format characters such as U+200B."},
-	{"topic_wildcard", http.StatusUnprocessableEntity, "Wildcard in topic", false, "`+` and `#` are for subscribing. A message goes to one topic."},
-	{"topic_reserved", http.StatusForbidden, "Reserved topic", false, "Topics that start with `$` belong to the broker."},
-	{"filter_required", http.StatusUnprocessableEntity, "Filter required", false, "The filter is missing or empty."},
-	{"filter_too_long", http.StatusUnprocessableEntity, "Filter too long", false, "A filter has 1024 bytes at most."},
-	{"filter_utf8", http.StatusUnprocessableEntity, "Filter is not UTF-8", false, "A filter is valid UTF-8."},
-	{"filter_control_char", http.StatusUnprocessableEntity, "Control character in filter", false, "A filter has no control characters."},
-	{"filter_noncharacter", http.StatusUnprocessableEntity, "Non-character in filter", false, "A filter has no Unicode non-characters."},
-	{"filter_format_char", http.StatusUnprocessableEntity, "Format character in filter", false, "A filter has no invisible format characters."},
-	{"filter_syntax", http.StatusUnprocessableEntity, "Malformed filter", false, "`+` stands alone in its level; `#` stands alone in the last one."},
-	{"filter_too_complex", http.StatusUnprocessableEntity, "Filter too complex", false, "A filter has 32 levels and 8 wildcards at most."},
-	{"filter_reserved", http.StatusForbidden, "Reserved filter", false, "Filters that start with `$` (`$share/…`, `$SYS/…`) are not for clients."},
-	{"filter_refused", http.StatusForbidden, "Filter refused by the broker", false, "The broker does not let the gateway read what the filter matches."},
-	{"filter_not_covered", http.StatusUnprocessableEntity, "Filter not covered", false, "The gateway watches other topics only (GATEWAY_WATCH)."},
-	{"limit_exceeded", http.StatusUnprocessableEntity, "Limit exceeded", false, "One connection holds 100 filters at most. Use a wildcard, or another connection."},
+	{wire.CodeTopicRequired, http.StatusUnprocessableEntity, "Topic required", false, "`topic` is missing or empty."},
+	{wire.CodeInvalidTopic, http.StatusUnprocessableEntity, "Invalid topic", false, "`topic` is a string."},
+	{wire.CodeTopicTooLong, http.StatusUnprocessableEntity, "Topic too long", false, "A topic has 1024 bytes at most."},
+	{wire.CodeTopicTooDeep, http.StatusUnprocessableEntity, "Topic too deep", false, "A topic has 32 levels at most."},
+	{wire.CodeTopicUTF8, http.StatusUnprocessableEntity, "Topic is not UTF-8", false, "A topic is valid UTF-8."},
+	{wire.CodeTopicControlChar, http.StatusUnprocessableEntity, "Control character in topic", false, "A topic has no control characters: brokers cut the connection on them."},
+	{wire.CodeTopicNoncharacter, http.StatusUnprocessableEntity, "Non-character in topic", false, "A topic has no Unicode non-characters such as U+FFFE."},
+	{wire.CodeTopicFormatChar, http.StatusUnprocessableEntity, "Format character in topic", false, "A topic has no invisible format characters such as U+200B."},
+	{wire.CodeTopicWildcard, http.StatusUnprocessableEntity, "Wildcard in topic", false, "`+` and `#` are for subscribing. A message goes to one topic."},
+	{wire.CodeTopicReserved, http.StatusForbidden, "Reserved topic", false, "Topics that start with `$` belong to the broker."},
+	{wire.CodeFilterRequired, http.StatusUnprocessableEntity, "Filter required", false, "The filter is missing or empty."},
+	{wire.CodeFilterTooLong, http.StatusUnprocessableEntity, "Filter too long", false, "A filter has 1024 bytes at most."},
+	{wire.CodeFilterUTF8, http.StatusUnprocessableEntity, "Filter is not UTF-8", false, "A filter is valid UTF-8."},
+	{wire.CodeFilterControlChar, http.StatusUnprocessableEntity, "Control character in filter", false, "A filter has no control characters."},
+	{wire.CodeFilterNoncharacter, http.StatusUnprocessableEntity, "Non-character in filter", false, "A filter has no Unicode non-characters."},
+	{wire.CodeFilterFormatChar, http.StatusUnprocessableEntity, "Format character in filter", false, "A filter has no invisible format characters."},
+	{wire.CodeFilterSyntax, http.StatusUnprocessableEntity, "Malformed filter", false, "`+` stands alone in its level; `#` stands alone in the last one."},
+	{wire.CodeFilterTooComplex, http.StatusUnprocessableEntity, "Filter too complex", false, "A filter has 32 levels and 8 wildcards at most."},
+	{wire.CodeFilterReserved, http.StatusForbidden, "Reserved filter", false, "Filters that start with `$` (`$share/…`, `$SYS/…`) are not for clients."},
+	{wire.CodeFilterRefused, http.StatusForbidden, "Filter refused by the broker", false, "The broker does not let the gateway read what the filter matches."},
+	{wire.CodeFilterNotCovered, http.StatusUnprocessableEntity, "Filter not covered", false, "The gateway watches other topics only (GATEWAY_WATCH)."},
+	{wire.CodeLimitExceeded, http.StatusUnprocessableEntity, "Limit exceeded", false, "One connection holds 100 filters at most. Use a wildcard, or another connection."},
 
-	{"topic_not_seen", http.StatusNotFound, "Topic not seen", false, "The gateway has received no message on this topic, and the broker keeps none as retained. To wait for one, ask with `Prefer: wait=30`."},
+	{wire.CodeTopicNotSeen, http.StatusNotFound, "Topic not seen", false, "The gateway has received no message on this topic, and the broker keeps none as retained. To wait for one, ask with `Prefer: wait=30`."},
 
 	// Idempotency-Key.
-	{"invalid_idempotency_key", http.StatusBadRequest, "Invalid Idempotency-Key", false, "`Idempotency-Key` is given once, with 1 to 128 printable ASCII characters."},
-	{"idempotency_mismatch", http.StatusUnprocessableEntity, "Idempotency-Key used before", false, "The key was used within the last five minutes with another path, query or body. A new message needs a new key."},
-	{"idempotency_in_progress", http.StatusConflict, "Idempotency-Key in progress", true, "The first request with the key has no answer yet. Ask again after `Retry-After` seconds: you will get its answer."},
-	{"idempotency_full", http.StatusServiceUnavailable, "Too many Idempotency-Keys", true, "The memory for keys is full, and none is forgotten before its five minutes are over. Nothing was sent."},
+	{wire.CodeInvalidIdempotencyKey, http.StatusBadRequest, "Invalid Idempotency-Key", false, "`Idempotency-Key` is given once, with 1 to 128 printable ASCII characters."},
+	{wire.CodeIdempotencyMismatch, http.StatusUnprocessableEntity, "Idempotency-Key used before", false, "The key was used within the last five minutes with another path, query or body. A new message needs a new key."},
+	{wire.CodeIdempotencyInProgress, http.StatusConflict, "Idempotency-Key in progress", true, "The first request with the key has no answer yet. Ask again after `Retry-After` seconds: you will get its answer."},
+	{wire.CodeIdempotencyFull, http.StatusServiceUnavailable, "Too many Idempotency-Keys", true, "The memory for keys is full, and none is forgotten before its five minutes are over. Nothing was sent."},
 
 	// Requests.
-	{"no_reply", http.StatusGatewayTimeout, "No reply", false, "The message was published, but nothing came on the reply topic before the timeout. The device may have acted all the same; asking again may make it act twice."},
-	{"too_many_requests", http.StatusTooManyRequests, "Too many requests", true, "1024 requests wait for a reply. Nothing was sent; try again after `Retry-After` seconds."},
+	{wire.CodeNoReply, http.StatusGatewayTimeout, "No reply", false, "The message was published, but nothing came on the reply topic before the timeout. The device may have acted all the same; asking again may make it act twice."},
+	{wire.CodeTooManyRequests, http.StatusTooManyRequests, "Too many requests", true, "1024 requests wait for a reply. Nothing was sent; try again after `Retry-After` seconds."},
 
 	// WebSocket ops.
-	{"invalid_op", http.StatusBadRequest, "Invalid op", false, "A frame's `op` is `subscribe`, `unsubscribe`, `publish`, `request` or `ping`. Ten malformed frames close the connection with 4509."},
-	{"invalid_id", http.StatusUnprocessableEntity, "Invalid id", false, "`id` is a number or a string of 64 bytes at most."},
-	{"invalid_topics", http.StatusUnprocessableEntity, "Invalid topics", false, "`topics` is an array of 1 to 256 strings."},
+	{wire.CodeInvalidOp, http.StatusBadRequest, "Invalid op", false, "A frame's `op` is `subscribe`, `unsubscribe`, `publish`, `request` or `ping`. Ten malformed frames close the connection with 4509."},
+	{wire.CodeInvalidID, http.StatusUnprocessableEntity, "Invalid id", false, "`id` is a number or a string of 64 bytes at most."},
+	{wire.CodeInvalidTopics, http.StatusUnprocessableEntity, "Invalid topics", false, "`topics` is an array of 1 to 256 strings."},
 
 	// The broker and the gateway's state.
-	{"broker_unavailable", http.StatusServiceUnavailable, "Broker unavailable", true, "There is no connection to the broker. Nothing was sent; try again after `Retry-After` seconds."},
-	{"overloaded", http.StatusServiceUnavailable, "Overloaded", true, "Too many publishes wait for the broker. Nothing was sent; try again after `Retry-After` seconds."},
-	{"outcome_unknown", http.StatusGatewayTimeout, "Outcome unknown", false, "The message was sent, and then the connection was lost or GATEWAY_PUBLISH_TIMEOUT passed. It may or may not have reached the broker; publishing again may deliver it twice."},
-	{"too_many_connections", http.StatusServiceUnavailable, "Too many connections", true, "GATEWAY_MAX_CONNECTIONS streams are open, or very many are being opened at this moment. Try again after `Retry-After` seconds."},
-	{"shutting_down", http.StatusServiceUnavailable, "Shutting down", true, "The gateway is going down. Nothing was sent; try again after `Retry-After` seconds."},
+	{wire.CodeBrokerUnavailable, http.StatusServiceUnavailable, "Broker unavailable", true, "There is no connection to the broker. Nothing was sent; try again after `Retry-After` seconds."},
+	{wire.CodeOverloaded, http.StatusServiceUnavailable, "Overloaded", true, "Too many publishes wait for the broker. Nothing was sent; try again after `Retry-After` seconds."},
+	{wire.CodeOutcomeUnknown, http.StatusGatewayTimeout, "Outcome unknown", false, "The message was sent, and then the connection was lost or GATEWAY_PUBLISH_TIMEOUT passed. It may or may not have reached the broker; publishing again may deliver it twice."},
+	{wire.CodeTooManyConnections, http.StatusServiceUnavailable, "Too many connections", true, "GATEWAY_MAX_CONNECTIONS streams are open, or very many are being opened at this moment. Try again after `Retry-After` seconds."},
+	{wire.CodeShuttingDown, http.StatusServiceUnavailable, "Shutting down", true, "The gateway is going down. Nothing was sent; try again after `Retry-After` seconds."},
 }
 
-func kindOf(code string) kind {
+// kindOf is the entry of a code, which there must be.
+func kindOf(code wire.Code) kind {
 	for _, k := range kinds {
 		if k.code == code {
 			return k
 		}
 	}
-	panic("api: code without a kind: " + code)
+	panic("api: code without a kind: " + string(code))
 }

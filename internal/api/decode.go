@@ -23,13 +23,13 @@ func scanObject(body []byte, field func(name string, value jsontext.Value) bool)
 	trimmed := bytes.TrimLeft(body, " \t\r\n")
 	switch {
 	case len(trimmed) == 0:
-		return problem("empty_body", "The body is empty; send a JSON object.")
+		return problem(wire.CodeEmptyBody, "The body is empty; send a JSON object.")
 	case !utf8.Valid(body):
-		return problem("invalid_utf8", "The JSON has bytes that are not UTF-8; send binary payloads as base64.")
+		return problem(wire.CodeInvalidUTF8, "The JSON has bytes that are not UTF-8; send binary payloads as base64.")
 	case wire.TooDeep(trimmed):
-		return problem("too_deep", "The JSON is nested more than 64 levels deep.")
+		return problem(wire.CodeTooDeep, "The JSON is nested more than 64 levels deep.")
 	case trimmed[0] != '{' && json.Valid(trimmed):
-		return problem("not_an_object", "The body is valid JSON, but not an object.")
+		return problem(wire.CodeNotAnObject, "The body is valid JSON, but not an object.")
 	}
 	parser := parsers.Get().(*parser)
 	defer parser.free()
@@ -57,10 +57,10 @@ func scanObject(body []byte, field func(name string, value jsontext.Value) bool)
 		return syntaxProblem(err, dec, offset, trimmed)
 	}
 	if rest := trimmed[dec.InputOffset():]; len(bytes.TrimLeft(rest, " \t\r\n")) > 0 {
-		return problem("trailing_data", fmt.Sprintf("The object ends at byte %d, but more follows.", offset+int(dec.InputOffset())))
+		return problem(wire.CodeTrailingData, fmt.Sprintf("The object ends at byte %d, but more follows.", offset+int(dec.InputOffset())))
 	}
 	if len(unknown) > 0 {
-		return problem("unknown_field", "The object has a field that does not exist here; names are case-sensitive.", unknown...)
+		return problem(wire.CodeUnknownField, "The object has a field that does not exist here; names are case-sensitive.", unknown...)
 	}
 	return nil
 }
@@ -91,16 +91,16 @@ func syntaxProblem(err error, dec *jsontext.Decoder, offset int, body []byte) *w
 	at := offset + int(dec.InputOffset())
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		return problem("duplicate_key", fmt.Sprintf("An object has the same key twice, near byte %d.", at))
+		return problem(wire.CodeDuplicateKey, fmt.Sprintf("An object has the same key twice, near byte %d.", at))
 	case json.Valid(body):
 		// Grammar and UTF-8 are fine, so a \u escape is half of a pair.
-		return problem("invalid_unicode", fmt.Sprintf("A string near byte %d has half of a surrogate pair.", at))
+		return problem(wire.CodeInvalidUnicode, fmt.Sprintf("A string near byte %d has half of a surrogate pair.", at))
 	}
 	var syn *jsontext.SyntacticError
 	if errors.As(err, &syn) {
 		at = offset + int(syn.ByteOffset)
 	}
-	return problem("invalid_json", fmt.Sprintf("The JSON breaks off or is malformed at byte %d.", at))
+	return problem(wire.CodeInvalidJSON, fmt.Sprintf("The JSON breaks off or is malformed at byte %d.", at))
 }
 
 // maxFieldErrors is how many fields one problem lists at most.
@@ -157,9 +157,9 @@ func (f *publishFields) publication(maxPayload int) (*publication, *wire.Problem
 	}
 	switch name, ok := stringValue(f.topic); {
 	case f.topic == nil:
-		note(fieldProblem("topic_required", "/topic", "The topic is missing."))
+		note(fieldProblem(wire.CodeTopicRequired, "/topic", "The topic is missing."))
 	case !ok:
-		note(fieldProblem("invalid_topic", "/topic", "The topic must be a string."))
+		note(fieldProblem(wire.CodeInvalidTopic, "/topic", "The topic must be a string."))
 	default:
 		p.topic = name
 		if err := topic.CheckName(name); err != nil {
@@ -190,13 +190,13 @@ func (f *publishFields) publication(maxPayload int) (*publication, *wire.Problem
 }
 
 func wouldClear(pointer string) *wire.Problem {
-	return fieldProblem("would_clear_retained", pointer, "An empty retained payload would delete the retained message; if that is what you want, DELETE the topic.")
+	return fieldProblem(wire.CodeWouldClearRetained, pointer, "An empty retained payload would delete the retained message; if that is what you want, DELETE the topic.")
 }
 
 // payloadBytes gives the bytes to publish.
 func (f *publishFields) payloadBytes(maxPayload int) ([]byte, *wire.Problem) {
 	if f.payload == nil {
-		return nil, fieldProblem("payload_required", "/payload", "The payload is missing; an empty string is allowed.")
+		return nil, fieldProblem(wire.CodePayloadRequired, "/payload", "The payload is missing; an empty string is allowed.")
 	}
 	encoding, ok := "", true
 	if f.encoding != nil {
@@ -207,16 +207,16 @@ func (f *publishFields) payloadBytes(maxPayload int) ([]byte, *wire.Problem) {
 	var payload []byte
 	switch {
 	case !ok || encoding != "" && encoding != wire.EncodingJSON && encoding != wire.EncodingText && encoding != wire.EncodingBase64:
-		return nil, fieldProblem("invalid_encoding", "/encoding", "The encoding must be json, text or base64.")
+		return nil, fieldProblem(wire.CodeInvalidEncoding, "/encoding", "The encoding must be json, text or base64.")
 	case encoding == wire.EncodingJSON, encoding == "" && !isString:
 		payload = bytes.Clone(f.payload)
 	case !isString:
-		return nil, fieldProblem("invalid_payload", "/payload", "With this encoding the payload must be a string.")
+		return nil, fieldProblem(wire.CodeInvalidPayload, "/payload", "With this encoding the payload must be a string.")
 	case encoding == wire.EncodingBase64:
 		var err error
 		payload, err = base64.StdEncoding.Strict().AppendDecode(nil, text)
 		if err != nil || bytes.ContainsAny(text, "\r\n") {
-			return nil, fieldProblem("invalid_base64", "/payload", "The payload is not base64 in the standard alphabet with padding.")
+			return nil, fieldProblem(wire.CodeInvalidBase64, "/payload", "The payload is not base64 in the standard alphabet with padding.")
 		}
 	default:
 		payload = bytes.Clone(text)
@@ -228,7 +228,7 @@ func (f *publishFields) payloadBytes(maxPayload int) ([]byte, *wire.Problem) {
 }
 
 func payloadTooLarge(limit int) *wire.Problem {
-	return fieldProblem("payload_too_large", "/payload", fmt.Sprintf("The payload has more than %d bytes.", limit))
+	return fieldProblem(wire.CodePayloadTooLarge, "/payload", fmt.Sprintf("The payload has more than %d bytes.", limit))
 }
 
 // stringValue gives the text of a JSON string.

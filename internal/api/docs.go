@@ -8,6 +8,7 @@ import (
 	"github.com/swaggest/swgui/v5emb"
 
 	spec "github.com/vulturepi/gateway/api"
+	"github.com/vulturepi/gateway/wire"
 )
 
 func (s *Server) getOpenAPI(w http.ResponseWriter, _ *http.Request) { writeYAML(w, spec.OpenAPI) }
@@ -42,7 +43,7 @@ type missing struct {
 func (m *missing) WriteHeader(status int) {
 	if status == http.StatusNotFound {
 		m.answered = true
-		writeProblem(m.ResponseWriter, problem("not_found", "There is nothing at this path."))
+		writeProblem(m.ResponseWriter, problem(wire.CodeNotFound, "There is nothing at this path."))
 		return
 	}
 	m.ResponseWriter.WriteHeader(status)
@@ -79,7 +80,7 @@ func (s *Server) getErrors(w http.ResponseWriter, _ *http.Request) {
 	}
 	rows := make([]row, 0, len(kinds))
 	for _, k := range kinds {
-		rows = append(rows, row{k.code, k.title, strings.ReplaceAll(k.meaning, "`", ""), k.status, k.retryable})
+		rows = append(rows, row{string(k.code), k.title, strings.ReplaceAll(k.meaning, "`", ""), k.status, k.retryable})
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")

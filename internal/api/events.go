@@ -36,7 +36,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.joined()
 		s.release()
-		writeProblem(w, problem("internal_error", "Streams need HTTP/1.1."))
+		writeProblem(w, problem(wire.CodeInternalError, "Streams need HTTP/1.1."))
 		return
 	}
 	stream := &eventStream{socket: newSocket(conn), format: format, chunked: r.ProtoAtLeast(1, 1)}
@@ -63,7 +63,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 func (s *Server) reach(ctx context.Context, r *hub.Request) *wire.Problem {
 	for _, res := range r.Results {
 		if code, detail := s.opts.Hub.Reach(ctx, res.Topic); code != "" {
-			return fieldProblem(code, "/topic", detail)
+			return fieldProblem(wire.Code(code), "/topic", detail)
 		}
 	}
 	return nil
@@ -77,7 +77,7 @@ func chooseFormat(r *http.Request) (streamFormat, *wire.Problem) {
 				return f, nil
 			}
 		}
-		return 0, fieldProblem("invalid_parameter", "/format", "format must be sse, ndjson or text.")
+		return 0, fieldProblem(wire.CodeInvalidParameter, "/format", "format must be sse, ndjson or text.")
 	}
 	switch choose(r, typeNDJSON, "application/ndjson", typeText, "text/event-stream") {
 	case "text/event-stream":
@@ -85,7 +85,7 @@ func chooseFormat(r *http.Request) (streamFormat, *wire.Problem) {
 	case typeText:
 		return formatText, nil
 	case "":
-		return 0, problem("not_acceptable", "The stream comes as text/event-stream, application/x-ndjson or text/plain.")
+		return 0, problem(wire.CodeNotAcceptable, "The stream comes as text/event-stream, application/x-ndjson or text/plain.")
 	}
 	return formatNDJSON, nil
 }

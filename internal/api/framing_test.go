@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/vulturepi/gateway/wire"
 )
 
 func TestHugeBodyIsRefusedUnread(t *testing.T) {
@@ -130,7 +132,7 @@ type slowRequest struct {
 	name, raw string
 	drip      bool // go on with a byte every 100 ms
 	status    int
-	code      string
+	code      wire.Code
 }
 
 // A body has ten seconds, however the request would have been answered and

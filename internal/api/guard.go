@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/vulturepi/gateway/wire"
 )
 
 // maxURI is the longest request target.
@@ -40,19 +42,19 @@ func (g *guard) protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case len(r.RequestURI) > maxURI:
-			writeProblem(w, problem("uri_too_long", "Path and query have more than 8192 bytes."))
+			writeProblem(w, problem(wire.CodeURITooLong, "Path and query have more than 8192 bytes."))
 			return
 		case r.Host == "":
-			writeProblem(w, problem("invalid_host", "The request has no Host header."))
+			writeProblem(w, problem(wire.CodeInvalidHost, "The request has no Host header."))
 			return
 		case !g.hostAllowed(r.Host):
-			writeProblem(w, problem("host_not_allowed", "This Host is not one of the gateway's; add it to GATEWAY_ALLOWED_HOSTS."))
+			writeProblem(w, problem(wire.CodeHostNotAllowed, "This Host is not one of the gateway's; add it to GATEWAY_ALLOWED_HOSTS."))
 			return
 		}
 		safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
 		upgrade := len(r.Header.Values("Upgrade")) > 0
 		if (!safe || upgrade) && !g.originAllowed(r) {
-			writeProblem(w, problem("cross_origin", "The request comes from a page of another origin; list it in GATEWAY_ALLOWED_ORIGINS."))
+			writeProblem(w, problem(wire.CodeCrossOrigin, "The request comes from a page of another origin; list it in GATEWAY_ALLOWED_ORIGINS."))
 			return
 		}
 		if g.cors(w, r) {

@@ -62,16 +62,16 @@ func (o *onceStore) begin(key onceKey, hash [sha256.Size]byte) (*onceEntry, *ans
 	e := o.entries[key]
 	switch {
 	case e == nil && o.bytes >= o.limit:
-		return nil, nil, problem("idempotency_full", "As many Idempotency-Keys are remembered as there is room for; nothing was published.")
+		return nil, nil, problem(wire.CodeIdempotencyFull, "As many Idempotency-Keys are remembered as there is room for; nothing was published.")
 	case e == nil:
 		e = &onceEntry{key: key, hash: hash, size: entryOverhead + len(key.key) + len(key.principal)}
 		o.entries[key] = e
 		o.bytes += e.size
 		return e, nil, nil
 	case e.hash != hash:
-		return nil, nil, problem("idempotency_mismatch", "This Idempotency-Key was used with another request; use a new key for a new message.")
+		return nil, nil, problem(wire.CodeIdempotencyMismatch, "This Idempotency-Key was used with another request; use a new key for a new message.")
 	case e.answer == nil:
-		return nil, nil, problem("idempotency_in_progress", "The first request with this Idempotency-Key is still under way; ask again for its answer.")
+		return nil, nil, problem(wire.CodeIdempotencyInProgress, "The first request with this Idempotency-Key is still under way; ask again for its answer.")
 	}
 	o.replays++
 	return nil, e.answer, nil
@@ -129,7 +129,7 @@ func idempotencyKey(r *http.Request) (string, *wire.Problem) {
 		valid = valid && key[i] >= ' ' && key[i] <= '~'
 	}
 	if !valid {
-		return "", problem("invalid_idempotency_key", "Idempotency-Key must be given once, with 1 to 128 printable ASCII characters.")
+		return "", problem(wire.CodeInvalidIdempotencyKey, "Idempotency-Key must be given once, with 1 to 128 printable ASCII characters.")
 	}
 	return key, nil
 }

@@ -32,7 +32,7 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 	}
 	after := query.Get("after")
 	if query.Has("after") && topic.CheckName(after) != nil {
-		wrong = append(wrong, fieldProblem("invalid_parameter", "/after", "after must be the topic that the last page ended with."))
+		wrong = append(wrong, fieldProblem(wire.CodeInvalidParameter, "/after", "after must be the topic that the last page ended with."))
 	}
 	if len(wrong) > 0 {
 		writeProblem(w, merge(wrong))
@@ -41,7 +41,7 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 	defer s.place(r)()
 	objects, next, code, detail := s.opts.Hub.List(r.Context(), filter, after, limit)
 	if code != "" {
-		writeProblem(w, fieldProblem(code, "/filter", detail))
+		writeProblem(w, fieldProblem(wire.Code(code), "/filter", detail))
 		return
 	}
 	if next != "" {

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/wire"
 )
 
 // BrokerStats is a reading of the broker side's counters.
@@ -134,19 +135,18 @@ func methodLabel(method string) string {
 	return "other"
 }
 
-// wsCloseCodes are the codes that get a label of their own.
-var wsCloseCodes = map[int]bool{
-	1000: true, 1001: true, 1002: true, 1003: true, 1005: true, 1006: true, 1007: true, 1008: true, 1009: true,
-	1011: true, 1013: true, 4005: true, 4008: true, 4009: true, 4501: true, 4502: true, 4503: true, 4509: true,
+// closeLabel keeps the codes that clients make up out of labels.
+func closeLabel(code wire.CloseCode) string {
+	switch code {
+	case wire.CloseGoingAway, wire.CloseProtocolError, wire.CloseBinary, wire.CloseNoCode, wire.CloseAbnormal, wire.CloseInvalidUTF8,
+		wire.ClosePolicy, wire.CloseTooBig, wire.CloseSlow, wire.CloseMalformed,
+		1000, 1011: // only clients send these
+		return strconv.Itoa(int(code))
+	}
+	return "other"
 }
 
-func (m *metrics) wsClosed(code int) {
-	label := "other"
-	if wsCloseCodes[code] {
-		label = strconv.Itoa(code)
-	}
-	m.wsCloses.WithLabelValues(label).Inc()
-}
+func (m *metrics) wsClosed(code wire.CloseCode) { m.wsCloses.WithLabelValues(closeLabel(code)).Inc() }
 
 // readings turns the counters of hub and broker side into metrics when they
 // are scraped, so that counting costs nothing on the message path.

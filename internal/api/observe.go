@@ -12,6 +12,8 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+
+	"github.com/vulturepi/gateway/wire"
 )
 
 const requestIDHeader = "X-Request-Id"
@@ -43,7 +45,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				}
 				s.opts.Log.Error("request panicked", "panic", p, "request_id", id)
 				if ww.Status() == 0 {
-					writeProblem(ww, problem("internal_error", "The gateway failed; its log has more under this request_id."))
+					writeProblem(ww, problem(wire.CodeInternalError, "The gateway failed; its log has more under this request_id."))
 				}
 			}
 			s.observed(r, ww.Status(), ww.BytesWritten(), time.Since(start), id)

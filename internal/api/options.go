@@ -36,7 +36,7 @@ func streamRequest(r *http.Request, needTopic bool, more ...string) (*hub.Reques
 	}
 	filters := query["topic"]
 	if needTopic && len(filters) == 0 {
-		return nil, fieldProblem("filter_required", "/topic", "Name at least one filter: ?topic=pi/%2B/battery.")
+		return nil, fieldProblem(wire.CodeFilterRequired, "/topic", "Name at least one filter: ?topic=pi/%2B/battery.")
 	}
 	for _, f := range filters {
 		if err := topic.CheckFilter(f); err != nil {
@@ -47,7 +47,7 @@ func streamRequest(r *http.Request, needTopic bool, more ...string) (*hub.Reques
 		}
 	}
 	if len(req.Results) > maxFilters {
-		return nil, problem("limit_exceeded", "One connection holds 100 filters at most.")
+		return nil, problem(wire.CodeLimitExceeded, "One connection holds 100 filters at most.")
 	}
 	return req, nil
 }
@@ -61,7 +61,7 @@ func queryOptions(query url.Values, lastEventID string) (*hub.Request, *wire.Pro
 	switch {
 	case lastEventID != "":
 		if req.Since, bad[0] = cursorOption(lastEventID); bad[0] != nil {
-			bad[0] = fieldProblem("invalid_cursor", "/Last-Event-ID", "Last-Event-ID is not a cursor; use the id of an event, or leave it out.")
+			bad[0] = fieldProblem(wire.CodeInvalidCursor, "/Last-Event-ID", "Last-Event-ID is not a cursor; use the id of an event, or leave it out.")
 		}
 	case query.Has("since"):
 		req.Since, bad[0] = sinceOption(query.Get("since"))
@@ -88,7 +88,7 @@ func (f *opFields) options() (*hub.Request, *wire.Problem) {
 			return
 		}
 		s, ok := stringValue(v)
-		bad := fieldProblem("invalid_parameter", pointer, "This option must be a string.")
+		bad := fieldProblem(wire.CodeInvalidParameter, pointer, "This option must be a string.")
 		if ok {
 			bad = read(s)
 		}
@@ -127,7 +127,7 @@ func cursorOption(s string) (*hub.Position, *wire.Problem) {
 }
 
 func invalidCursor() *wire.Problem {
-	return fieldProblem("invalid_cursor", "/since", "since must be a cursor from a message, a duration such as 10m, or a time such as 2026-11-23T02:40:59Z (write a + in it as %2B).")
+	return fieldProblem(wire.CodeInvalidCursor, "/since", "since must be a cursor from a message, a duration such as 10m, or a time such as 2026-11-23T02:40:59Z (write a + in it as %2B).")
 }
 
 // sinceOption reads a cursor, a duration back from now, or a time (RFC 3339).
@@ -151,7 +151,7 @@ func snapshotOption(s string) (bool, *wire.Problem) {
 	case "false":
 		return false, nil
 	}
-	return false, fieldProblem("invalid_parameter", "/snapshot", "snapshot must be true or false.")
+	return false, fieldProblem(wire.CodeInvalidParameter, "/snapshot", "snapshot must be true or false.")
 }
 
 func overflowOption(s string) (hub.Overflow, *wire.Problem) {
@@ -163,13 +163,13 @@ func overflowOption(s string) (hub.Overflow, *wire.Problem) {
 	case "latest":
 		return hub.OverflowLatest, nil
 	}
-	return 0, fieldProblem("invalid_parameter", "/overflow", "overflow must be close, drop or latest.")
+	return 0, fieldProblem(wire.CodeInvalidParameter, "/overflow", "overflow must be close, drop or latest.")
 }
 
 func minIntervalOption(s string) (time.Duration, *wire.Problem) {
 	d, err := time.ParseDuration(s)
 	if err != nil || d < minMinInterval || d > maxMinInterval {
-		return 0, fieldProblem("invalid_parameter", "/min_interval", "min_interval must be a duration from 10ms to 1h, for example 200ms.")
+		return 0, fieldProblem(wire.CodeInvalidParameter, "/min_interval", "min_interval must be a duration from 10ms to 1h, for example 200ms.")
 	}
 	return d, nil
 }

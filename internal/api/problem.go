@@ -17,16 +17,16 @@ import (
 const problemTypeBase = "/docs/errors#"
 
 // problem makes the answer for code.
-func problem(code, detail string, fields ...wire.FieldError) *wire.Problem {
+func problem(code wire.Code, detail string, fields ...wire.FieldError) *wire.Problem {
 	k := kindOf(code)
 	return &wire.Problem{
-		Type: problemTypeBase + code, Title: k.title, Status: k.status, Detail: detail,
+		Type: problemTypeBase + string(code), Title: k.title, Status: k.status, Detail: detail,
 		Code: code, Retryable: k.retryable, Errors: fields,
 	}
 }
 
 // fieldProblem is a problem with one field.
-func fieldProblem(code, pointer, detail string) *wire.Problem {
+func fieldProblem(code wire.Code, pointer, detail string) *wire.Problem {
 	return problem(code, detail, wire.FieldError{Pointer: pointer, Detail: detail})
 }
 
@@ -34,9 +34,9 @@ func fieldProblem(code, pointer, detail string) *wire.Problem {
 func topicProblem(err error, pointer string) *wire.Problem {
 	var e *topic.Error
 	if !errors.As(err, &e) {
-		return problem("internal_error", "The topic could not be checked.")
+		return problem(wire.CodeInternalError, "The topic could not be checked.")
 	}
-	return fieldProblem(e.Code, pointer, e.Detail)
+	return fieldProblem(wire.Code(e.Code), pointer, e.Detail)
 }
 
 // merge puts problems of several fields into one answer: the first one's code,
@@ -78,17 +78,17 @@ var (
 func publishProblem(err error) *wire.Problem {
 	switch {
 	case errors.Is(err, ErrNotSent):
-		return problem("broker_unavailable", "There is no connection to the broker; the message was not sent.")
+		return problem(wire.CodeBrokerUnavailable, "There is no connection to the broker; the message was not sent.")
 	case errors.Is(err, ErrOverloaded):
-		return problem("overloaded", "Too many publishes wait for the broker; the message was not sent.")
+		return problem(wire.CodeOverloaded, "Too many publishes wait for the broker; the message was not sent.")
 	case errors.Is(err, ErrUnknown):
-		return problem("outcome_unknown", "The message was sent, but the broker did not confirm it. It may or may not have arrived.")
+		return problem(wire.CodeOutcomeUnknown, "The message was sent, but the broker did not confirm it. It may or may not have arrived.")
 	}
-	return problem("internal_error", "The message could not be handed to the broker connection.")
+	return problem(wire.CodeInternalError, "The message could not be handed to the broker connection.")
 }
 
 func shuttingDown() *wire.Problem {
-	return problem("shutting_down", "The gateway is going down; the message was not sent.")
+	return problem(wire.CodeShuttingDown, "The gateway is going down; the message was not sent.")
 }
 
 // retryAfter is the Retry-After, in seconds, of every 503, 429 and 409.
@@ -99,9 +99,9 @@ func writeProblem(w http.ResponseWriter, p *wire.Problem) {
 	p.RequestID = requestID(w)
 	h := w.Header()
 	switch {
-	case p.Code == "too_many_connections": // spread those who were turned away
+	case p.Code == wire.CodeTooManyConnections: // spread those who were turned away
 		h.Set("Retry-After", strconv.Itoa(1+rand.IntN(3)))
-	case p.Code == "idempotency_full": // room comes when keys get old
+	case p.Code == wire.CodeIdempotencyFull: // room comes when keys get old
 		h.Set("Retry-After", "60")
 	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusTooManyRequests, p.Status == http.StatusConflict:
 		h.Set("Retry-After", retryAfter)

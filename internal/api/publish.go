@@ -108,12 +108,12 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, *wire
 		return nil, bad
 	}
 	if r.Header.Get("Content-Encoding") != "" {
-		return nil, problem("unsupported_encoding", "Send the body without Content-Encoding.")
+		return nil, problem(wire.CodeUnsupportedEncoding, "Send the body without Content-Encoding.")
 	}
 	if contentType := r.Header.Get("Content-Type"); contentType != typeJSON {
 		mediaType, params, err := mime.ParseMediaType(contentType)
 		if err != nil || mediaType != typeJSON || !isUTF8(params) {
-			return nil, problem("unsupported_media_type", "Send Content-Type: application/json, in UTF-8.")
+			return nil, problem(wire.CodeUnsupportedMediaType, "Send Content-Type: application/json, in UTF-8.")
 		}
 	}
 	return readBody(w, r, s.maxObject())
@@ -125,7 +125,7 @@ const bodyTimeout = 10 * time.Second
 // readBody reads at most limit bytes.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *wire.Problem) {
 	if r.ContentLength > limit {
-		return nil, problem("body_too_large", "The body is larger than any allowed message.")
+		return nil, problem(wire.CodeBodyTooLarge, "The body is larger than any allowed message.")
 	}
 	body, err := readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
 	var tooLarge *http.MaxBytesError
@@ -137,11 +137,11 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *wir
 		}
 		return body, nil
 	case errors.As(err, &tooLarge):
-		return nil, problem("body_too_large", "The body is larger than any allowed message.")
+		return nil, problem(wire.CodeBodyTooLarge, "The body is larger than any allowed message.")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, problem("request_timeout", "The body did not arrive within 10 seconds.")
+		return nil, problem(wire.CodeRequestTimeout, "The body did not arrive within 10 seconds.")
 	}
-	return nil, problem("invalid_json", "The body broke off or its framing is malformed.")
+	return nil, problem(wire.CodeInvalidJSON, "The body broke off or its framing is malformed.")
 }
 
 // readAll reads to the end, into a buffer of the announced size if that is
@@ -162,7 +162,7 @@ func onlyParams(r *http.Request, names ...string) *wire.Problem {
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return problem("unknown_parameter", "The query string is malformed.")
+		return problem(wire.CodeUnknownParameter, "The query string is malformed.")
 	}
 	var wrong []wire.FieldError
 	for name := range query {
@@ -173,7 +173,7 @@ func onlyParams(r *http.Request, names ...string) *wire.Problem {
 	if len(wrong) > 0 {
 		slices.SortFunc(wrong, func(a, b wire.FieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
 		wrong = wrong[:min(len(wrong), maxFieldErrors)]
-		return problem("unknown_parameter", "The route has no such query parameter.", wrong...)
+		return problem(wire.CodeUnknownParameter, "The route has no such query parameter.", wrong...)
 	}
 	return nil
 }

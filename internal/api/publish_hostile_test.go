@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/vulturepi/gateway/wire"
 )
 
 // badPublish is a request to POST /publish that must be refused.
@@ -14,7 +16,7 @@ type badPublish struct {
 	body    string
 	headers []string // besides Content-Type: application/json
 	status  int
-	code    string
+	code    wire.Code
 }
 
 // valid is a body that would be published.
@@ -40,7 +42,7 @@ func TestPublishRefusesMalformedJSON(t *testing.T) {
 	nest := func(open, end string, depth int) string {
 		return `{"topic":"a/b","payload":` + strings.Repeat(open, depth) + "1" + strings.Repeat(end, depth) + "}"
 	}
-	row := func(name, body, code string) badPublish {
+	row := func(name, body string, code wire.Code) badPublish {
 		return badPublish{name: name, body: body, status: http.StatusBadRequest, code: code}
 	}
 	rows := []badPublish{
@@ -92,7 +94,7 @@ func TestPublishRefusesMalformedJSON(t *testing.T) {
 
 func TestPublishRefusesWrongFields(t *testing.T) {
 	g := startRig(t)
-	row := func(name, fields, code string) badPublish {
+	row := func(name, fields string, code wire.Code) badPublish {
 		return badPublish{name: name, body: "{" + fields + "}", status: http.StatusUnprocessableEntity, code: code}
 	}
 	const ok = `"topic":"a/b","payload":"` + canary + `",`

@@ -116,7 +116,7 @@ func (a *reply) ended() bool {
 
 // wantProblem checks that the answer is that problem and has the whole shape
 // of one.
-func (a *reply) wantProblem(t testing.TB, status int, code string) (p wire.Problem) {
+func (a *reply) wantProblem(t testing.TB, status int, code wire.Code) (p wire.Problem) {
 	t.Helper()
 	if a.status != status {
 		t.Errorf("got status %d, want %d; body %.300s", a.status, status, a.body)
@@ -148,12 +148,12 @@ func (a *reply) wantProblem(t testing.TB, status int, code string) (p wire.Probl
 }
 
 // checkProblem checks the members that every problem has.
-func checkProblem(t testing.TB, p *wire.Problem, status int, code string) {
+func checkProblem(t testing.TB, p *wire.Problem, status int, code wire.Code) {
 	t.Helper()
 	if p.Code != code || p.Status != status {
 		t.Errorf("got code %q status %d, want %q %d; detail %q", p.Code, p.Status, code, status, p.Detail)
 	}
-	if p.Type != "/docs/errors#"+p.Code || p.Title == "" || p.Detail == "" || p.RequestID == "" {
+	if p.Type != "/docs/errors#"+string(p.Code) || p.Title == "" || p.Detail == "" || p.RequestID == "" {
 		t.Errorf("got an incomplete problem %+v", p)
 	}
 	for _, f := range p.Errors {

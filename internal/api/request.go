@@ -82,7 +82,7 @@ func (c *call) options(query url.Values) (wrong []*wire.Problem) {
 
 func checkReply(filter string) *wire.Problem {
 	if filter == "" {
-		return fieldProblem("filter_required", "/reply", "Say where the reply comes: reply is a topic or a filter.")
+		return fieldProblem(wire.CodeFilterRequired, "/reply", "Say where the reply comes: reply is a topic or a filter.")
 	}
 	if err := topic.CheckFilter(filter); err != nil {
 		return topicProblem(err, "/reply")
@@ -93,7 +93,7 @@ func checkReply(filter string) *wire.Problem {
 func timeoutOption(s string) (time.Duration, *wire.Problem) {
 	d, err := time.ParseDuration(s)
 	if err != nil || d < minTimeout || d > maxTimeout {
-		return 0, fieldProblem("invalid_parameter", "/timeout", "timeout must be a duration from 10ms to 1m, for example 5s.")
+		return 0, fieldProblem(wire.CodeInvalidParameter, "/timeout", "timeout must be a duration from 10ms to 1m, for example 5s.")
 	}
 	return d, nil
 }
@@ -128,12 +128,12 @@ func (s *Server) beginCall(ctx context.Context, c *call) (finish func() (*hub.Me
 	}
 	if s.waiting.Add(1) > maxWaiting {
 		s.waiting.Add(-1)
-		return nil, problem("too_many_requests", "As many requests as the gateway allows wait for a reply; nothing was sent.")
+		return nil, problem(wire.CodeTooManyRequests, "As many requests as the gateway allows wait for a reply; nothing was sent.")
 	}
 	replies, code, detail := s.opts.Hub.Wait(ctx, c.reply, c.answers)
 	if code != "" {
 		s.waiting.Add(-1)
-		return nil, fieldProblem(code, "/reply", detail)
+		return nil, fieldProblem(wire.Code(code), "/reply", detail)
 	}
 	wait := s.start(c.publication, c.via)
 	return func() (*hub.Message, *wire.Problem) {
@@ -162,8 +162,8 @@ func (s *Server) awaitReply(ctx context.Context, c *call, replies <-chan *hub.Me
 			published = nil
 			switch {
 			case outcome == nil:
-				bad = problem("no_reply", "The message was published, but nothing came on the reply topic in time.")
-			case outcome.Code != "outcome_unknown":
+				bad = problem(wire.CodeNoReply, "The message was published, but nothing came on the reply topic in time.")
+			case outcome.Code != wire.CodeOutcomeUnknown:
 				return nil, outcome
 			}
 		case <-ctx.Done():

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/wire"
 )
 
 // device answers publishes on a topic, as devices do that know nothing of
@@ -59,7 +60,7 @@ func TestRequestRefuses(t *testing.T) {
 	for _, row := range []struct {
 		target   string
 		status   int
-		code     string
+		code     wire.Code
 		pointers string
 	}{
 		{"/request/a", 422, "filter_required", "/reply"},
@@ -170,7 +171,10 @@ func TestRequestOpAnswersLikeTheRoute(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", row.op, f, row.answer)
 		}
 	}
-	for _, row := range []struct{ op, code string }{
+	for _, row := range []struct {
+		op   string
+		code wire.Code
+	}{
 		{`"topic":"a","payload":1`, "filter_required"}, {`"topic":"a","payload":1,"reply":1`, "invalid_parameter"}, {`"topic":"a","payload":1,"reply":"b","timeout":5`, "invalid_parameter"},
 		{`"topic":"a","reply":"b"`, "payload_required"}, {`"topic":"+","payload":1,"reply":"b"`, "topic_wildcard"}, {`"topic":"a","payload":1,"reply":"elsewhere/b"`, "filter_not_covered"},
 		{`"topic":"a","payload":1,"reply":"b","timeout":"10ms"`, "no_reply"}, {`"topic":"a","payload":1,"reply":"b","retain":true`, "unknown_field"},

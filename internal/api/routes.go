@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/vulturepi/gateway/wire"
 )
 
 // Public is the handler of the public listener.
@@ -73,7 +75,7 @@ func (s *Server) router() *chi.Mux {
 	r := chi.NewRouter()
 	r.Use(s.observe, s.guard.protect)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, problem("not_found", "There is nothing at this path."))
+		writeProblem(w, problem(wire.CodeNotFound, "There is nothing at this path."))
 	})
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
 		methods := allowed(r, req)
@@ -82,7 +84,7 @@ func (s *Server) router() *chi.Mux {
 			return
 		}
 		w.Header().Set("Allow", strings.Join(methods, ", "))
-		writeProblem(w, problem("method_not_allowed", "The path exists, but not for this method; see the Allow header."))
+		writeProblem(w, problem(wire.CodeMethodNotAllowed, "The path exists, but not for this method; see the Allow header."))
 	})
 	return r
 }

@@ -123,16 +123,16 @@ const maxJoining = 2000
 // joined is called; release gives the first one back.
 func (s *Server) admit() *wire.Problem {
 	if s.draining.Load() {
-		return problem("shutting_down", "The gateway is going down; connect to another one or try again.")
+		return problem(wire.CodeShuttingDown, "The gateway is going down; connect to another one or try again.")
 	}
 	if s.streams.Add(1) > int64(s.opts.MaxConnections) {
 		s.streams.Add(-1)
-		return problem("too_many_connections", "As many streams as the gateway allows are open.")
+		return problem(wire.CodeTooManyConnections, "As many streams as the gateway allows are open.")
 	}
 	if s.joining.Add(1) > maxJoining {
 		s.joining.Add(-1)
 		s.streams.Add(-1)
-		return problem("too_many_connections", "Very many clients are connecting at this moment.")
+		return problem(wire.CodeTooManyConnections, "Very many clients are connecting at this moment.")
 	}
 	return nil
 }

@@ -2,17 +2,22 @@ package api
 
 import (
 	"fmt"
+	"go/ast"
+	goparser "go/parser"
+	"go/token"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
 
 	spec "github.com/vulturepi/gateway/api"
-	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/wire"
 )
 
 const errorsFile = "../../docs/errors.md"
@@ -76,17 +81,17 @@ func TestErrorsDocumentIsTheTable(t *testing.T) {
 	if string(got) != want {
 		t.Error("docs/errors.md is not what the table of codes says; run: UPDATE_DOCS=1 go test ./internal/api -run TestErrorsDocument")
 	}
-	var headings []string
+	var headings []wire.Code
 	for _, m := range regexp.MustCompile(`(?m)^### (.*)$`).FindAllStringSubmatch(string(got), -1) {
-		headings = append(headings, m[1])
+		headings = append(headings, wire.Code(m[1]))
 	}
 	if want := codes(); !slices.Equal(headings, want) {
 		t.Errorf("docs/errors.md has the codes %v, want %v", headings, want)
 	}
 }
 
-func codes() []string {
-	var all []string
+func codes() []wire.Code {
+	var all []wire.Code
 	for _, k := range kinds {
 		all = append(all, k.code)
 	}
@@ -94,9 +99,9 @@ func codes() []string {
 }
 
 func TestEveryKindIsWhole(t *testing.T) {
-	seen := map[string]bool{}
+	seen := map[wire.Code]bool{}
 	for _, k := range kinds {
-		if !regexp.MustCompile(`^[a-z][a-z0-9_]*$`).MatchString(k.code) || seen[k.code] {
+		if !regexp.MustCompile(`^[a-z][a-z0-9_]*$`).MatchString(string(k.code)) || seen[k.code] {
 			t.Errorf("%q is malformed or listed twice", k.code)
 		}
 		seen[k.code] = true
@@ -106,27 +111,85 @@ func TestEveryKindIsWhole(t *testing.T) {
 	}
 }
 
+// codeConstants are the values of the constants Code… in a Go file, in order.
+func codeConstants(t *testing.T, path string) (all []wire.Code) {
+	t.Helper()
+	file, err := goparser.ParseFile(token.NewFileSet(), path, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Code") {
+			return true
+		}
+		value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatalf("%s: %v", spec.Names[0].Name, err)
+		}
+		all = append(all, wire.Code(value))
+		return true
+	})
+	if len(all) == 0 {
+		t.Fatalf("%s has no constants Code…", path)
+	}
+	return all
+}
+
+func TestTableAndConstantsAgree(t *testing.T) {
+	if got, want := codes(), codeConstants(t, "../../wire/codes.go"); !slices.Equal(got, want) {
+		t.Errorf("the table has the codes\n%v\nwant the constants of package wire\n%v", got, want)
+	}
+}
+
 // What package topic refuses with, has an entry.
 func TestEveryTopicCodeIsAKind(t *testing.T) {
-	for _, code := range []string{
-		topic.CodeTopicRequired, topic.CodeTopicTooLong, topic.CodeTopicTooDeep, topic.CodeTopicUTF8, topic.CodeTopicControlChar,
-		topic.CodeTopicNoncharacter, topic.CodeTopicFormatChar, topic.CodeTopicWildcard, topic.CodeTopicReserved,
-		topic.CodeFilterRequired, topic.CodeFilterTooLong, topic.CodeFilterUTF8, topic.CodeFilterControlChar,
-		topic.CodeFilterNoncharacter, topic.CodeFilterFormatChar, topic.CodeFilterSyntax, topic.CodeFilterTooComplex,
-		topic.CodeFilterReserved,
-	} {
+	for _, code := range codeConstants(t, "../topic/check.go") {
 		if !slices.Contains(codes(), code) {
 			t.Errorf("the table has no %s", code)
 		}
 	}
 }
 
+// Control flow compares constants: a literal would not be found when a code is
+// looked for, and a misspelt one would compile.
+func TestNoLiteralCodeInTheProgram(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := codes()
+	for _, path := range files {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := goparser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			lit, ok := n.(*ast.BasicLit)
+			if !ok || lit.Kind != token.STRING {
+				return true
+			}
+			value, err := strconv.Unquote(lit.Value)
+			if err == nil && slices.Contains(known, wire.Code(value)) && value != metricOverloaded {
+				t.Errorf("%s has the literal %s, want its constant in package wire", path, lit.Value)
+			}
+			return true
+		})
+	}
+}
+
+// metricOverloaded is the value of a metric's label, not a code.
+const metricOverloaded = "overloaded"
+
 // The page behind a problem's type has an anchor for each code.
 func TestErrorsPageHasEveryCode(t *testing.T) {
 	rec := httptest.NewRecorder()
 	(&Server{}).getErrors(rec, httptest.NewRequest("GET", "/docs/errors", nil))
 	for _, code := range codes() {
-		if !strings.Contains(rec.Body.String(), `<h2 id="`+code+`">`) {
+		if !strings.Contains(rec.Body.String(), `<h2 id="`+string(code)+`">`) {
 			t.Errorf("/docs/errors has no section %s", code)
 		}
 	}
@@ -139,7 +202,7 @@ func TestContractCodesAreTheTable(t *testing.T) {
 		var doc struct {
 			Components struct {
 				Schemas struct {
-					ProblemCode struct{ Enum []string } `yaml:"ProblemCode"`
+					ProblemCode struct{ Enum []wire.Code } `yaml:"ProblemCode"`
 				}
 			}
 		}
@@ -167,7 +230,7 @@ func TestContractCodesAreTheTable(t *testing.T) {
 			list = []any{one}
 		}
 		for _, c := range list {
-			i := slices.IndexFunc(kinds, func(k kind) bool { return k.code == c })
+			i := slices.IndexFunc(kinds, func(k kind) bool { return string(k.code) == c })
 			if i < 0 {
 				t.Errorf("openapi.yaml has the code %v, which the table has not", c)
 			} else if kinds[i].status != status {
@@ -213,7 +276,7 @@ func TestContractExamplesAreTheTable(t *testing.T) {
 				return
 			}
 			seen++
-			k := kindOf(code)
+			k := kindOf(wire.Code(code))
 			want := []any{problemTypeBase + code, k.title, k.status, k.retryable}
 			if o["index"] != nil { // an outcome in a batch, which is shorter
 				want[0], want[1] = nil, nil

@@ -15,6 +15,7 @@ import (
 
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/wire"
 )
 
 // streamRig is a rig whose hub is the gateway life "e1", keeps a history, and
@@ -128,7 +129,7 @@ func TestEventsFindsEveryMistakeBeforeTheFirstByte(t *testing.T) {
 	tests := []struct {
 		query, header string
 		status        int
-		code          string
+		code          wire.Code
 	}{
 		{"", "", 422, "filter_required"}, {"topic=", "", 422, "filter_required"}, {"since=e1-1", "", 422, "filter_required"},
 		{"topic=a&topic=", "", 422, "filter_required"}, {"topic=a/%23/b", "", 422, "filter_syntax"}, {"topic=a&topic=b%2B", "", 422, "filter_syntax"},

@@ -29,7 +29,7 @@ func (s *Server) putTopic(w http.ResponseWriter, r *http.Request) {
 func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained bool, params ...string) {
 	p, _, bad := s.rawPublication(r, "/topics/", params...)
 	if bad == nil && retained && r.URL.Query().Get("retain") == "false" {
-		bad = fieldProblem("invalid_retain", "/retain", "PUT publishes a retained message; POST one that is not.")
+		bad = fieldProblem(wire.CodeInvalidRetain, "/retain", "PUT publishes a retained message; POST one that is not.")
 	}
 	if bad == nil {
 		p.retain = p.retain || retained
@@ -47,7 +47,7 @@ func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained boo
 func (s *Server) deleteTopic(w http.ResponseWriter, r *http.Request) {
 	p, _, bad := s.rawPublication(r, "/topics/", "qos")
 	if bad == nil && r.ContentLength != 0 {
-		bad = problem("body_not_allowed", "DELETE takes no body: it clears the topic's retained message.")
+		bad = problem(wire.CodeBodyNotAllowed, "DELETE takes no body: it clears the topic's retained message.")
 	}
 	if bad != nil {
 		writeProblem(w, bad)
@@ -70,7 +70,7 @@ func (s *Server) rawPublication(r *http.Request, prefix string, params ...string
 		return nil, nil, bad
 	}
 	if r.Header.Get("Content-Encoding") != "" {
-		return nil, nil, problem("unsupported_encoding", "Send the body without Content-Encoding.")
+		return nil, nil, problem(wire.CodeUnsupportedEncoding, "Send the body without Content-Encoding.")
 	}
 	if bad := foreignForm(r); bad != nil {
 		return nil, nil, bad
@@ -106,7 +106,7 @@ func queryOnce(r *http.Request, names ...string) (url.Values, *wire.Problem) {
 func single(query url.Values, many ...string) *wire.Problem {
 	for name, values := range query {
 		if len(values) > 1 && !slices.Contains(many, name) {
-			return fieldProblem("invalid_parameter", "/"+pointerEscape(name), "This parameter can be given once.")
+			return fieldProblem(wire.CodeInvalidParameter, "/"+pointerEscape(name), "This parameter can be given once.")
 		}
 	}
 	return nil
@@ -117,7 +117,7 @@ func single(query url.Values, many ...string) *wire.Problem {
 func pathTopic(r *http.Request, prefix string) (string, *wire.Problem) {
 	name, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), prefix))
 	if err != nil {
-		return "", fieldProblem("topic_utf8", "/topic", "The topic in the path is not percent-encoded.")
+		return "", fieldProblem(wire.CodeTopicUTF8, "/topic", "The topic in the path is not percent-encoded.")
 	}
 	if err := topic.CheckName(name); err != nil {
 		return "", topicProblem(err, "/topic")
@@ -157,17 +157,17 @@ func foreignForm(r *http.Request) *wire.Problem {
 	if err == nil && !slices.Contains(simpleTypes, mediaType) || r.Header.Get("Sec-Fetch-Site") == "same-origin" {
 		return nil
 	}
-	return problem("cross_origin", "A browser sent this without saying which page it is from; send it with another Content-Type.")
+	return problem(wire.CodeCrossOrigin, "A browser sent this without saying which page it is from; send it with another Content-Type.")
 }
 
 // readPayload reads the body as p's payload.
 func (s *Server) readPayload(w http.ResponseWriter, r *http.Request, p *publication) *wire.Problem {
 	body, bad := readBody(w, r, int64(s.opts.MaxPayload))
 	switch {
-	case bad != nil && bad.Code == "body_too_large":
+	case bad != nil && bad.Code == wire.CodeBodyTooLarge:
 		return payloadTooLarge(s.opts.MaxPayload)
-	case bad != nil && bad.Code == "invalid_json":
-		return problem("invalid_body", bad.Detail)
+	case bad != nil && bad.Code == wire.CodeInvalidJSON:
+		return problem(wire.CodeInvalidBody, bad.Detail)
 	case bad != nil:
 		return bad
 	case p.retain && len(body) == 0:
@@ -178,11 +178,11 @@ func (s *Server) readPayload(w http.ResponseWriter, r *http.Request, p *publicat
 }
 
 func invalidQoS() *wire.Problem {
-	return fieldProblem("invalid_qos", "/qos", "The QoS must be the number 0, 1 or 2.")
+	return fieldProblem(wire.CodeInvalidQoS, "/qos", "The QoS must be the number 0, 1 or 2.")
 }
 
 func invalidRetain() *wire.Problem {
-	return fieldProblem("invalid_retain", "/retain", "retain must be true or false.")
+	return fieldProblem(wire.CodeInvalidRetain, "/retain", "retain must be true or false.")
 }
 
 // pageLimit reads how many objects one answer may have.
@@ -192,7 +192,7 @@ func pageLimit(query url.Values, usual, most int) (int, *wire.Problem) {
 	}
 	n, err := strconv.Atoi(query.Get("limit"))
 	if err != nil || n < 1 || n > most {
-		return 0, fieldProblem("invalid_parameter", "/limit", fmt.Sprintf("limit must be a number from 1 to %d.", most))
+		return 0, fieldProblem(wire.CodeInvalidParameter, "/limit", fmt.Sprintf("limit must be a number from 1 to %d.", most))
 	}
 	return n, nil
 }

@@ -10,10 +10,14 @@ import (
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/wire"
 )
 
 // badTopics are refused as topics to publish to.
-var badTopics = []struct{ topic, code string }{
+var badTopics = []struct {
+	topic string
+	code  wire.Code
+}{
 	{"a/+", "topic_wildcard"}, {"a/#", "topic_wildcard"}, {"+", "topic_wildcard"}, {"#", "topic_wildcard"}, {"a+b", "topic_wildcard"},
 	{"a\x00b", "topic_control_char"}, {"\x00", "topic_control_char"}, {"a\x01", "topic_control_char"}, {"a\nb", "topic_control_char"}, {"a\r\nb", "topic_control_char"},
 	{"a\tb", "topic_control_char"}, {"a\x1b[31m", "topic_control_char"}, {"a\x7f", "topic_control_char"}, {"a\u0085", "topic_control_char"}, {"a\u009f", "topic_control_char"},
@@ -27,7 +31,10 @@ var badTopics = []struct{ topic, code string }{
 }
 
 // badFilters are refused as filters to subscribe to.
-var badFilters = []struct{ filter, code string }{
+var badFilters = []struct {
+	filter string
+	code   wire.Code
+}{
 	{"a+", "filter_syntax"}, {"+a/b", "filter_syntax"}, {"a/b#", "filter_syntax"}, {"a/#/b", "filter_syntax"}, {"##", "filter_syntax"}, {"++", "filter_syntax"}, {"#/", "filter_syntax"}, {"a/+b/c", "filter_syntax"},
 	{"", "filter_required"},
 	{"$share/g/a", "filter_reserved"}, {"$share/g", "filter_reserved"}, {"$share", "filter_reserved"}, {"$sharex", "filter_reserved"}, {"$share//a", "filter_reserved"}, {"$queue/a", "filter_reserved"}, {"$SYS/#", "filter_reserved"},

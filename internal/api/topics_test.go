@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/wire"
 )
 
 func TestTopicIsTheRestOfThePathDecodedOnce(t *testing.T) {
@@ -94,7 +95,7 @@ func TestTopicRoutesRefuse(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a := exchange(t, g.public, request(row.method, row.target, row.body, row.headers...))
-			p := a.wantProblem(t, row.status, row.code)
+			p := a.wantProblem(t, row.status, wire.Code(row.code))
 			var pointers []string
 			for _, e := range p.Errors {
 				pointers = append(pointers, e.Pointer)

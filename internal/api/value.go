@@ -26,7 +26,7 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 		name, bad = pathTopic(r, "/topics/")
 	}
 	if bad != nil {
-		if bad.Code == "topic_wildcard" {
+		if bad.Code == wire.CodeTopicWildcard {
 			bad = fieldProblem(bad.Code, "/topic", "A wildcard names many topics; GET /topics?filter=… lists their values.")
 		}
 		writeProblem(w, bad)
@@ -50,9 +50,9 @@ func (s *Server) value(ctx context.Context, name string) (*hub.Message, *wire.Pr
 	m, code, detail := s.opts.Hub.Newest(ctx, name)
 	switch {
 	case code != "":
-		return nil, fieldProblem(code, "/topic", detail)
+		return nil, fieldProblem(wire.Code(code), "/topic", detail)
 	case m == nil:
-		return nil, problem("topic_not_seen", "No message has come on this topic, and the broker keeps none as retained.")
+		return nil, problem(wire.CodeTopicNotSeen, "No message has come on this topic, and the broker keeps none as retained.")
 	}
 	return m, nil
 }
@@ -88,11 +88,11 @@ func (s *Server) awaitValue(r *http.Request, name string, wait time.Duration) (*
 	defer cancel()
 	next, code, detail := s.opts.Hub.Wait(ctx, name, func(*hub.Message) bool { return true })
 	if code != "" {
-		return nil, fieldProblem(code, "/topic", detail)
+		return nil, fieldProblem(wire.Code(code), "/topic", detail)
 	}
 	defer next.Stop()
 	m, bad := s.value(ctx, name)
-	if bad != nil && bad.Code != "topic_not_seen" {
+	if bad != nil && bad.Code != wire.CodeTopicNotSeen {
 		return nil, bad
 	}
 	if tags := r.Header.Values("If-None-Match"); m != nil && len(tags) > 0 && !matchesTag(tags, etag(m)) {
@@ -145,7 +145,7 @@ func writeValue(w http.ResponseWriter, r *http.Request, m *hub.Message, object b
 	}
 	mediaType, asObject := valueType(r, msg.Encoding, object)
 	if mediaType == "" {
-		writeProblem(w, problem("not_acceptable", "The message comes as its payload, or with Accept: application/json as a JSON object."))
+		writeProblem(w, problem(wire.CodeNotAcceptable, "The message comes as its payload, or with Accept: application/json as a JSON object."))
 		return
 	}
 	h := w.Header()

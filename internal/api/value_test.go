@@ -50,7 +50,7 @@ func TestValueComesInTheFormThatIsAccepted(t *testing.T) {
 		}
 		a := g.get("/topics/"+row.topic, headers...)
 		if row.contentType == "" {
-			a.wantProblem(t, 406, row.body)
+			a.wantProblem(t, 406, wire.Code(row.body))
 			continue
 		}
 		body := string(a.body)

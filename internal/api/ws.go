@@ -26,17 +26,6 @@ const (
 	maxErrors   = 10        // malformed frames before the connection is closed
 )
 
-// Close codes, as far as the gateway sends them itself.
-const (
-	closeGoingAway     = 1001
-	closeProtocolError = 1002
-	closeBinary        = 1003
-	closeBadUTF8       = 1007
-	closePolicy        = 1008
-	closeSlow          = 4008
-	closeErrors        = 4509
-)
-
 // getWS is GET /ws. All errors are answered before the upgrade; then the
 // connection belongs to a goroutine that reads ops, and the handler returns so
 // that net/http can free its buffers.
@@ -68,7 +57,7 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 		})})
 	})
 	if ws.client == nil {
-		_, _ = h.conn.Conn.Write(closeFrame(nil, closeGoingAway, "shutting down"))
+		_, _ = h.conn.Conn.Write(closeFrame(nil, wire.CloseGoingAway, "shutting down"))
 		_ = h.conn.Conn.Close()
 		_ = conn.CloseNow()
 		s.joined()
@@ -84,21 +73,21 @@ func (s *Server) checkWS(w http.ResponseWriter, r *http.Request) (*hub.Request, 
 	if !hasToken(r.Header, "Connection", "upgrade") || !hasToken(r.Header, "Upgrade", "websocket") || !r.ProtoAtLeast(1, 1) {
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", "websocket")
-		return nil, problem("upgrade_required", "This path speaks WebSocket only; connect with a WebSocket client.")
+		return nil, problem(wire.CodeUpgradeRequired, "This path speaks WebSocket only; connect with a WebSocket client.")
 	}
 	if r.Header.Get("Sec-WebSocket-Version") != "13" {
 		w.Header().Set("Sec-WebSocket-Version", "13")
-		return nil, problem("invalid_handshake", "Sec-WebSocket-Version must be 13.")
+		return nil, problem(wire.CodeInvalidHandshake, "Sec-WebSocket-Version must be 13.")
 	}
 	keys := r.Header.Values("Sec-WebSocket-Key")
 	if len(keys) != 1 {
-		return nil, problem("invalid_handshake", "The request needs one Sec-WebSocket-Key.")
+		return nil, problem(wire.CodeInvalidHandshake, "The request needs one Sec-WebSocket-Key.")
 	}
 	if key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(keys[0])); err != nil || len(key) != 16 {
-		return nil, problem("invalid_handshake", "Sec-WebSocket-Key must be 16 bytes in base64.")
+		return nil, problem(wire.CodeInvalidHandshake, "Sec-WebSocket-Key must be 16 bytes in base64.")
 	}
 	if len(r.Header.Values("Sec-WebSocket-Protocol")) > 0 && !hasToken(r.Header, "Sec-WebSocket-Protocol", wire.Subprotocol) {
-		return nil, problem("unsupported_subprotocol", "The gateway speaks gateway.v1; offer that, or no subprotocol.")
+		return nil, problem(wire.CodeUnsupportedSubprotocol, "The gateway speaks gateway.v1; offer that, or no subprotocol.")
 	}
 	return streamRequest(r, false)
 }
@@ -172,7 +161,7 @@ func (ws *wsSession) run() {
 	if ws.end != nil {
 		ws.end()
 	}
-	if code != 0 {
+	if code != closeNone {
 		ws.client.CloseRaw(ws.net.last(code, why))
 	}
 	ws.net.linger()
@@ -182,12 +171,12 @@ func (ws *wsSession) run() {
 }
 
 // read serves frames until the connection ends; a code asks for a close frame.
-func (ws *wsSession) read() (code int, why string) {
+func (ws *wsSession) read() (code wire.CloseCode, why string) {
 	var buf []byte // made for the first message: most clients send none
 	for {
 		kind, r, err := ws.conn.Reader(context.Background())
 		if err == nil && kind == websocket.MessageBinary {
-			return closeBinary, "text frames only"
+			return wire.CloseBinary, "text frames only"
 		}
 		if err == nil {
 			buf, err = appendAll(buf[:0], r)
@@ -195,20 +184,20 @@ func (ws *wsSession) read() (code int, why string) {
 		switch {
 		case err == nil:
 		case errors.Is(err, errFlood):
-			return closePolicy, "too many frames without a message"
+			return wire.ClosePolicy, "too many frames without a message"
 		case ws.net.failed.Load() || ws.net.closeCode() != closeNone:
-			return 0, "" // the socket ended, or the library has sent a close frame
+			return closeNone, "" // the socket ended, or the library has sent a close frame
 		default:
-			return closeProtocolError, "malformed frame"
+			return wire.CloseProtocolError, "malformed frame"
 		}
 		ws.net.messageRead()
 		if !utf8.Valid(buf) {
-			return closeBadUTF8, "text is not UTF-8"
+			return wire.CloseInvalidUTF8, "text is not UTF-8"
 		}
 		goOn := false
 		ws.net.while(func() { goOn = ws.serve(buf) })
 		if !goOn {
-			return closeErrors, "too many malformed frames"
+			return wire.CloseMalformed, "too many malformed frames"
 		}
 		if cap(buf) > 4096 {
 			buf = nil // an idle connection stays small

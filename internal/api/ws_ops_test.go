@@ -4,11 +4,16 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/vulturepi/gateway/wire"
 )
 
 func TestMalformedOpsAreAnswered(t *testing.T) {
 	g := startRig(t)
-	rows := []struct{ op, code string }{
+	rows := []struct {
+		op   string
+		code wire.Code
+	}{
 		{"", "empty_body"}, {" ", "empty_body"}, {canary, "invalid_json"}, {"{", "invalid_json"}, {"[]", "not_an_object"}, {"null", "not_an_object"}, {`"ping"`, "not_an_object"},
 		{"{}", "invalid_op"}, {`{"op":""}`, "invalid_op"}, {`{"op":null}`, "invalid_op"}, {`{"op":1}`, "invalid_op"}, {`{"op":["ping"]}`, "invalid_op"},
 		{`{"op":"PING"}`, "invalid_op"}, {`{"op":"` + canary + `"}`, "invalid_op"}, {`{"id":1}`, "invalid_op"}, {`{"op":"ping","op":"ping"}`, "duplicate_key"},
@@ -66,8 +71,8 @@ func TestTenMalformedFramesCloseTheConnection(t *testing.T) {
 	}
 	s.text("{")
 	s.nextError("invalid_json")
-	if code, _ := s.closed(); code != closeErrors {
-		t.Errorf("got close code %d, want %d", code, closeErrors)
+	if code, _ := s.closed(); code != int(wire.CloseMalformed) {
+		t.Errorf("got close code %d, want %d", code, int(wire.CloseMalformed))
 	}
 	g.cleanLog(t)
 }

@@ -10,10 +10,11 @@ import (
 	"unicode/utf8"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/wire"
 )
 
 // closeNone: no close frame was sent or received yet.
-const closeNone = 0
+const closeNone wire.CloseCode = 0
 
 // errFlood: the client sends frames without end and no message.
 var errFlood = errors.New("too many bytes without a message")
@@ -74,12 +75,12 @@ const floodWindow = 30 * time.Second
 
 func (w *wsConn) messageRead() { w.unread = 0 }
 
-func (w *wsConn) closeCode() int {
-	if code := int(w.code.Load()); code != closeNone {
+func (w *wsConn) closeCode() wire.CloseCode {
+	if code := wire.CloseCode(w.code.Load()); code != closeNone {
 		return code
 	}
 	if w.failed.Load() {
-		return 1006
+		return wire.CloseAbnormal
 	}
 	return closeNone
 }
@@ -92,15 +93,15 @@ func (w *wsConn) Write(p []byte) (int, error) {
 	}
 	frame := slices.Clone(p)
 	if len(p) >= 2 && p[0] == 0x88 {
-		code := 1005
+		code := wire.CloseNoCode
 		if len(p) >= 4 {
-			code = int(binary.BigEndian.Uint16(p[2:]))
+			code = wire.CloseCode(binary.BigEndian.Uint16(p[2:]))
 		}
 		if len(p) > 4 && !utf8.Valid(p[4:]) { // the other side's reason, echoed
-			code = closeBadUTF8
+			code = wire.CloseInvalidUTF8
 			frame = closeFrame(nil, code, "reason is not UTF-8")
 		}
-		w.code.CompareAndSwap(closeNone, int32(code))
+		w.ended(code)
 		client.CloseRaw(frame)
 	} else {
 		client.SendRaw(frame)
@@ -112,9 +113,14 @@ func (w *wsConn) Write(p []byte) (int, error) {
 // socket after the last frame has gone out.
 func (w *wsConn) Close() error { return nil }
 
+// ended notes the first close code that goes either way.
+func (w *wsConn) ended(code wire.CloseCode) {
+	w.code.CompareAndSwap(int32(closeNone), int32(code))
+}
+
 // last is a close frame, noted as what ended the connection.
-func (w *wsConn) last(code int, reason string) []byte {
-	w.code.CompareAndSwap(closeNone, int32(code))
+func (w *wsConn) last(code wire.CloseCode, reason string) []byte {
+	w.ended(code)
 	return closeFrame(nil, code, reason)
 }
 
@@ -172,11 +178,11 @@ func (w *wsConn) AppendFrame(dst []byte, f hub.Frame) []byte {
 func (w *wsConn) AppendClose(dst []byte, why hub.CloseReason) []byte {
 	switch why {
 	case hub.CloseSlow:
-		w.code.CompareAndSwap(closeNone, closeSlow)
-		return closeFrame(dst, closeSlow, "too slow: reconnect and resume")
+		w.ended(wire.CloseSlow)
+		return closeFrame(dst, wire.CloseSlow, "too slow: reconnect and resume")
 	default:
-		w.code.CompareAndSwap(closeNone, closeGoingAway)
-		return closeFrame(dst, closeGoingAway, "the gateway is going down")
+		w.ended(wire.CloseGoingAway)
+		return closeFrame(dst, wire.CloseGoingAway, "the gateway is going down")
 	}
 }
 
@@ -194,7 +200,7 @@ func appendHeader(dst []byte, first byte, n int) []byte {
 }
 
 // closeFrame appends a close frame; reason is ours and under 124 bytes.
-func closeFrame(dst []byte, code int, reason string) []byte {
+func closeFrame(dst []byte, code wire.CloseCode, reason string) []byte {
 	dst = appendHeader(dst, 0x88, 2+len(reason))
 	dst = binary.BigEndian.AppendUint16(dst, uint16(code))
 	return append(dst, reason...)

@@ -75,14 +75,14 @@ func (ws *wsSession) serve(frame []byte) bool {
 	bad := scanObject(frame, f.set)
 	id, ok := opID(f.id)
 	if bad == nil && !ok {
-		bad = fieldProblem("invalid_id", "/id", "The id must be a number or a string of 64 bytes at most.")
+		bad = fieldProblem(wire.CodeInvalidID, "/id", "The id must be a number or a string of 64 bytes at most.")
 	}
 	if bad != nil {
 		return ws.malformed(id, bad)
 	}
 	op, _ := stringValue(f.op)
 	if name := f.misplaced(op); name != "" {
-		return ws.malformed(id, fieldProblem("unknown_field", "/"+name, "This op has no such field."))
+		return ws.malformed(id, fieldProblem(wire.CodeUnknownField, "/"+name, "This op has no such field."))
 	}
 	switch op {
 	case "subscribe", "unsubscribe":
@@ -91,7 +91,7 @@ func (ws *wsSession) serve(frame []byte) bool {
 		if bad == nil {
 			bad = wrong
 		}
-		if bad != nil && bad.Code != "invalid_cursor" {
+		if bad != nil && bad.Code != wire.CodeInvalidCursor {
 			return ws.malformed(id, bad)
 		}
 		if bad != nil { // it is told, and the stream begins with a gap
@@ -112,7 +112,7 @@ func (ws *wsSession) serve(frame []byte) bool {
 	case "ping":
 		ws.client.Send("pong", &wire.Pong{Type: "pong", ID: id})
 	default:
-		return ws.malformed(id, fieldProblem("invalid_op", "/op", "The op must be subscribe, unsubscribe, publish, request or ping."))
+		return ws.malformed(id, fieldProblem(wire.CodeInvalidOp, "/op", "The op must be subscribe, unsubscribe, publish, request or ping."))
 	}
 	return true
 }
@@ -151,7 +151,7 @@ const maxTopics = 256
 // filters reads and checks the filters of an op; each bad one is marked, the
 // others count.
 func (ws *wsSession) filters(raw jsontext.Value, subscribe bool) ([]wire.Result, *wire.Problem) {
-	wrong := fieldProblem("invalid_topics", "/topics", "topics must be an array of 1 to 256 strings.")
+	wrong := fieldProblem(wire.CodeInvalidTopics, "/topics", "topics must be an array of 1 to 256 strings.")
 	var names []string
 	if raw.Kind() != '[' || !stringArray(raw, &names) || len(names) == 0 || len(names) > maxTopics {
 		return nil, wrong
@@ -170,7 +170,7 @@ func (ws *wsSession) filters(raw jsontext.Value, subscribe bool) ([]wire.Result,
 		} else if subscribe && !counted[name] && !ws.client.Has(name) {
 			counted[name] = true
 			if held++; held > maxFilters {
-				r = wire.Result{Topic: name, Code: "limit_exceeded", Detail: "One connection holds 100 filters at most."}
+				r = wire.Result{Topic: name, Code: wire.CodeLimitExceeded, Detail: "One connection holds 100 filters at most."}
 			}
 		}
 		results = append(results, r)
@@ -260,7 +260,7 @@ func (f *opFields) call(maxPayload int) (*call, *wire.Problem) {
 	}
 	reply, ok := stringValue(f.reply)
 	if c.reply = reply; !ok && f.reply != nil {
-		wrong = append(wrong, fieldProblem("invalid_parameter", "/reply", "reply must be a string: a topic or a filter."))
+		wrong = append(wrong, fieldProblem(wire.CodeInvalidParameter, "/reply", "reply must be a string: a topic or a filter."))
 	} else if bad := checkReply(reply); bad != nil {
 		wrong = append(wrong, bad)
 	}

@@ -152,7 +152,7 @@ func (s *rawSocket) until(kind string) map[string]any {
 }
 
 // nextError reads the next frame, which must be an error with this code.
-func (s *rawSocket) nextError(code string) map[string]any {
+func (s *rawSocket) nextError(code wire.Code) map[string]any {
 	s.t.Helper()
 	f := s.next()
 	b, _ := json.Marshal(f["problem"])

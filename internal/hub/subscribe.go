@@ -112,7 +112,7 @@ func (h *Hub) hold(ctx context.Context, filter string) (code, detail string) {
 	if err := h.watch(ctx, filter); err != nil {
 		refuse(&r, err)
 	}
-	return r.Code, r.Detail
+	return string(r.Code), r.Detail
 }
 
 func refuse(r *wire.Result, err error) {
