@@ -25,3 +25,13 @@ func (e *entry[V]) count() int {
 	}
 	return sum
 }
+
+// CountedBytes is what Bytes must be, added up anew.
+func (t *Names[V]) CountedBytes() int64 { return t.root.countedBytes() }
+
+func (e *entry[V]) countedBytes() (sum int64) {
+	for _, kid := range e.kids {
+		sum += kid.bytes() + kid.countedBytes()
+	}
+	return sum
+}

@@ -1,6 +1,7 @@
 package topic_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -54,6 +55,9 @@ func TestNamesSetGetDelete(t *testing.T) {
 		t.Errorf("Walk(#): got %q, want %q", got, want)
 	}
 	names.Delete("a/b")
+	if got := names.Bytes(); got != 0 {
+		t.Fatalf("Bytes in the end: got %d, want 0", got)
+	}
 	if got := names.Entries(); got != 0 {
 		t.Errorf("entries of an empty Names: got %d, want 0", got)
 	}
@@ -169,6 +173,9 @@ func checkNames(t rapid.TB, script string) {
 		if got, want := names.Len(), len(model); got != want {
 			t.Fatalf("Len: got %d, want %d", got, want)
 		}
+		if got, want := names.Bytes(), names.CountedBytes(); got != want {
+			t.Fatalf("Bytes: got %d, want %d", got, want)
+		}
 		want, wantOK := model[after]
 		if got, ok := names.Get(after); got != want || ok != wantOK {
 			t.Fatalf("Get(%q): got %d, %t, want %d, %t", after, got, ok, want, wantOK)
@@ -176,6 +183,9 @@ func checkNames(t rapid.TB, script string) {
 	}
 	for name := range model {
 		names.Delete(name)
+	}
+	if got := names.Bytes(); got != 0 {
+		t.Fatalf("Bytes in the end: got %d, want 0", got)
 	}
 	if got := names.Entries(); got != 0 {
 		t.Fatalf("entries in the end: got %d, want 0", got)
@@ -197,12 +207,52 @@ func checkWalk(t rapid.TB, names *topic.Names[int], model map[string]int, filter
 	if got := walked(names, filter, after); !slices.Equal(got, rest) {
 		t.Fatalf("WalkAfter(%q, %q): got %q, want %q", filter, after, got, rest)
 	}
+	for _, looks := range []int{1, 2, 5} {
+		got := walkedInParts(t, names, filter, looks)
+		if !slices.Equal(got, all) {
+			t.Fatalf("WalkSome(%q) by %d: got %q, want %q", filter, looks, got, all)
+		}
+	}
 	names.Walk(filter, func(name string, v int) bool {
 		if want := model[name]; v != want {
 			t.Fatalf("Walk(%q) at %q: got %d, want %d", filter, name, v, want)
 		}
 		return true
 	})
+}
+
+// walkedInParts is a whole walk in parts of so many looks.
+func walkedInParts(t rapid.TB, names *topic.Names[int], filter string, looks int) (all []string) {
+	for at, done := "", false; !done; {
+		seen := 0
+		at, done = names.WalkSome(filter, at, looks, func(name string, _ int) bool {
+			all = append(all, name)
+			seen++
+			return true
+		})
+		if seen > looks {
+			t.Fatalf("WalkSome(%q) by %d saw %d names in one part", filter, looks, seen)
+		}
+	}
+	return all
+}
+
+// A part of a walk costs what it may look at, however many names there are and however few of them match.
+func TestNamesWalkSomeIsBoundedWhereNothingMatches(t *testing.T) {
+	var names topic.Names[int]
+	for i := range 10_000 {
+		names.Set(fmt.Sprintf("d/%d/x", i), i)
+	}
+	parts := 0
+	for at, done := "", false; !done; parts++ {
+		at, done = names.WalkSome("d/+/none", at, 100, func(name string, _ int) bool {
+			t.Errorf("got %q, want nothing", name)
+			return true
+		})
+	}
+	if parts < 100 {
+		t.Errorf("got %d parts for 10000 branches by 100, want at least 100", parts)
+	}
 }
 
 func TestNamesAgreesWithAMap(t *testing.T) {

@@ -102,6 +102,43 @@ func (n *node[T]) step(dst [][]T, rest string, more bool) [][]T {
 	return dst
 }
 
+// Covering appends to dst, for each filter in the trie that covers filter (see [Covers]), the slice of that filter's
+// values. What is said of the slices of Match holds here, too; so does the cost.
+func (t *Trie[T]) Covering(dst [][]T, filter string) [][]T {
+	if t.root == nil {
+		return dst
+	}
+	if filter = shortest(filter); filter == "#" {
+		filter = "+/#" // the same, and what covers it stands in either form
+	}
+	return t.root.covering(dst, filter, reserved(filter))
+}
+
+// covering walks down as match does, except that a wildcard of filter is covered by the same or a wider one only.
+func (n *node[T]) covering(dst [][]T, filter string, hidden bool) [][]T {
+	if n.hash != nil && !hidden {
+		dst = append(dst, n.hash.values)
+	}
+	level, rest, more := cut(filter)
+	if level == "#" && !more {
+		return dst
+	}
+	if c := n.child(level); c != nil {
+		dst = c.coveringStep(dst, rest, more)
+	}
+	if n.plus != nil && !hidden {
+		dst = n.plus.coveringStep(dst, rest, more)
+	}
+	return dst
+}
+
+func (n *node[T]) coveringStep(dst [][]T, rest string, more bool) [][]T {
+	if more {
+		return n.covering(dst, rest, false)
+	}
+	return n.step(dst, rest, false)
+}
+
 // overlapping finds a value in the trie whose filter overlaps this one; at the first level with the rule for "$".
 func overlapping[T comparable](n *node[T], filter string, hidden, first bool) (v T, found bool) {
 	if n == nil {

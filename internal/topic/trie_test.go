@@ -208,8 +208,27 @@ func checkTrieMatch(t rapid.TB, trie *topic.Trie[int], name string, pairs func(f
 	if got := flat(slots); !slices.Equal(got, want) {
 		t.Fatalf("Match(%q): got %v, want %v", name, got, want)
 	}
+	checkCovering(t, trie, name, pairs)
 	if got, want := len(slots), len(filters); got != want {
 		t.Fatalf("Match(%q): got %d slices, want %d, one a filter", name, got, want)
+	}
+}
+
+// checkCovering holds Covering against Covers; name may as well be a filter.
+func checkCovering(t rapid.TB, trie *topic.Trie[int], inner string, pairs func(func(filter string, v int))) {
+	var want []int
+	valid := topic.CheckFilter(inner) == nil
+	pairs(func(filter string, v int) {
+		if valid = valid && topic.CheckFilter(filter) == nil; valid && topic.Covers(filter, inner) {
+			want = append(want, v)
+		}
+	})
+	if !valid {
+		return
+	}
+	slices.Sort(want)
+	if got := flat(trie.Covering(nil, inner)); !slices.Equal(got, want) {
+		t.Fatalf("Covering(%q): got %v, want %v", inner, got, want)
 	}
 }
 
