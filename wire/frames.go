@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -187,4 +188,16 @@ type FieldError struct {
 type Health struct {
 	Status string            `json:"status"` // ready, degraded, not_ready
 	Checks map[string]string `json:"checks"`
+}
+
+// Encode makes the JSON object of a frame or an answer: one of the types of
+// this package.
+func Encode(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic("wire: cannot be encoded: " + err.Error()) // our own types
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"github.com/vulturepi/gateway/internal/hub/message"
 	"log/slog"
 	"strings"
 	"testing"
@@ -86,15 +87,16 @@ func TestValueOutlivesRetain(t *testing.T) {
 	h := setup(t, newBroker(), Options{Decode: decoder})
 	for _, topic := range decodedTopics {
 		in := live(topic, "1")
-		m := newMessage(in, h.decode(in), "e", 1, time.Now())
-		r := m.asRetained()
+		m := h.encode(in, time.Now())
+		m.Stamp("e", 1)
+		r := m.AsRetained()
 		wantDecoded(t, "retained", r.JSON)
-		wantDecoded(t, "copy", r.withoutCursor().JSON)
-		wantDecoded(t, "throttled", m.body(form{skipped: 3}, "e"))
+		wantDecoded(t, "copy", r.WithoutCursor().JSON)
+		wantDecoded(t, "throttled", m.Body(message.Form{Skipped: 3}, "e"))
 		if !bytes.Contains(r.JSON, []byte(`"retain":true`)) || !bytes.Contains(m.JSON, []byte(`"retain":false`)) {
 			t.Errorf("got %s of %s", r.JSON, m.JSON)
 		}
-		if value, encoding := m.Payload(); string(value) != "1" || encoding != "json" || m.empty() {
+		if value, encoding := m.Payload(); string(value) != "1" || encoding != "json" || m.Empty() {
 			t.Errorf("Payload: got %s, %s", value, encoding)
 		}
 	}
@@ -105,7 +107,7 @@ func TestNoDecoderCostsNothing(t *testing.T) {
 	h := setup(t, newBroker(), Options{})
 	in := live("a/good", "21.50")
 	now := time.Now()
-	if got := testing.AllocsPerRun(100, func() { _ = newMessage(in, h.decode(in), "e", 1, now) }); got > 2 {
+	if got := testing.AllocsPerRun(100, func() { h.encode(in, now).Stamp("e", 1) }); got > 2 {
 		t.Errorf("got %v allocations, want 2: the message and its bytes", got)
 	}
 }

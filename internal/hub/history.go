@@ -1,6 +1,8 @@
 package hub
 
 import (
+	"github.com/vulturepi/gateway/internal/hub/memory"
+	"github.com/vulturepi/gateway/internal/hub/message"
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
@@ -27,49 +29,44 @@ const pageBytes = 4 << 20
 // limit objects behind since, or from the beginning when that is nil.
 func (h *Hub) History(filter string, since *Position, limit int) Page {
 	var p Page
-	from := h.begin(&p, filter, since)
-	for last := uint64(0); !h.page(&p, filter, limit, &from, &last); {
+	from := h.beginPage(&p, filter, since)
+	for last := uint64(0); !h.addToPage(&p, filter, limit, &from, &last); {
 	}
 	return p
 }
 
-// begin finds where to read from, and what is missing there.
-func (h *Hub) begin(p *Page, filter string, since *Position) (from uint64) {
+// beginPage finds where to read from, and what is missing there.
+func (h *Hub) beginPage(p *Page, filter string, since *Position) (from uint64) {
 	if since == nil {
 		return 0
 	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.locate(since)
-	from = since.Seq
-	if m := h.missing(since, []string{filter}); m.reason != "" {
-		p.Gap = &wire.Gap{Type: "gap", After: h.after(since), Before: h.cursor(m.end), Reason: m.reason, Certain: m.certain}
-		if m.reason == wire.GapGatewayRestarted || from > h.seq {
-			from = 0
-		}
+	at := h.locate(since)
+	h.mu.Unlock()
+	m := h.hole(at, &memory.Search{Filters: []string{filter}})
+	if m.reason == "" {
+		return at.seq
 	}
-	return from
+	p.Gap = &wire.Gap{Type: "gap", After: at.after, Before: h.cursor(m.end), Reason: m.reason, Certain: m.certain}
+	if at.lost != "" {
+		return 0
+	}
+	return at.seq
 }
 
-// page reads on behind from, not so long that the messages that come in
+// addToPage reads on behind from, not so long that the messages that come in
 // meanwhile would have to wait. True: that was all.
-func (h *Hub) page(p *Page, filter string, limit int, from, last *uint64) (done bool) {
-	h.replays <- struct{}{}
-	defer func() { <-h.replays }()
+func (h *Hub) addToPage(p *Page, filter string, limit int, from, last *uint64) (done bool) {
+	h.readers <- struct{}{}
+	defer func() { <-h.readers }()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	done = true
-	seen := 0
-	h.archive.log.after(*from, func(m *Message) bool {
-		if seen++; seen > replayScan {
-			done = false
-			return false
-		}
-		*from = m.Seq
-		if !m.mark && !topic.Match(filter, m.Topic) {
+	full := false
+	*from, done = h.memory.After(*from, replayLooks, func(m *message.Message) bool {
+		if !m.IsGap && !topic.Match(filter, m.Topic) {
 			return true
 		}
-		if len(p.Objects) == limit || p.bytes > pageBytes {
+		if full = len(p.Objects) == limit || p.bytes > pageBytes; full {
 			p.Next = h.cursor(*last)
 			return false
 		}
@@ -78,10 +75,5 @@ func (h *Hub) page(p *Page, filter string, limit int, from, last *uint64) (done 
 		*last = m.Seq
 		return true
 	})
-	return done
-}
-
-// Payload is the payload as it stands in the JSON object, and its encoding.
-func (m *Message) Payload() (value []byte, encoding string) {
-	return m.JSON[m.layout.Payload:m.layout.PayloadEnd], m.layout.Encoding
+	return done || full
 }

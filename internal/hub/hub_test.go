@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/vulturepi/gateway/internal/hub/message"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"slices"
 	"strings"
 	"sync"
@@ -136,11 +138,11 @@ func (w *wireTap) Silent(time.Time) bool { return false }
 
 func (w *wireTap) Framing() string { return "tap" }
 
-func (w *wireTap) AppendMessage(dst []byte, _ *Message, body []byte) []byte {
+func (w *wireTap) AppendMessage(dst []byte, _ *message.Message, body []byte) []byte {
 	return append(append(dst, body...), '\n')
 }
 
-func (w *wireTap) AppendFrame(dst []byte, f Frame) []byte {
+func (w *wireTap) AppendFrame(dst []byte, f outbox.Frame) []byte {
 	if f.Kind == "" {
 		return dst
 	}
@@ -149,7 +151,7 @@ func (w *wireTap) AppendFrame(dst []byte, f Frame) []byte {
 
 func (w *wireTap) KeepAlive(time.Time) []byte { return nil }
 
-func (w *wireTap) AppendClose(dst []byte, why CloseReason) []byte {
+func (w *wireTap) AppendClose(dst []byte, why outbox.CloseReason) []byte {
 	return append(dst, fmt.Sprintf("{\"type\":\"close\",\"why\":%d}\n", why)...)
 }
 
@@ -193,7 +195,7 @@ func (w *wireTap) wait(t fataler, done func([]frame) bool) []frame {
 			return w.frames
 		}
 		if time.Since(start) > 19*time.Second {
-			t.Fatalf("timed out; frames so far: %+v", w.frames)
+			t.Fatalf("timed out; %d frames so far, the last: %+v", len(w.frames), w.frames[max(0, len(w.frames)-5):])
 		}
 		w.changed.Wait()
 	}
@@ -226,7 +228,7 @@ func setup(t *testing.T, b *broker, o Options) *Hub {
 func attach(t *testing.T, h *Hub) (*Client, *wireTap) {
 	t.Helper()
 	tap := newTap()
-	c := h.Attach(tap, nil)
+	c := h.Attach(tap, tap, nil)
 	t.Cleanup(c.Detach)
 	return c, tap
 }
@@ -348,7 +350,7 @@ func TestJoinersShareOneFetchAndNobodyElseSeesIt(t *testing.T) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		f := h.fetches["#"]
-		return f != nil && f.joiners == 50
+		return f != nil && f.joiners == 51 // and the fetch itself
 	})
 	close(release)
 	joined.Wait()
@@ -404,7 +406,9 @@ func TestStalledClientIsCutOffWithAGapAndOthersAreNot(t *testing.T) {
 	h := setup(t, newBroker(), Options{QueueBytes: 64 << 10})
 	slow, slowTap := attach(t, h)
 	good, goodTap := attach(t, h)
-	slow.Subscribe(t.Context(), ok("#"))
+	closed := ok("#")
+	closed.Overflow = outbox.OverflowClose
+	slow.Subscribe(t.Context(), closed)
 	good.Subscribe(t.Context(), ok("#"))
 	slowTap.wait(t, count(1))
 	slowTap.block(true)
@@ -441,8 +445,8 @@ func TestDetachReleasesEverything(t *testing.T) {
 	c.Detach()
 	c.Detach()
 	eventually(t, "nothing is wanted upstream", func() bool { return b.wants() == 0 })
-	if h.subs.Len() != 0 || len(h.clients) != 0 {
-		t.Errorf("left: %d subscriptions, %d clients", h.subs.Len(), len(h.clients))
+	if h.interests.Len() != 0 || h.clients.count != 0 || h.filters != 0 {
+		t.Errorf("left: %d interests, %d clients, %d filters", h.interests.Len(), h.clients.count, h.filters)
 	}
 }
 

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,7 +15,7 @@ import (
 
 // stalled is a client with that policy whose socket is full: something is in
 // the hands of its slow goroutine, everything further waits.
-func stalled(t *testing.T, h *Hub, policy Overflow, filters ...string) (*Client, *wireTap) {
+func stalled(t *testing.T, h *Hub, policy outbox.Overflow, filters ...string) (*Client, *wireTap) {
 	t.Helper()
 	c, tap := attach(t, h)
 	req := ok(filters...)
@@ -23,17 +24,13 @@ func stalled(t *testing.T, h *Hub, policy Overflow, filters ...string) (*Client,
 	tap.wait(t, count(1))
 	tap.block(true)
 	h.Ingest(live("first", "0"))
-	eventually(t, "the socket is full", func() bool {
-		c.out.mu.Lock()
-		defer c.out.mu.Unlock()
-		return c.out.slow
-	})
+	eventually(t, "the socket is full", c.out.Busy)
 	return c, tap
 }
 
 func TestDropKeepsTheNewestAndTellsTheHole(t *testing.T) {
 	h := setup(t, newBroker(), Options{QueueBytes: 20_000})
-	c, tap := stalled(t, h, OverflowDrop, "#")
+	c, tap := stalled(t, h, outbox.OverflowDrop, "#")
 	sent := []inbound{{}, {"first", "0"}}
 	for i := range 1000 {
 		sent = append(sent, inbound{"a", strconv.Itoa(i)})
@@ -62,10 +59,10 @@ func TestEveryHoleHasItsGap(t *testing.T) {
 		defer h.Close()
 		h.BrokerUp(false)
 		tap := newTap()
-		c := h.Attach(tap, nil)
+		c := h.Attach(tap, tap, nil)
 		defer c.Detach()
 		req := ok("#")
-		req.Overflow = rapid.SampledFrom([]Overflow{OverflowDrop, OverflowDrop}).Draw(rt, "policy")
+		req.Overflow = rapid.SampledFrom([]outbox.Overflow{outbox.OverflowDrop, outbox.OverflowDrop}).Draw(rt, "policy")
 		c.Subscribe(t.Context(), req)
 		sent := []inbound{{}}
 		for range rapid.IntRange(1, 10).Draw(rt, "stalls") {
@@ -77,15 +74,11 @@ func TestEveryHoleHasItsGap(t *testing.T) {
 			}
 			tap.block(false)
 		}
-		eventually(t, "the queue drains", func() bool {
-			c.out.mu.Lock()
-			defer c.out.mu.Unlock()
-			return c.out.backlog.len() == 0 && !c.out.scheduled
-		})
+		eventually(t, "the queue drains", func() bool { return c.out.Bytes() == 0 && !c.out.Busy() })
 		c.Send("pong", &wire.Pong{Type: "pong"})
 		frames := tap.wait(rt, func(f []frame) bool { return len(f) > 0 && f[len(f)-1].Type == "pong" })
 		check(rt, sent, []string{"#"}, 0, frames)
-		if n := h.queued.Load(); n != 0 {
+		if n := h.queued.Bytes(); n != 0 {
 			rt.Fatalf("%d bytes are still counted as queued", n)
 		}
 	})
@@ -93,7 +86,7 @@ func TestEveryHoleHasItsGap(t *testing.T) {
 
 func TestLatestKeepsTheNewestOfEachTopic(t *testing.T) {
 	h := setup(t, newBroker(), Options{QueueBytes: 20_000})
-	_, tap := stalled(t, h, OverflowLatest, "#")
+	_, tap := stalled(t, h, outbox.OverflowLatest, "#")
 	for i := range 5000 {
 		h.Ingest(live("t/"+strconv.Itoa(i%10), strconv.Itoa(i)))
 	}
@@ -114,8 +107,8 @@ func TestLatestKeepsTheNewestOfEachTopic(t *testing.T) {
 
 func TestAllTogetherAreBoundedAndTheGreediestGoesFirst(t *testing.T) {
 	h := setup(t, newBroker(), Options{QueueBytes: 1 << 20, TotalQueue: 300_000})
-	_, greedy := stalled(t, h, OverflowClose, "#")
-	_, modest := stalled(t, h, OverflowClose, "rare", "first")
+	_, greedy := stalled(t, h, outbox.OverflowClose, "#")
+	_, modest := stalled(t, h, outbox.OverflowClose, "rare", "first")
 	for i := range 2000 {
 		h.Ingest(live("a", fmt.Sprint(i)))
 	}
@@ -229,8 +222,8 @@ func TestLastGapDoesNotPassWhatIsHeldBack(t *testing.T) {
 	h.Ingest(live("a/x", "2")) // held back
 	h.Ingest(live("a/y", "3"))
 	tap.wait(t, count(3))
-	c.out.shed()
-	c.shard.kick()
+	c.out.Shed()
+	c.out.Kick()
 	frames := tap.wait(t, func(f []frame) bool { return f[len(f)-1].Type == "close" })
 	if g := frames[len(frames)-2]; g.Type != "gap" || g.After != "e-1" {
 		t.Errorf("got %+v, want a gap after e-1", g)
@@ -239,7 +232,7 @@ func TestLastGapDoesNotPassWhatIsHeldBack(t *testing.T) {
 
 func TestHistoryLongerThanOneLookIsWhole(t *testing.T) {
 	h := setup(t, newBroker(), Options{HistoryBytes: 64 << 20})
-	const n = 3*replayScan + 7
+	const n = 3*replayLooks + 7
 	for i := range n {
 		h.Ingest(live("t/"+strconv.Itoa(i%2), strconv.Itoa(i)))
 	}
@@ -276,14 +269,10 @@ func TestCopiesDoNotPileUp(t *testing.T) {
 			c.Unsubscribe(nil, results("a"))
 		}
 	}()
-	eventually(t, "a run of copies waits", func() bool {
-		c.out.mu.Lock()
-		defer c.out.mu.Unlock()
-		if c.out.backlog.runs > 1 {
-			t.Errorf("%d runs wait, want one at most", c.out.backlog.runs)
-		}
-		return c.out.backlog.runs == 1
-	})
+	eventually(t, "a run of copies waits", func() bool { return c.out.Bytes() > 2000*64 })
+	if n := c.out.Bytes(); n > 2*2000*100 {
+		t.Errorf("%d bytes wait, want those of one run at most", n)
+	}
 	tap.block(false)
 	<-done
 	tap.wait(t, count(20*2002))

@@ -106,7 +106,7 @@ func TestResumeIsWholeOrSaysWhatIsMissing(t *testing.T) {
 			}
 			r := reader{tap: newTap(), since: rapid.Uint64Range(0, uint64(len(sent)-1)).Draw(t, "since")}
 			r.filters = rapid.SampledFrom([][]string{{"#"}, {"a/#"}, {"a/+", "+/b"}, {"b/b"}, {"hot", "#"}}).Draw(t, "filters")
-			r.c = h.Attach(r.tap, nil)
+			r.c = h.Attach(r.tap, r.tap, nil)
 			req := ok(r.filters...)
 			req.Since = &Position{Epoch: "e", Seq: r.since}
 			r.c.Subscribe(context.Background(), req)
@@ -136,7 +136,7 @@ func TestReplayJoinsLiveWhileMessagesFlow(t *testing.T) {
 				h.Ingest(live(m.topic, m.payload))
 			}
 		}
-		feed(2500)
+		feed(2000)
 		c, tap := attach(t, h)
 		tap.block(true)
 		done := make(chan struct{})
@@ -223,7 +223,7 @@ func TestHotTopicDoesNotEvictAQuietOne(t *testing.T) {
 	if g := tap2.wait(t, count(2))[1]; g.Type != "gap" || g.Reason != wire.GapHistoryExpired || !g.Certain {
 		t.Errorf("the hot topic's reader got %+v, want a certain gap", g)
 	}
-	if n := h.Stats().History; n > 100_000 {
+	if n := h.Stats().Memory.History; n > 100_000 {
 		t.Errorf("history holds %d bytes, limit 100000", n)
 	}
 }
@@ -231,7 +231,7 @@ func TestHotTopicDoesNotEvictAQuietOne(t *testing.T) {
 func TestHistoryExpiresByAge(t *testing.T) {
 	h := setup(t, newBroker(), Options{HistoryBytes: 1 << 20, HistoryAge: 20 * time.Millisecond})
 	h.Ingest(live("a", "1"))
-	eventually(t, "the message expires", func() bool { return h.Stats().History == 0 })
+	eventually(t, "the message expires", func() bool { return h.Stats().Memory.History == 0 })
 	if p := h.History("#", &Position{Epoch: "e"}, 10); len(p.Objects) != 0 || p.Gap == nil || p.Gap.Reason != wire.GapHistoryExpired {
 		t.Errorf("got %+v", p)
 	}

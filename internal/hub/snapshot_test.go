@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"strconv"
 	"sync"
 	"testing"
@@ -67,7 +68,7 @@ func TestSnapshotNeverRunsBackwards(t *testing.T) {
 		c, tap := attach(t, h)
 		req := ok("a")
 		req.Snapshot = n%2 == 0
-		req.Overflow = OverflowDrop
+		req.Overflow = outbox.OverflowDrop
 		c.Subscribe(t.Context(), req)
 		c.Send("pong", &wire.Pong{Type: "pong"})
 		frames := tap.wait(t, func(f []frame) bool {
@@ -123,7 +124,7 @@ func TestNewestValuesAreBounded(t *testing.T) {
 	for i := range 10_000 {
 		h.Ingest(live("t/"+strconv.Itoa(i), strconv.Itoa(i)))
 	}
-	if s := h.Stats(); s.Values > 50_000 || s.History > 10_000 || s.Topics > 200 {
-		t.Errorf("got %d bytes of values, %d of history, %d topics", s.Values, s.History, s.Topics)
+	if s := h.Stats(); s.Memory.Values > 50_000 || s.Memory.History > 10_000 || s.Topics > 200 {
+		t.Errorf("got %d bytes of values, %d of history, %d topics", s.Memory.Values, s.Memory.History, s.Topics)
 	}
 }

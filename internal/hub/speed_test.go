@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"github.com/vulturepi/gateway/internal/hub/message"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -22,17 +24,17 @@ func (d *drain) TryWrite(p []byte) (int, error) {
 	d.bytes.Add(int64(len(p)))
 	return len(p), nil
 }
-func (d *drain) WriteAll(p []byte) (int, error)   { return d.TryWrite(p) }
-func (d *drain) Hurry()                           {}
-func (d *drain) Finish()                          {}
-func (d *drain) Abort()                           {}
-func (d *drain) Silent(time.Time) bool            { return false }
-func (d *drain) KeepAlive(time.Time) []byte       { return nil }
-func (d *drain) AppendFrame([]byte, Frame) []byte { return nil }
-func (d *drain) AppendMessage(dst []byte, _ *Message, body []byte) []byte {
+func (d *drain) WriteAll(p []byte) (int, error)          { return d.TryWrite(p) }
+func (d *drain) Hurry()                                  {}
+func (d *drain) Finish()                                 {}
+func (d *drain) Abort()                                  {}
+func (d *drain) Silent(time.Time) bool                   { return false }
+func (d *drain) KeepAlive(time.Time) []byte              { return nil }
+func (d *drain) AppendFrame([]byte, outbox.Frame) []byte { return nil }
+func (d *drain) AppendMessage(dst []byte, _ *message.Message, body []byte) []byte {
 	return append(append(dst, 0x81, byte(len(body))), body...)
 }
-func (d *drain) AppendClose(dst []byte, _ CloseReason) []byte { return dst }
+func (d *drain) AppendClose(dst []byte, _ outbox.CloseReason) []byte { return dst }
 
 // crowd is a hub with clients that hold filters.
 func crowd(tb testing.TB, clients int, filters func(i int) []string) *Hub {
@@ -41,7 +43,7 @@ func crowd(tb testing.TB, clients int, filters func(i int) []string) *Hub {
 	tb.Cleanup(h.Close)
 	h.BrokerUp(false)
 	for i := range clients {
-		c := h.Attach(&drain{}, nil)
+		c := h.Attach(&drain{}, &drain{}, nil)
 		c.Subscribe(context.Background(), &Request{Results: results(filters(i)...)})
 	}
 	return h
@@ -70,11 +72,7 @@ func TestDeliveryAllocatesNothing(t *testing.T) {
 			}
 			h.Flush()
 			for {
-				n := uint64(0)
-				for c := range h.clients { // nobody comes or goes
-					n += c.out.delivered.Load()
-				}
-				if n == sent {
+				if h.Stats().Delivered["drain"] == sent {
 					return
 				}
 				runtime.Gosched()

@@ -3,156 +3,368 @@ package hub
 import (
 	"slices"
 	"time"
+
+	"github.com/vulturepi/gateway/internal/hub/message"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 )
 
-// throttle is min_interval for one subscription: of each topic at most one
-// message in that time, the newest. Guarded by hub.mu.
+// throttle is min_interval for the filters of one subscribe: of each topic at
+// most one message in that time, the newest. What it knows and holds back
+// counts against the client's limit. Guarded by hub.mu.
 type throttle struct {
+	client   *Client
 	interval time.Duration
-	slots    map[string]*slot
-	timer    *time.Timer
+	overflow outbox.Overflow
+	users    int // subscriptions in force
+	topics   map[string]*paced
+	// The topics in the order of their last delivery, and so of when the next
+	// one may come.
+	first, last *paced
+	timer       *time.Timer
+	held        []heldBack // in the order in which they began to be held back; some are over
+	holding     int        // those that are not
+	loading     time.Time  // not zero: a replay puts messages in, and none goes out
 }
 
-// slot is one topic.
-type slot struct {
-	last    time.Time // when a message was delivered
-	waits   *Message  // the newest since then, nil: none
-	skipped int       // how many it stands for besides itself
+// paced is one topic.
+type paced struct {
+	throttle   *throttle
+	topic      string
+	at         time.Time        // when a message was delivered
+	waits      *message.Message // the newest since then, nil: none
+	since      uint64           // the first one since then
+	skipped    int              // how many waits stands for besides itself
+	prev, next *paced
 }
 
-// idleSlots is how many topics without a waiting message are kept before the
-// settled ones are forgotten.
-const idleSlots = 1024
+// pacedBytes is what a topic takes, roughly, besides its name.
+const pacedBytes = 160
 
-// takeThrottled delivers m or holds it back. Called under hub.mu, after all
-// filters without min_interval had their turn.
-func (s *subscription) takeThrottled(m *Message, now time.Time) {
-	c, t := s.client, s.throttle
+func (p *paced) bytes() int {
+	n := pacedBytes + len(p.topic)
+	if p.waits != nil {
+		n += len(p.waits.JSON)
+	}
+	return n
+}
+
+// heldBack is a message in the order in which messages began to be held back.
+type heldBack struct {
+	paced *paced
+	since uint64
+}
+
+func (x heldBack) over() bool { return x.paced.waits == nil || x.paced.since != x.since }
+
+func newThrottle(c *Client, r *Request) *throttle {
+	t := &throttle{client: c, interval: r.MinInterval, overflow: r.Overflow, topics: map[string]*paced{}}
+	c.throttles = append(c.throttles, t)
+	return t
+}
+
+// take delivers m or holds it back. Called after all filters without
+// min_interval had their turn.
+func (t *throttle) take(m *message.Message, now time.Time) {
+	c := t.client
 	if c.last == m.Seq || c.gone {
 		return
 	}
 	c.last = m.Seq
-	sl := t.slots[m.Topic]
-	if sl == nil {
-		sl = &slot{}
-		t.slots[m.Topic] = sl
-	}
-	if sl.waits == nil && now.Sub(sl.last) >= t.interval {
-		sl.last = now
-		c.out.pushMessage(m, c.form(m), s.overflow)
+	p := t.pace(m.Topic)
+	if p.waits == nil && now.Sub(p.at) >= t.interval && !t.postponed() {
+		c.out.PushPaced(m, c.form(m), t.overflow)
+		t.delivered(p, now)
 		return
 	}
-	if sl.waits != nil {
-		sl.skipped++
+	t.hold(p, m)
+}
+
+// load begins to hold back what a replay finds, until releaseLoaded.
+func (t *throttle) load() { t.loading = time.Now().Add(-t.interval) }
+
+// takeLoaded holds back a message of a replay; it will be due at once.
+func (t *throttle) takeLoaded(m *message.Message) {
+	p := t.pace(m.Topic)
+	t.moveBack(p, t.loading)
+	t.hold(p, m)
+}
+
+// releaseLoaded lets what was loaded go out, and what is live follow.
+func (t *throttle) releaseLoaded() {
+	t.loading = time.Time{}
+	t.releaseDue(time.Now(), releaseSteps)
+	t.schedule()
+}
+
+// pace gives what is known of a topic.
+func (t *throttle) pace(topic string) *paced {
+	p := t.topics[topic]
+	if p == nil {
+		p = &paced{throttle: t, topic: topic}
+		t.topics[topic] = p
+		t.append(p)
+		t.client.count(t, p.bytes())
+	}
+	return p
+}
+
+func (t *throttle) hold(p *paced, m *message.Message) {
+	before := p.bytes()
+	c := t.client
+	if p.waits != nil {
+		p.skipped++
 	} else {
-		c.held++
-		if c.held == 1 {
-			c.floor = m.Seq
-		}
+		p.since = m.Seq
+		t.trimHeld()
+		t.held = append(t.held, heldBack{p, m.Seq})
+		t.holding++
 	}
-	sl.waits = m
-	if t.timer == nil {
-		t.timer = time.AfterFunc(t.interval-now.Sub(sl.last), func() { s.fire() })
+	p.waits = m
+	t.schedule()
+	c.count(t, p.bytes()-before)
+}
+
+// delivered notes that the topic has had a message, and nothing waits any more.
+func (t *throttle) delivered(p *paced, now time.Time) {
+	if p.waits != nil {
+		t.client.count(nil, -len(p.waits.JSON))
+		t.holding--
+		p.waits, p.skipped = nil, 0
+	}
+	t.moveBack(p, now)
+	t.schedule()
+}
+
+// release delivers what waits for one topic.
+func (t *throttle) release(p *paced, now time.Time) {
+	m, f := p.waits, message.Form{Skipped: p.skipped}
+	t.delivered(p, now)
+	f.Place = t.client.form(m).Place
+	t.client.out.PushPaced(m, f, t.overflow)
+}
+
+// postponed reports whether messages are better held back: what waits for a
+// slow client is then the newest of each topic.
+func (t *throttle) postponed() bool {
+	return t.overflow == outbox.OverflowCatchup && t.client.out.Busy()
+}
+
+// forget drops a topic of which nothing waits.
+func (t *throttle) forget(p *paced) {
+	t.remove(p)
+	delete(t.topics, p.topic)
+	t.client.count(nil, -p.bytes())
+}
+
+// schedule lets fire run when the next topic is due.
+func (t *throttle) schedule() {
+	if t.timer == nil && t.first != nil && t.loading.IsZero() {
+		wait := max(t.interval-time.Since(t.first.at), retryPostponed)
+		t.timer = time.AfterFunc(wait, t.fire)
 	}
 }
 
-// fire delivers what is due.
-func (s *subscription) fire() {
-	h, t := s.client.hub, s.throttle
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if t.timer == nil || s.client.gone {
+// retryPostponed is how soon a slow client is looked at again, and the finest
+// grain of min_interval.
+const retryPostponed = 5 * time.Millisecond
+
+// releaseSteps is how many topics are looked at under one lock.
+const releaseSteps = 128
+
+// fire delivers what is due, and forgets the topics that have been quiet.
+func (t *throttle) fire() {
+	h := t.client.hub
+	for more := true; more; {
+		h.mu.Lock()
+		if t.timer == nil || t.client.gone {
+			h.mu.Unlock()
+			return
+		}
+		if more = t.releaseDue(time.Now(), releaseSteps); !more {
+			t.timer = nil
+			t.schedule()
+		}
+		h.mu.Unlock()
+		t.client.out.Kick()
+	}
+}
+
+func (t *throttle) releaseDue(now time.Time, steps int) (more bool) {
+	for ; t.first != nil && now.Sub(t.first.at) >= t.interval; steps-- {
+		switch p := t.first; {
+		case steps == 0:
+			return true
+		case p.waits != nil && t.postponed():
+			return false
+		case p.waits != nil:
+			t.release(p, now)
+		default:
+			t.forget(p)
+		}
+	}
+	return false
+}
+
+// leave is called when a subscription ends.
+func (t *throttle) leave() {
+	if t.users--; t.users > 0 {
 		return
 	}
-	now := time.Now()
-	next := s.release(now, func(sl *slot) bool { return now.Sub(sl.last) >= t.interval })
-	t.timer = nil
-	if next > 0 {
-		t.timer = time.AfterFunc(next, func() { s.fire() })
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
 	}
-	s.client.shard.kick()
+	c := t.client
+	c.throttles = slices.DeleteFunc(c.throttles, func(x *throttle) bool { return x == t })
+	bytes := 0
+	for _, p := range t.topics { // as many as the client's limit lets it have
+		bytes += p.bytes()
+	}
+	c.out.Hold(-bytes)
+	t.topics, t.first, t.last, t.held, t.holding = nil, nil, nil, nil, 0
 }
 
-// release delivers what waits in the slots that are due, oldest first, and
-// tells how long to wait for the next one; 0: none waits.
-func (s *subscription) release(now time.Time, due func(*slot) bool) (next time.Duration) {
-	c, t := s.client, s.throttle
-	var ready []*slot
-	for name, sl := range t.slots {
-		switch {
-		case sl.waits == nil:
-			if len(t.slots) > idleSlots && now.Sub(sl.last) >= t.interval {
-				delete(t.slots, name)
-			}
-		case due(sl):
-			ready = append(ready, sl)
-		default:
-			if wait := max(t.interval-now.Sub(sl.last), time.Millisecond); next == 0 || wait < next {
-				next = wait
+// count counts bytes against the client's limit. When that is passed, what has
+// waited longest is given up as the policy of t says. With t nil it only counts.
+func (c *Client) count(t *throttle, bytes int) {
+	over := c.out.Hold(bytes)
+	if t == nil || over <= 0 || bytes <= 0 {
+		return
+	}
+	if t.overflow == outbox.OverflowClose {
+		c.out.Overflow(c.hub.seq)
+		return
+	}
+	for ; over > 0 && c.giveUpOldest(); over = c.out.Hold(0) {
+	}
+}
+
+// giveUpOldest drops the message that has waited longest, behind a gap. It is
+// false when none waits.
+func (c *Client) giveUpOldest() bool {
+	x := c.oldestHeld()
+	if x == nil {
+		return false
+	}
+	since, p := x.since, x.paced
+	c.hub.shared.DroppedSlow.Add(uint64(1 + p.skipped))
+	seq := p.waits.Seq
+	c.count(nil, -len(p.waits.JSON))
+	p.throttle.holding--
+	p.waits, p.skipped = nil, 0
+	c.out.PushHole(since, min(seq, max(since, c.floor()-1)))
+	return true
+}
+
+// trimHeld forgets what is not held back any more, at the front.
+func (t *throttle) trimHeld() {
+	for len(t.held) > 0 && t.held[0].over() {
+		t.held[0] = heldBack{}
+		t.held = t.held[1:]
+	}
+	if len(t.held) == 0 {
+		t.held = nil
+	} else if len(t.held) > 64 && len(t.held) > 4*t.holding {
+		kept := make([]heldBack, 0, 2*t.holding)
+		for _, x := range t.held {
+			if !x.over() {
+				kept = append(kept, x)
 			}
 		}
+		t.held = kept
 	}
-	slices.SortFunc(ready, func(a, b *slot) int { return int(int64(a.waits.Seq) - int64(b.waits.Seq)) })
-	for _, sl := range ready {
-		m, f := sl.waits, form{skipped: sl.skipped}
-		sl.last, sl.waits, sl.skipped = now, nil, 0
-		c.held--
-		c.lower()
-		f.place = c.form(m).place
-		c.out.pushMessage(m, f, s.overflow)
-	}
-	return next
 }
 
-// lower finds the oldest message that is still held back.
-func (c *Client) lower() {
-	c.floor = never
-	for _, s := range c.subs {
-		if s.throttle == nil {
+// oldestHeld is what has been held back longest, nil when nothing is.
+func (c *Client) oldestHeld() (oldest *heldBack) {
+	for _, t := range c.throttles { // one a subscribe with min_interval
+		if t.holding == 0 {
 			continue
 		}
-		for _, sl := range s.throttle.slots {
-			if sl.waits != nil {
-				c.floor = min(c.floor, sl.waits.Seq)
-			}
+		t.trimHeld()
+		if x := &t.held[0]; oldest == nil || x.since < oldest.since {
+			oldest = x
 		}
 	}
+	return oldest
+}
+
+// never is behind every message.
+const never = ^uint64(0)
+
+// floor is a place that no message that is held back is older than.
+func (c *Client) floor() uint64 {
+	if x := c.oldestHeld(); x != nil {
+		return x.since
+	}
+	return never
 }
 
 // form is how c gets m: while older messages are held back, or are still to be
 // replayed, its cursor leads back to before them, so that a resume does not
 // lose them.
-func (c *Client) form(m *Message) form {
-	place := never
-	if c.held > 0 {
-		place = c.floor
-	}
+func (c *Client) form(m *message.Message) message.Form {
+	place := c.floor()
 	if c.replaying > 0 {
 		place = min(place, c.replaying)
 	}
 	if place > m.Seq {
-		return form{}
+		return message.Form{}
 	}
-	return form{place: place}
+	return message.Form{Place: place}
 }
 
-// flushHeld delivers everything that is held back. Called under hub.mu before
-// a frame whose cursor would pass it.
-func (c *Client) flushHeld() {
-	if c.held == 0 {
-		return
+// safe is the cursor of a place for c: of before what it does not have yet.
+func (c *Client) safe(seq uint64) uint64 {
+	place := c.floor()
+	if c.replaying > 0 {
+		place = min(place, c.replaying)
 	}
+	if behind := c.out.Behind(); behind > 0 {
+		place = min(place, behind)
+	}
+	return min(seq, place-1)
+}
+
+// releaseHeld delivers everything that is held back: no more than the client's
+// limit lets it have. Called under hub.mu before a frame whose cursor would
+// pass it.
+func (c *Client) releaseHeld() {
 	now := time.Now()
-	for _, s := range c.subs {
-		if s.throttle != nil {
-			s.release(now, func(*slot) bool { return true })
-		}
+	for x := c.oldestHeld(); x != nil; x = c.oldestHeld() {
+		x.paced.throttle.release(x.paced, now)
 	}
 }
 
-func (t *throttle) stop() {
-	if t.timer != nil {
-		t.timer.Stop()
-		t.timer = nil
+// The list.
+
+func (t *throttle) append(p *paced) {
+	if p.prev = t.last; t.last != nil {
+		t.last.next = p
+	} else {
+		t.first = p
+	}
+	t.last = p
+}
+
+func (t *throttle) remove(p *paced) {
+	if p.prev != nil {
+		p.prev.next = p.next
+	} else {
+		t.first = p.next
+	}
+	if p.next != nil {
+		p.next.prev = p.prev
+	} else {
+		t.last = p.prev
+	}
+	p.prev, p.next = nil, nil
+}
+
+func (t *throttle) moveBack(p *paced, at time.Time) {
+	p.at = at
+	if t.last != p {
+		t.remove(p)
+		t.append(p)
 	}
 }

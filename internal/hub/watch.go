@@ -3,8 +3,6 @@ package hub
 import (
 	"context"
 	"time"
-
-	"github.com/vulturepi/gateway/internal/topic"
 )
 
 // watch is a filter that reaches the hub because clients hold it, or held it a
@@ -32,6 +30,7 @@ func (h *Hub) watch(ctx context.Context, filter string) error {
 		h.mu.Lock()
 		w.err = err
 		if err == nil {
+			h.watched.Add(filter, w)
 			// A place of its own: what passed before it, while nobody watched, must
 			// not look like what came last.
 			h.seq++
@@ -78,7 +77,7 @@ func (h *Hub) unwatch(filters []string) {
 }
 
 // endWatch releases a filter that nobody came back to. What was known of its
-// topics is out of date from now on.
+// topics is out of date from now on: see value.
 func (h *Hub) endWatch(filter string, w *watch) {
 	h.mu.Lock()
 	if h.watches[filter] != w || w.refs > 0 {
@@ -86,38 +85,25 @@ func (h *Hub) endWatch(filter string, w *watch) {
 		return
 	}
 	delete(h.watches, filter)
-	var stale []*line
-	h.archive.lines.Walk(filter, func(name string, l *line) bool {
-		if l.newest != nil && h.covered(name) > h.seq {
-			stale = append(stale, l)
-		}
-		return true
-	})
-	for _, l := range stale {
-		h.archive.setNewest(l, nil)
-	}
+	h.watched.Remove(filter, w)
 	h.mu.Unlock()
 	h.opts.Upstream.Release(filter)
 }
 
-// never is behind every message.
-const never = ^uint64(0)
-
 // covered tells from where on every message that matches filter has reached
-// the hub without a break. Called under hub.mu.
+// the hub without a break. Its cost does not depend on how many filters are
+// watched, but on the levels of this one. Called under hub.mu.
 func (h *Hub) covered(filter string) uint64 {
 	if h.opts.Upstream.Watched(filter) {
 		return 0
 	}
 	since := never
-	for f, w := range h.watches {
-		select {
-		case <-w.ready:
-			if w.err == nil && w.since < since && topic.Covers(f, filter) {
-				since = w.since
-			}
-		default:
+	h.covering = h.watched.Covering(h.covering[:0], filter)
+	for _, values := range h.covering {
+		for _, w := range values {
+			since = min(since, w.since)
 		}
 	}
+	clear(h.covering)
 	return since
 }

@@ -1,4 +1,6 @@
-package hub
+package outbox
+
+import "github.com/vulturepi/gateway/internal/hub/message"
 
 // backlog is the queue behind a full socket. It knows the bytes that count
 // against the client's limit, and can take out what a policy gives up.
@@ -7,6 +9,7 @@ type backlog struct {
 	items  []entry
 	head   int            // first item that waits
 	popped int            // entries taken out so far: the position of items[head]
+	live   int            // entries that wait and are not taken out
 	runs   int            // shared runs among them, which do not count in bytes
 	newest map[string]int // position of the entry of each topic under OverflowLatest
 
@@ -14,42 +17,50 @@ type backlog struct {
 	open   *hole // the hole that the next drop may widen
 }
 
-// entry is one thing that waits: a message, framed bytes, a shared run of
-// messages that is framed as the socket takes it, or a hole. One without any
+// entry is one thing that waits: a message, framed bytes, a run that
+// is framed as the socket takes it, or a hole. One without any
 // was taken out.
 type entry struct {
-	m      *Message
+	m      *message.Message
 	x      *extra
 	policy Overflow
 }
 
 type extra struct {
-	form form
+	form message.Form
 	raw  []byte
-	run  []*Message
+	run  *Run
+	next int // in run
 	hole *hole
 }
 
 // hole stands where messages were dropped.
 type hole struct{ first, last uint64 }
 
-// frameOverhead is what framing and a queue entry cost, roughly.
-const frameOverhead = 32
+// What things cost besides their bytes, roughly: a frame around a message, an
+// entry, and an entry that is more than a message.
+const (
+	frameOverhead = 32
+	entryOverhead = 64
+	extraOverhead = 160
+)
 
 // size is what e counts against the client's limit.
 func (e *entry) size() int {
 	switch {
 	case e.m != nil:
-		return len(e.m.JSON) + frameOverhead
+		return len(e.m.JSON) + entryOverhead
 	case e.x != nil && e.x.raw != nil:
-		return len(e.x.raw)
+		return len(e.x.raw) + extraOverhead
+	case e.x != nil && e.x.hole != nil:
+		return extraOverhead
 	}
 	return 0
 }
 
-func (e *entry) form() form {
+func (e *entry) form() message.Form {
 	if e.x == nil {
-		return form{}
+		return message.Form{}
 	}
 	return e.x.form
 }
@@ -66,6 +77,10 @@ func (b *backlog) at(pos int) *entry {
 }
 
 func (b *backlog) push(e entry) {
+	if len(b.items) >= 64 && b.live < len(b.items)/2 {
+		b.compact()
+	}
+	b.live++
 	b.bytes += e.size()
 	if e.x != nil && e.x.run != nil {
 		b.runs++
@@ -87,8 +102,11 @@ func (b *backlog) pop() {
 	}
 	if e.x != nil && e.x.run != nil {
 		b.runs--
+		e.x.run.Release()
 	}
-	b.remove(e, b.popped)
+	if e.m != nil || e.x != nil {
+		b.remove(e, b.popped)
+	}
 	b.head++
 	b.popped++
 	switch {
@@ -101,8 +119,30 @@ func (b *backlog) pop() {
 	}
 }
 
+// compact closes the holes that entries taken out have left.
+func (b *backlog) compact() {
+	kept := make([]entry, 0, b.live+b.live/2)
+	dropAt := b.popped
+	clear(b.newest)
+	for i := b.head; i < len(b.items); i++ {
+		e := b.items[i]
+		if e.m == nil && e.x == nil {
+			continue
+		}
+		if e.m != nil && e.policy == OverflowLatest {
+			b.newest[e.m.Topic] = b.popped + len(kept)
+		}
+		kept = append(kept, e)
+		if b.popped+i-b.head < b.dropAt {
+			dropAt = b.popped + len(kept)
+		}
+	}
+	b.items, b.head, b.dropAt = kept, 0, dropAt
+}
+
 // remove empties an entry and forgets it everywhere.
 func (b *backlog) remove(e *entry, pos int) {
+	b.live--
 	b.bytes -= e.size()
 	if e.m != nil && e.policy == OverflowLatest && b.newest[e.m.Topic] == pos {
 		delete(b.newest, e.m.Topic)
@@ -118,40 +158,90 @@ func (b *backlog) supersede(topic string) (skipped int, found bool) {
 		return 0, false
 	}
 	e := b.at(pos)
-	skipped = e.form().skipped + 1
+	skipped = e.form().Skipped + 1
 	b.remove(e, pos)
 	return skipped, true
 }
 
 // dropOldest takes out the oldest messages that their policy gives up until n
-// bytes are free, and leaves a hole in each place. It returns how many.
-func (b *backlog) dropOldest(n int) (dropped int) {
+// bytes are free, and leaves a hole in each place. It returns the bytes that are
+// free now and how many messages were dropped.
+func (b *backlog) dropOldest(n int) (freed, dropped int) {
 	if b.dropAt < b.popped {
 		b.dropAt, b.open = b.popped, nil
 	}
-	for ; n > 0; b.dropAt++ {
+	for ; freed < n; b.dropAt++ {
 		e := b.at(b.dropAt)
 		if e == nil {
-			return dropped
+			return freed, dropped
 		}
 		if e.m == nil && e.x == nil {
 			continue
 		}
-		if e.m == nil || e.policy == OverflowClose {
+		if e.m == nil || e.policy != OverflowDrop && e.policy != OverflowLatest {
 			b.open = nil
 			continue
 		}
 		seq := e.m.Seq
-		n -= e.size()
-		dropped += 1 + e.form().skipped
+		freed += e.size()
+		dropped += 1 + e.form().Skipped
 		b.remove(e, b.dropAt)
 		if b.open == nil {
 			b.open = &hole{first: seq}
 			e.x = &extra{hole: b.open}
+			b.live++
+			b.bytes += e.size()
+			freed -= e.size()
 		}
 		b.open.last = seq
 	}
-	return dropped
+	return freed, dropped
+}
+
+// popLast takes out the last entry if it is a message that stands in the
+// history, as it is for everybody or nearly so. It returns its size, 0 if it is
+// none.
+func (b *backlog) popLast() (size int, seq uint64) {
+	if b.len() == 0 {
+		return 0, 0
+	}
+	last := len(b.items) - 1
+	e := &b.items[last]
+	if e.m == nil || e.policy != OverflowCatchup || e.form().Skipped > 0 {
+		return 0, 0
+	}
+	size, seq = e.size(), e.m.Seq
+	b.live--
+	b.bytes -= size
+	*e = entry{}
+	b.items = b.items[:last]
+	b.dropAt = min(b.dropAt, b.popped+b.len())
+	if b.len() == 0 {
+		*b = backlog{bytes: b.bytes, popped: b.popped, dropAt: b.popped}
+	}
+	return size, seq
+}
+
+// release gives up the runs of a backlog that is thrown away.
+func (b *backlog) release() {
+	for _, e := range b.items[b.head:] {
+		if e.x != nil && e.x.run != nil {
+			e.x.run.Release()
+		}
+	}
+}
+
+// runBytes is what the runs that wait take.
+func (b *backlog) runBytes() (bytes int64) {
+	if b.runs == 0 {
+		return 0
+	}
+	for _, e := range b.items[b.head:] {
+		if e.x != nil && e.x.run != nil {
+			bytes += e.x.run.bytes
+		}
+	}
+	return bytes
 }
 
 // messages counts the messages that wait.
@@ -162,7 +252,9 @@ func (b *backlog) messages() int {
 		case e.m != nil:
 			n++
 		case e.x != nil:
-			n += len(e.x.run)
+			if e.x.run != nil {
+				n += e.x.run.Len() - e.x.next
+			}
 		}
 	}
 	return n

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -15,12 +16,12 @@ func retained(topic, payload string) Inbound {
 
 func newest(t *testing.T, h *Hub, topic string) string {
 	t.Helper()
-	m, code, _ := h.Newest(context.Background(), topic)
+	m, err := h.Newest(context.Background(), topic)
 	switch {
-	case code != "":
-		return code
-	case m == nil:
+	case errors.Is(err, ErrNotSeen):
 		return "none"
+	case err != nil:
+		return string(explained(err).Code)
 	}
 	payload, _ := m.Payload()
 	return string(payload)
@@ -60,9 +61,9 @@ func TestRetainedValueEndsWithTheConnection(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", topic, got, want)
 		}
 	}
-	objects, _, code, _ := h.List(context.Background(), "#", "", 10)
-	if len(objects) != 2 || code != "" {
-		t.Errorf("list: got %q %s, want stays and seen", objects, code)
+	objects, _, err := h.List(context.Background(), "#", "", 10)
+	if len(objects) != 2 || err != nil {
+		t.Errorf("list: got %q %v, want stays and seen", objects, err)
 	}
 	c, tap := attach(t, h)
 	r := ok("#")
@@ -82,12 +83,12 @@ func TestValueIsFoundInTheHistory(t *testing.T) {
 		h.Ingest(live(fmt.Sprint("t/", i), fmt.Sprint(i)))
 	}
 	h.mu.Lock()
-	kept := h.archive.valueBytes
+	kept := h.memory.Sums().Values
 	h.mu.Unlock()
 	if got := newest(t, h, "t/0"); got != "0" || kept > 64<<10 {
 		t.Errorf("got %s with %d bytes of values, want 0", got, kept)
 	}
-	if objects, next, _, _ := h.List(context.Background(), "t/+", "", 10_000); len(objects) != 1000 || next != "" {
+	if objects, next, _ := h.List(context.Background(), "t/+", "", 10_000); len(objects) != 1000 || next != "" {
 		t.Errorf("list: got %d and a next page %q, want all 1000", len(objects), next)
 	}
 }
@@ -97,16 +98,16 @@ func TestListWithoutABrokerIsWhatIsKnown(t *testing.T) {
 	h := setup(t, b, Options{})
 	h.Ingest(live("a", "1"))
 	b.retained = func(string) ([]Inbound, error) { return nil, fmt.Errorf("no connection") }
-	if _, _, code, _ := h.List(context.Background(), "#", "", 10); code != "broker_unavailable" {
-		t.Errorf("the broker does not answer: got %q, want broker_unavailable", code)
+	if _, _, err := h.List(context.Background(), "#", "", 10); !errors.Is(err, ErrNoAnswer) {
+		t.Errorf("the broker does not answer: got %v, want ErrNoAnswer", err)
 	}
 	h.BrokerDown()
-	if objects, _, code, _ := h.List(context.Background(), "#", "", 10); len(objects) != 1 || code != "" {
-		t.Errorf("there is no broker: got %q %q, want what is known", objects, code)
+	if objects, _, err := h.List(context.Background(), "#", "", 10); len(objects) != 1 || err != nil {
+		t.Errorf("there is no broker: got %q %v, want what is known", objects, err)
 	}
 	b.dynamic = true
-	if _, _, code, _ := h.List(context.Background(), "#", "", 10); code != "broker_unavailable" {
-		t.Errorf("nothing is watched for good: got %q, want broker_unavailable", code)
+	if _, _, err := h.List(context.Background(), "#", "", 10); !errors.Is(err, ErrNoBroker) {
+		t.Errorf("nothing is watched for good: got %v, want ErrNoBroker", err)
 	}
 }
 
@@ -114,9 +115,9 @@ func TestWaiterHearsTheFirstWantedMessage(t *testing.T) {
 	b := newBroker()
 	b.dynamic = true
 	h := setup(t, b, Options{Linger: 1})
-	w, code, detail := h.Wait(context.Background(), "a/+", func(m *Message) bool { return m.Topic != "a/no" })
-	if code != "" {
-		t.Fatal(code, detail)
+	w, err := h.Wait(context.Background(), "a/+", Want{Except: "a/no"})
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, topic := range []string{"b", "a/no", "a/yes", "a/late"} {
 		h.Ingest(live(topic, "1"))
@@ -126,7 +127,7 @@ func TestWaiterHearsTheFirstWantedMessage(t *testing.T) {
 	}
 	w.Stop()
 	eventually(t, "nothing is wanted upstream", func() bool { return b.wants() == 0 })
-	if h.subs.Len() != 0 {
+	if h.interests.Len() != 0 {
 		t.Error("the waiter is still subscribed")
 	}
 }
@@ -189,8 +190,8 @@ func TestEachClearIsExpectedForItself(t *testing.T) {
 		synctest.Wait()
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if len(h.clears) != 0 {
-			t.Errorf("%d topics still wait for a clear", len(h.clears))
+		if h.clears.count != 0 {
+			t.Errorf("%d topics still wait for a clear", h.clears.count)
 		}
 	})
 }
@@ -202,7 +203,7 @@ func TestPagesAreBoundedInBytes(t *testing.T) {
 	for i := range 100 {
 		h.Ingest(live(fmt.Sprintf("t/%03d", i), payload))
 	}
-	objects, next, _, _ := h.List(context.Background(), "#", "", 1000)
+	objects, next, _ := h.List(context.Background(), "#", "", 1000)
 	page := h.History("#", nil, 1000)
 	if len(objects) > 50 || len(page.Objects) > 50 || next == "" || page.Next == "" {
 		t.Errorf("got %d values and %d messages of 100 KiB in a page, want about 40 and a next page", len(objects), len(page.Objects))
@@ -215,7 +216,7 @@ func TestPagesAreBoundedInBytes(t *testing.T) {
 	}
 	for next != "" {
 		var more [][]byte
-		more, next, _, _ = h.List(context.Background(), "#", next, 1000)
+		more, next, _ = h.List(context.Background(), "#", next, 1000)
 		objects = append(objects, more...)
 	}
 	if seen != 100 || len(objects) != 100 {

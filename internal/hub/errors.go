@@ -1,0 +1,43 @@
+package hub
+
+import (
+	"errors"
+
+	"github.com/vulturepi/gateway/wire"
+)
+
+// Error says why the hub could not do something, in words for the client.
+type Error struct {
+	Code   wire.Code
+	Detail string
+}
+
+func (e *Error) Error() string { return string(e.Code) + ": " + e.Detail }
+
+// Errors of the hub. Upstream returns the first two.
+var (
+	// ErrRefused: the broker does not grant the filter.
+	ErrRefused = &Error{wire.CodeFilterRefused, "The broker does not let the gateway read what this filter matches; its access list decides."}
+	// ErrNotCovered: the gateway is set to watch other filters only.
+	ErrNotCovered = &Error{wire.CodeFilterNotCovered, "The gateway is set to watch other topics only (GATEWAY_WATCH); this filter would match more."}
+	// ErrNotConfirmed: the broker did not answer to the subscription.
+	ErrNotConfirmed = &Error{wire.CodeBrokerUnavailable, "The broker did not confirm the subscription in time; try again."}
+	// ErrNoBroker: what was received does not answer the question, and the
+	// broker cannot be asked.
+	ErrNoBroker = &Error{wire.CodeBrokerUnavailable, "There is no connection to the broker, and nothing was received that would answer this; try again."}
+	// ErrNoAnswer: the broker was asked and did not answer in time.
+	ErrNoAnswer = &Error{wire.CodeBrokerUnavailable, "The broker did not say in time what it keeps as retained; try again."}
+	// ErrNotSeen: no message is known of the topic.
+	ErrNotSeen = &Error{wire.CodeTopicNotSeen, "No message has come on this topic, and the broker keeps none as retained."}
+	// ErrTooFast: more arrives for a snapshot than can be put in order.
+	ErrTooFast = &Error{wire.CodeOverloaded, "So much arrives for this filter that no snapshot of it can be made; subscribe without, or to less."}
+)
+
+// explained gives the hub's own error for whatever Upstream returned.
+func explained(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return ErrNotConfirmed
+}

@@ -1,0 +1,97 @@
+package hub
+
+import (
+	"context"
+
+	"github.com/vulturepi/gateway/internal/hub/outbox"
+	"github.com/vulturepi/gateway/wire"
+)
+
+// missed is a gap that a client is told of when it joins.
+type missed struct {
+	hole
+	after string
+}
+
+// join is the moment from which the client sees live messages: ack, gap,
+// retained copies or snapshot, and everything behind them are queued at one
+// place of the sequence. False: nothing came into force.
+func (j *joining) join(ctx context.Context, gap *missed) bool {
+	c, h := j.client, j.client.hub
+	ctx, cancel := context.WithTimeout(ctx, h.opts.FetchTime)
+	fetches, err := h.fetch(ctx, j.filters)
+	cancel()
+	if err != nil {
+		return false // whoever asked has gone
+	}
+	h.readers <- struct{}{}
+	cp := h.collect(fetches, j.filters, j.Snapshot, false)
+	defer cp.release()
+	lost := cp.lock()
+	<-h.readers
+	defer c.out.Kick()
+	defer h.mu.Unlock()
+	defer h.leave(fetches)
+	if c.gone {
+		return false
+	}
+	c.releaseHeld()
+	if lost && j.Snapshot {
+		j.refuse(ErrTooFast)
+	}
+	ack := &wire.Ack{Type: "ack", ID: j.ID, Results: j.results, Cursor: h.cursor(c.safe(h.seq))}
+	if gap != nil {
+		ack.Resumed = new(bool)
+	}
+	copies := !lost && (j.Snapshot || cp.run.Len() > 0)
+	// The copies have no place to resume from. Until they have been sent, a
+	// connection that breaks must not make its client resume behind them.
+	first := ack.Cursor
+	if copies {
+		first = ""
+	}
+	c.send(outbox.Frame{Kind: "ack", Cursor: first, Body: wire.Encode(ack)})
+	if lost && j.Snapshot {
+		return false
+	}
+	if c.safe(h.seq) == h.seq {
+		c.out.Mark(h.seq)
+	}
+	if gap != nil {
+		gap.end = h.seq
+		c.sendGap(gap.after, gap.hole, first)
+	}
+	for _, f := range fetches {
+		if f.err != nil || lost {
+			h.owe(c, f.filter)
+		}
+	}
+	if copies {
+		c.out.PushRun(cp.run, cp.form())
+	}
+	switch {
+	case j.Snapshot:
+		c.send(outbox.Frame{Kind: "snapshot_end", Cursor: ack.Cursor, Body: wire.Encode(&wire.SnapshotEnd{Type: "snapshot_end", ID: j.ID})})
+	case copies:
+		c.send(outbox.Frame{Cursor: ack.Cursor})
+	}
+	j.add(j.throttle())
+	return true
+}
+
+// refuse marks the filters that would have come into force.
+func (j *joining) refuse(why *Error) {
+	for i := range j.results {
+		if r := &j.results[i]; r.OK {
+			r.OK, r.Code, r.Detail = false, why.Code, why.Detail
+		}
+	}
+}
+
+// throttle is that of the request, nil without min_interval.
+func (j *joining) throttle() *throttle {
+	if j.MinInterval == 0 || len(j.filters) == 0 {
+		return nil
+	}
+	return newThrottle(j.client, j.Request)
+}

@@ -1,0 +1,133 @@
+package hub
+
+import (
+	"context"
+
+	"github.com/vulturepi/gateway/internal/hub/memory"
+	"github.com/vulturepi/gateway/internal/hub/message"
+	"github.com/vulturepi/gateway/wire"
+)
+
+// Newest is the newest message on a topic: what the hub has received, or else
+// what the broker keeps as retained. ErrNotSeen says that there is neither;
+// other errors, why that cannot be told.
+func (h *Hub) Newest(ctx context.Context, name string) (*message.Message, error) {
+	if m := h.known(name); m != nil {
+		return m, nil
+	}
+	if err := h.ask(ctx, name); err != nil {
+		return nil, err
+	}
+	if m := h.known(name); m != nil {
+		return m, nil
+	}
+	return nil, ErrNotSeen
+}
+
+func (h *Hub) known(name string) *message.Message {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := h.memory.Topic(name)
+	if t == nil {
+		return nil
+	}
+	return h.value(name, t)
+}
+
+// value is the newest message of a topic, as long as the hub has not looked
+// away since. Where it has left the table of values the history may still have
+// it. A retained copy of before the broker connection was lost proves nothing:
+// it may have been deleted meanwhile. Called under hub.mu.
+func (h *Hub) value(name string, t *memory.Topic) *message.Message {
+	if m, asOf := t.Newest(); m != nil {
+		if m.Seq == 0 && asOf < h.upAt || h.covered(name) > asOf {
+			return nil
+		}
+		return m
+	}
+	last := t.Last()
+	if last == nil || last.Empty() || h.covered(name) > last.Seq {
+		return nil
+	}
+	return last
+}
+
+// ask fetches what the broker keeps for filter into the table of values, and
+// watches the filter for a moment: who asks again soon finds it there.
+func (h *Hub) ask(ctx context.Context, filter string) error {
+	if err := h.hold(ctx, filter); err != nil {
+		return err
+	}
+	defer h.unwatch([]string{filter})
+	ctx, cancel := context.WithTimeout(ctx, h.opts.FetchTime)
+	defer cancel()
+	fetches, err := h.fetch(ctx, []string{filter})
+	if err != nil {
+		return ErrNoAnswer
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.leave(fetches)
+	switch {
+	case fetches[0].err == nil:
+		return nil
+	case h.broker.Connected:
+		return ErrNoAnswer
+	}
+	return ErrNoBroker
+}
+
+// List is a page of the newest messages, as JSON, of the topics that match
+// filter, in the order of their names: at most limit, behind the topic after.
+// next is the topic to go on from, empty at the end. Topics whose newest
+// message is empty are left out: that is how MQTT deletes.
+func (h *Hub) List(ctx context.Context, filter, after string, limit int) (objects [][]byte, next string, err error) {
+	if after == "" { // the first page brings what the broker keeps for all of them
+		err = h.ask(ctx, filter)
+	}
+	// While there is no broker, what was received of a filter that is watched
+	// for good is all that can be known.
+	if err != nil && !(h.disconnected(err) && h.opts.Upstream.Watched(filter)) {
+		return nil, "", err
+	}
+	h.readers <- struct{}{}
+	defer func() { <-h.readers }()
+	p := page{limit: limit}
+	for done := false; !done && !p.full && ctx.Err() == nil; {
+		h.mu.Lock()
+		after, done = h.memory.Walk(filter, after, walkSteps, func(name string, t *memory.Topic) bool {
+			m := h.value(name, t)
+			return m == nil || m.Empty() || p.add(name, m)
+		})
+		h.mu.Unlock()
+	}
+	if !p.full {
+		return p.objects, "", nil
+	}
+	return p.objects, p.last, nil
+}
+
+// disconnected reports whether err says only that there is no broker now.
+func (h *Hub) disconnected(err error) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return explained(err).Code == wire.CodeBrokerUnavailable && !h.broker.Connected
+}
+
+// page is a list under way.
+type page struct {
+	limit   int
+	objects [][]byte
+	bytes   int
+	last    string // the name of the last one
+	full    bool   // and there are more
+}
+
+func (p *page) add(name string, m *message.Message) bool {
+	if p.full = len(p.objects) == p.limit || p.bytes > pageBytes; p.full {
+		return false
+	}
+	p.objects, p.last = append(p.objects, m.JSON), name
+	p.bytes += len(m.JSON)
+	return true
+}

@@ -1,0 +1,522 @@
+// Package outbox is what waits for one client, and who writes it: a queue that
+// is bounded in bytes, written without ever blocking whoever fills it.
+//
+// Locks: an Outbox's mutex is taken under the hub's, never the other way round;
+// a shard's under an Outbox's. None is held while a socket is written to.
+package outbox
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/vulturepi/gateway/internal/hub/message"
+	"github.com/vulturepi/gateway/wire"
+)
+
+// batchBytes is how much is framed ahead of one write: enough to make the
+// system call cheap, little enough to stay in the cache. Twice as much may be
+// under way before it counts as waiting.
+const batchBytes = 32 << 10
+
+// Overflow says what happens to a client that does not keep up.
+type Overflow uint8
+
+// Policies.
+const (
+	OverflowCatchup Overflow = iota // served from the history until it has caught up
+	OverflowClose                   // cut off, with a gap as the last word
+	OverflowDrop                    // drop the oldest, with a gap in their place
+	OverflowLatest                  // keep only the newest of each topic
+)
+
+// Shared is what all outboxes of a hub have in common.
+type Shared struct {
+	Epoch  string
+	Limit  int // bytes that may wait for one client
+	Queued *Sum
+	Gaps   map[string]*atomic.Uint64 // gap frames sent, by reason; the map does not change
+
+	DroppedSlow   atomic.Uint64 // messages that a client did not get because it was slow
+	DroppedClosed atomic.Uint64 // messages that waited when a connection ended
+	Superseded    atomic.Uint64 // messages replaced by a newer one under OverflowLatest
+	Shed          atomic.Uint64 // times that a client was made to hold less, or ended, because all together held too much
+}
+
+func (s *Shared) cursor(seq uint64) string { return string(wire.AppendCursor(nil, s.Epoch, seq)) }
+
+// Source feeds a client that is behind.
+type Source interface {
+	// Feed queues the next messages of the history with Fed, or takes a step on
+	// the way to them. It is called by the client's own writer, without a lock.
+	Feed()
+}
+
+// writer is who looks at an outbox next.
+type writer uint8
+
+const (
+	nobody   writer = iota // nothing is to be written
+	theShard               // it stands in its shard's list, or the shard is writing
+	itsOwn                 // a goroutine of its own, because the socket was full or the client is behind
+)
+
+// life is how far a client's end has come.
+type life uint8
+
+const (
+	open    life = iota
+	closing      // takes nothing more; what is framed and the last words still go out
+	ended        // nothing will be written any more
+)
+
+// Outbox is what waits for one client.
+//
+// Messages wait as references (batch) until a shard frames and writes them, in
+// one go for all clients that are owed the same; frames of the client's own are
+// put into buf. Neither write blocks. When the socket is full a goroutine of
+// its own takes over until everything is written; meanwhile messages wait in
+// the backlog, so a thousand stalled clients share the same bytes. When the
+// backlog is full, and the policy is OverflowCatchup, nothing more is queued:
+// the client is behind, and once the backlog is empty its writer asks the
+// source for what the history has, until that has caught up.
+//
+// Who writes: nobody → theShard (something is queued) → nobody (all written) or
+// itsOwn (the socket is full) → nobody. Its life: open → closing → ended, or
+// open → ended.
+type Outbox struct {
+	// Static after Init.
+	shared    *Shared
+	shard     *shard
+	conn      Conn
+	codec     Codec
+	framing   string
+	source    Source
+	delivered *atomic.Uint64 // messages framed for the socket, of all clients of this transport
+	id        uint64
+
+	mu      sync.Mutex // guards all below
+	writer  writer
+	life    life
+	buf     []byte  // framed, next to be written
+	batch   batch   // next to be written; empty while buf is not
+	backlog backlog // behind them
+	behind  uint64  // the first message that is left to the source, 0: none
+	held    int     // bytes that min_interval holds back
+	writing int     // bytes in the hands of the client's own writer
+	final   []byte  // last words
+	framed  uint64  // the place to resume from behind the last message framed
+	counted int     // what of all that is in the sum
+	leaving int     // and what of it counts as leaving
+	drained *sync.Cond
+}
+
+// Init makes an outbox ready. Delivered counts what is framed.
+func (o *Outbox) Init(shared *Shared, w *Writers, id uint64, conn Conn, codec Codec, source Source, delivered *atomic.Uint64) {
+	o.shared, o.shard, o.id = shared, w.shard(id), id
+	o.conn, o.codec, o.framing = conn, codec, codec.Framing()
+	o.source, o.delivered = source, delivered
+	o.shard.track(o)
+}
+
+// Codec is how the client is written to.
+func (o *Outbox) Codec() Codec { return o.codec }
+
+// Push queues m in that form, unless the client is behind: then m stands in
+// the history.
+func (o *Outbox) Push(m *message.Message, f message.Form, policy Overflow) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.life == open && o.behind == 0 {
+		o.push(m, f, policy)
+	}
+}
+
+// PushPaced queues a message that was held back, which the source does not
+// have.
+func (o *Outbox) PushPaced(m *message.Message, f message.Form, policy Overflow) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.life != open {
+		return
+	}
+	if policy == OverflowCatchup {
+		policy = OverflowClose
+	}
+	if o.behind != 0 {
+		f = o.notBeyond(f)
+	}
+	o.push(m, f, policy)
+}
+
+// Busy reports whether the next message would have to wait for the socket.
+func (o *Outbox) Busy() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.life == open && !o.direct()
+}
+
+func (o *Outbox) push(m *message.Message, f message.Form, policy Overflow) {
+	if o.direct() {
+		if f == (message.Form{}) && len(o.buf) == 0 {
+			o.batch.push(m)
+			o.framed = m.Seq
+		} else {
+			o.frameBatch()
+			o.frame(m, f)
+		}
+		o.schedule()
+		return
+	}
+	e := entry{m: m, policy: policy}
+	if policy == OverflowLatest {
+		if n, replaced := o.backlog.supersede(m.Topic); replaced {
+			f.Skipped += n
+			o.shared.Superseded.Add(1)
+		}
+	}
+	if f != (message.Form{}) {
+		e.x = &extra{form: f}
+	}
+	o.admit(e, m.Seq)
+}
+
+// notBeyond lets the cursor of a message lead back to before what the client
+// does not have yet.
+func (o *Outbox) notBeyond(f message.Form) message.Form {
+	if f.Place == 0 || f.Place > o.behind {
+		f.Place = o.behind
+	}
+	return f
+}
+
+// PushRaw queues framed bytes.
+func (o *Outbox) PushRaw(p []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.life != open {
+		return
+	}
+	if o.direct() {
+		o.frameBatch()
+		o.buf = growAppend(o.buf, p)
+		o.schedule()
+		return
+	}
+	o.admit(entry{x: &extra{raw: p}}, o.framed)
+}
+
+// PushRun queues a run. It does not count against the client's limit: it exists
+// once, whoever waits for it.
+func (o *Outbox) PushRun(r *Run, f message.Form) {
+	if r.Len() == 0 {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.life == open {
+		o.pushRun(r, f)
+	}
+}
+
+func (o *Outbox) pushRun(r *Run, f message.Form) {
+	r.hold()
+	if o.behind != 0 && !f.Copy {
+		f = o.notBeyond(f)
+	}
+	o.backlog.push(entry{x: &extra{run: r, form: f}})
+	if o.writer != itsOwn {
+		o.refill()
+	}
+	o.schedule()
+}
+
+// PushHole queues the news that messages were dropped there.
+func (o *Outbox) PushHole(first, last uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.life != open {
+		return
+	}
+	h := &hole{first: first, last: last}
+	if o.direct() {
+		o.frameBatch()
+		o.frameHole(h)
+	} else {
+		o.backlog.push(entry{x: &extra{hole: h}})
+	}
+	o.schedule()
+}
+
+// Fed queues what the source has found for a client that is behind: everything
+// up to the place at. End: nothing is left, so what comes next is live.
+func (o *Outbox) Fed(r *Run, f message.Form, at uint64, end bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.life != open {
+		return
+	}
+	if o.behind = at + 1; end {
+		o.behind = 0
+	}
+	if r.Len() > 0 {
+		r.hold()
+		o.backlog.push(entry{x: &extra{run: r, form: f}})
+	}
+	o.settle()
+}
+
+// Behind is the first message that is left to the source, 0 if none is.
+func (o *Outbox) Behind() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.behind
+}
+
+// Hold counts bytes that are held back for the client, or with less than 0 no
+// longer are. It returns by how much the client passes its limit.
+func (o *Outbox) Hold(bytes int) (over int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.life != open {
+		return 0
+	}
+	o.held += bytes
+	o.settle()
+	return o.held + o.backlog.bytes - o.shared.Limit
+}
+
+// admit puts e into the backlog if there is room, or makes room, or ends the
+// client. seq is where the stream stands.
+func (o *Outbox) admit(e entry, seq uint64) {
+	over := o.held + o.backlog.bytes + e.size() - o.shared.Limit
+	if over > 0 {
+		freed, dropped := o.backlog.dropOldest(over)
+		o.shared.DroppedSlow.Add(uint64(dropped))
+		over -= freed
+	}
+	// Whoever gets here is slow. When all slow ones together hold far more
+	// than they may, and shedding does not keep up, the next one goes.
+	far := o.shared.Queued.far()
+	switch {
+	case over <= 0 && !far:
+	case e.m != nil && e.policy == OverflowCatchup:
+		o.behind = seq
+		o.schedule()
+		return
+	case far && o.retreat(o.backlog.bytes) > 0:
+		over = 0
+	default:
+		over -= o.retreat(over)
+		if over > 0 || far {
+			o.overflow(seq, 1, e.m != nil)
+			return
+		}
+	}
+	if e.m != nil && o.behind != 0 {
+		e.x = &extra{form: o.notBeyond(e.form())}
+	}
+	o.backlog.push(e)
+	o.schedule()
+}
+
+// retreat takes messages that stand in the history out of the end of the
+// backlog, and leaves them to the source. It returns the bytes that are free
+// now.
+func (o *Outbox) retreat(bytes int) (freed int) {
+	for freed < bytes {
+		size, seq := o.backlog.popLast()
+		if size == 0 {
+			break
+		}
+		freed, o.behind = freed+size, seq
+	}
+	return freed
+}
+
+// direct reports whether the next thing may be framed into buf at once.
+func (o *Outbox) direct() bool {
+	return o.writer != itsOwn && o.behind == 0 && o.backlog.len() == 0 && len(o.buf)+o.batch.bytes < 2*batchBytes
+}
+
+// Mark notes that everything up to seq is behind the client, delivered or older
+// than its subscription.
+func (o *Outbox) Mark(seq uint64) {
+	o.mu.Lock()
+	o.framed = max(o.framed, seq)
+	o.mu.Unlock()
+}
+
+// Rewind notes that the client resumes from seq: nothing behind it may count as
+// delivered until the replay has got there.
+func (o *Outbox) Rewind(seq uint64) {
+	o.mu.Lock()
+	o.framed = seq
+	o.mu.Unlock()
+}
+
+// WaitDrained returns when the backlog is empty; false when it never will be.
+func (o *Outbox) WaitDrained() bool {
+	return o.waitUntil(func() bool { return o.backlog.len() == 0 })
+}
+
+// WaitRuns returns when no run waits; false when none ever will go out.
+func (o *Outbox) WaitRuns() bool {
+	return o.waitUntil(func() bool { return o.backlog.runs == 0 })
+}
+
+func (o *Outbox) waitUntil(done func() bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !done() && o.life == open {
+		if o.drained == nil {
+			o.drained = sync.NewCond(&o.mu)
+		}
+		o.drained.Wait()
+	}
+	return o.life == open
+}
+
+func (o *Outbox) tellDrained() {
+	if o.drained != nil {
+		o.drained.Broadcast()
+	}
+}
+
+// schedule makes sure that somebody looks at the outbox, and counts what it
+// holds. The caller kicks.
+func (o *Outbox) schedule() {
+	if o.writer == nobody {
+		o.writer = theShard
+		o.shard.add(o)
+	}
+	o.settle()
+}
+
+// Kick wakes the outbox's shard if it has something to do.
+func (o *Outbox) Kick() { o.shard.kick() }
+
+// reportEvery is how many bytes of one client may be missing in the sum, so
+// that small messages do not all go to the same counter.
+const reportEvery = 4 << 10
+
+// settle brings the sum up to date with what the outbox holds.
+func (o *Outbox) settle() {
+	now := o.bytes()
+	if diff := now - o.counted; now == 0 || diff >= reportEvery || diff <= -reportEvery {
+		if diff != 0 {
+			o.shared.Queued.add(int64(diff))
+		}
+		o.counted = now
+	}
+	leaving := 0
+	if o.life != open {
+		leaving = o.counted
+	}
+	if leaving != o.leaving {
+		o.shared.Queued.leaving.Add(int64(leaving - o.leaving))
+		o.leaving = leaving
+	}
+}
+
+// bytes is what the outbox holds, without the runs, which are counted by
+// themselves.
+func (o *Outbox) bytes() int {
+	return len(o.buf) + o.batch.bytes + o.backlog.bytes + o.held + o.writing + len(o.final)
+}
+
+// Overflow ends a client that does not keep up.
+func (o *Outbox) Overflow(seq uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.life == open {
+		o.overflow(seq, 1, true)
+	}
+}
+
+// overflow: the client does not keep up. It gets a final gap behind what is
+// framed already, and a close. lost is how many were not queued.
+func (o *Outbox) overflow(seq uint64, lost int, certain bool) {
+	n := o.backlog.messages()
+	if certain {
+		n += lost
+	}
+	o.shared.Gaps[wire.GapSlowConsumer].Add(1)
+	o.shared.DroppedSlow.Add(uint64(n))
+	after := o.shared.cursor(o.framed)
+	// What is missing is in the history, most likely: resume before it.
+	last := o.codec.AppendFrame(nil, Frame{Kind: "gap", Cursor: after, Body: wire.Encode(&wire.Gap{
+		Type: "gap", After: after, Before: o.shared.cursor(max(seq, o.framed, o.behind)), Reason: wire.GapSlowConsumer, Certain: n > 0 || o.behind != 0,
+	})})
+	o.close(o.codec.AppendClose(last, CloseSlow))
+}
+
+// Shed takes from the client what it can do without, because all clients
+// together hold too much, or ends it.
+func (o *Outbox) Shed() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.life != open {
+		return
+	}
+	o.shared.Shed.Add(1)
+	if o.retreat(o.backlog.bytes) > 0 {
+		o.schedule()
+		return
+	}
+	o.overflow(o.framed, 0, false)
+}
+
+// Finish lets what is framed go out, then last, then ends the connection.
+func (o *Outbox) Finish(last []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.life == open {
+		o.shared.DroppedClosed.Add(uint64(o.backlog.messages()))
+		o.close(last)
+	}
+}
+
+func (o *Outbox) close(last []byte) {
+	o.life = closing
+	o.final = last
+	o.conn.Hurry()
+	o.clear()
+	o.schedule()
+}
+
+func (o *Outbox) clear() {
+	o.backlog.release()
+	o.backlog, o.behind, o.held = backlog{}, 0, 0
+	o.tellDrained()
+}
+
+// Abort drops everything and ends the connection at once.
+func (o *Outbox) Abort() {
+	o.mu.Lock()
+	if o.life != ended {
+		o.life = ended
+		o.shared.DroppedClosed.Add(uint64(len(o.batch.run) + o.backlog.messages()))
+		putBuf(o.buf)
+		o.buf, o.final, o.batch = nil, nil, batch{}
+		o.clear()
+		o.settle()
+	}
+	o.mu.Unlock()
+	o.conn.Abort()
+}
+
+// Detach is Abort, and takes the outbox from its shard.
+func (o *Outbox) Detach() {
+	o.Abort()
+	o.shard.untrack(o)
+}
+
+// Bytes is what waits for the client, runs included; 0 when it is being ended.
+func (o *Outbox) Bytes() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.life != open {
+		return 0
+	}
+	return int64(o.bytes()) + o.backlog.runBytes()
+}
