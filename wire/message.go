@@ -28,7 +28,7 @@ const (
 
 // Message is a message as a client reads it.
 type Message struct {
-	Type     string          `json:"type"` // always "message"
+	Type     string          `json:"type"` // TypeMessage
 	Topic    string          `json:"topic"`
 	Payload  json.RawMessage `json:"payload"`
 	Encoding string          `json:"encoding"` // one of the Encoding constants

@@ -130,15 +130,15 @@ type publishFields struct {
 
 func (f *publishFields) set(name string, value jsontext.Value) bool {
 	switch name {
-	case "topic":
+	case wire.FieldTopic:
 		f.topic = value
-	case "payload":
+	case wire.FieldPayload:
 		f.payload = value
-	case "encoding":
+	case wire.FieldEncoding:
 		f.encoding = value
-	case "qos":
+	case wire.FieldQoS:
 		f.qos = value
-	case "retain":
+	case wire.FieldRetain:
 		f.retain = value
 	default:
 		return false
@@ -163,7 +163,7 @@ func (f *publishFields) publication(maxPayload int) (*publication, *wire.Problem
 	default:
 		p.topic = name
 		if err := topic.CheckName(name); err != nil {
-			note(topicProblem(err, "/topic"))
+			note(problemAt("/topic", err))
 		}
 	}
 	switch string(f.qos) {

@@ -23,7 +23,7 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 	if query.Has("filter") {
 		filter = query.Get("filter")
 		if err := topic.CheckFilter(filter); err != nil {
-			wrong = append(wrong, topicProblem(err, "/filter"))
+			wrong = append(wrong, problemAt("/filter", err))
 		}
 	}
 	limit, bad := pageLimit(query, defaultPage, maxPage)

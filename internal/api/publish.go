@@ -71,7 +71,7 @@ func (s *Server) await(p *publication, via string, start time.Time, pending Pend
 	took := time.Since(start)
 	s.metrics.published(via, p.qos, err, took)
 	if err != nil {
-		return 0, nil, publishProblem(err)
+		return 0, nil, problemOf(err)
 	}
 	res := &wire.PublishResult{Topic: p.topic, QoS: p.qos, Delivery: "acknowledged", TookMS: float64(took.Microseconds()) / 1000}
 	if p.qos == 0 {

@@ -85,7 +85,7 @@ func checkReply(filter string) *wire.Problem {
 		return fieldProblem(wire.CodeFilterRequired, "/reply", "Say where the reply comes: reply is a topic or a filter.")
 	}
 	if err := topic.CheckFilter(filter); err != nil {
-		return topicProblem(err, "/reply")
+		return problemAt("/reply", err)
 	}
 	return nil
 }
@@ -153,7 +153,7 @@ func (s *Server) awaitReply(ctx context.Context, c *call, replies <-chan *hub.Me
 		_, _, bad := wait()
 		published <- bad
 	}()
-	bad := publishProblem(ErrUnknown) // as long as the broker has said nothing
+	bad := problemOf(ErrUnknown) // as long as the broker has said nothing
 	for {
 		select {
 		case m := <-replies:

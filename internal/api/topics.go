@@ -120,7 +120,7 @@ func pathTopic(r *http.Request, prefix string) (string, *wire.Problem) {
 		return "", fieldProblem(wire.CodeTopicUTF8, "/topic", "The topic in the path is not percent-encoded.")
 	}
 	if err := topic.CheckName(name); err != nil {
-		return "", topicProblem(err, "/topic")
+		return "", problemAt("/topic", err)
 	}
 	return name, nil
 }

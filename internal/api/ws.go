@@ -52,8 +52,8 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 	conn.SetReadLimit(maxFrame)
 	ws := &wsSession{server: s, conn: conn, net: h.conn, requestID: requestID(w), inFlight: make(chan struct{}, maxInFlight)}
 	ws.client = s.opts.Hub.Attach(h.conn, func(cursor string) []byte {
-		return h.conn.AppendFrame(nil, hub.Frame{Kind: "welcome", Body: marshal(&wire.Welcome{
-			Type: "welcome", Epoch: s.opts.Hub.Epoch(), Cursor: cursor, Limits: s.limits(),
+		return h.conn.AppendFrame(nil, hub.Frame{Kind: wire.TypeWelcome, Body: marshal(&wire.Welcome{
+			Type: wire.TypeWelcome, Epoch: s.opts.Hub.Epoch(), Cursor: cursor, Limits: s.limits(),
 		})})
 	})
 	if ws.client == nil {

@@ -25,25 +25,25 @@ type opFields struct {
 
 func (f *opFields) set(name string, value jsontext.Value) bool {
 	switch name {
-	case "op":
+	case wire.FieldOp:
 		f.op = value
-	case "id":
+	case wire.FieldID:
 		f.id = value
-	case "topics":
+	case wire.FieldTopics:
 		f.topics = value
-	case "since":
+	case wire.FieldSince:
 		f.since, f.forSubscribe = value, name
-	case "snapshot":
+	case wire.FieldSnapshot:
 		f.snapshot, f.forSubscribe = value, name
-	case "overflow":
+	case wire.FieldOverflow:
 		f.overflow, f.forSubscribe = value, name
-	case "min_interval":
+	case wire.FieldMinInterval:
 		f.minInterval, f.forSubscribe = value, name
-	case "reply":
+	case wire.FieldReply:
 		f.reply, f.forRequest = value, name
-	case "expect":
+	case wire.FieldExpect:
 		f.expect, f.forRequest = value, name
-	case "timeout":
+	case wire.FieldTimeout:
 		f.timeout, f.forRequest = value, name
 	default:
 		f.forPublish = name
@@ -55,16 +55,16 @@ func (f *opFields) set(name string, value jsontext.Value) bool {
 // misplaced names a field that op does not have.
 func (f *opFields) misplaced(op string) string {
 	switch {
-	case op != "publish" && op != "request" && f.forPublish != "":
+	case op != wire.OpPublish && op != wire.OpRequest && f.forPublish != "":
 		return f.forPublish
-	case op != "request" && f.forRequest != "":
+	case op != wire.OpRequest && f.forRequest != "":
 		return f.forRequest
-	case op == "request" && f.publish.retain != nil:
-		return "retain"
-	case op != "subscribe" && f.forSubscribe != "":
+	case op == wire.OpRequest && f.publish.retain != nil:
+		return wire.FieldRetain
+	case op != wire.OpSubscribe && f.forSubscribe != "":
 		return f.forSubscribe
-	case op != "subscribe" && op != "unsubscribe" && f.topics != nil:
-		return "topics"
+	case op != wire.OpSubscribe && op != wire.OpUnsubscribe && f.topics != nil:
+		return wire.FieldTopics
 	}
 	return ""
 }
@@ -85,8 +85,8 @@ func (ws *wsSession) serve(frame []byte) bool {
 		return ws.malformed(id, fieldProblem(wire.CodeUnknownField, "/"+name, "This op has no such field."))
 	}
 	switch op {
-	case "subscribe", "unsubscribe":
-		results, bad := ws.filters(f.topics, op == "subscribe")
+	case wire.OpSubscribe, wire.OpUnsubscribe:
+		results, bad := ws.filters(f.topics, op == wire.OpSubscribe)
 		options, wrong := f.options()
 		if bad == nil {
 			bad = wrong
@@ -97,7 +97,7 @@ func (ws *wsSession) serve(frame []byte) bool {
 		if bad != nil { // it is told, and the stream begins with a gap
 			ws.fail(id, bad)
 		}
-		if op == "subscribe" {
+		if op == wire.OpSubscribe {
 			ws.client.Subscribe(context.Background(), &hub.Request{
 				ID: id, Results: results, Since: options.Since, Snapshot: options.Snapshot,
 				Overflow: options.Overflow, MinInterval: options.MinInterval,
@@ -105,12 +105,12 @@ func (ws *wsSession) serve(frame []byte) bool {
 		} else {
 			ws.client.Unsubscribe(id, results)
 		}
-	case "publish":
+	case wire.OpPublish:
 		ws.publish(id, &f.publish)
-	case "request":
+	case wire.OpRequest:
 		ws.request(id, &f)
-	case "ping":
-		ws.client.Send("pong", &wire.Pong{Type: "pong", ID: id})
+	case wire.OpPing:
+		ws.client.Send(wire.TypePong, &wire.Pong{Type: wire.TypePong, ID: id})
 	default:
 		return ws.malformed(id, fieldProblem(wire.CodeInvalidOp, "/op", "The op must be subscribe, unsubscribe, publish, request or ping."))
 	}
@@ -142,7 +142,7 @@ func (ws *wsSession) malformed(id hub.ID, p *wire.Problem) bool {
 
 func (ws *wsSession) fail(id hub.ID, p *wire.Problem) {
 	p.RequestID = ws.requestID
-	ws.client.Send("error", &wire.ErrorFrame{Type: "error", ID: id, Problem: p})
+	ws.client.Send(wire.TypeError, &wire.ErrorFrame{Type: wire.TypeError, ID: id, Problem: p})
 }
 
 // maxTopics is how many filters one op may name, good or bad.
@@ -165,7 +165,7 @@ func (ws *wsSession) filters(raw jsontext.Value, subscribe bool) ([]wire.Result,
 	for _, name := range names {
 		r := wire.Result{Topic: name, OK: true}
 		if err := topic.CheckFilter(name); err != nil {
-			p := topicProblem(err, "/topics")
+			p := problemAt("/topics", err)
 			r = wire.Result{Topic: name, Code: p.Code, Detail: p.Detail}
 		} else if subscribe && !counted[name] && !ws.client.Has(name) {
 			counted[name] = true
@@ -217,7 +217,7 @@ func (ws *wsSession) publish(id hub.ID, f *publishFields) {
 			ws.fail(id, bad)
 			return
 		}
-		ws.client.Send("published", &wire.Published{Type: "published", ID: id, Status: status, PublishResult: res})
+		ws.client.Send(wire.TypePublished, &wire.Published{Type: wire.TypePublished, ID: id, Status: status, PublishResult: res})
 	}()
 }
 
@@ -246,7 +246,7 @@ func (ws *wsSession) request(id hub.ID, f *opFields) {
 			ws.fail(id, bad)
 			return
 		}
-		ws.client.Send("reply", &wire.Reply{Type: "reply", ID: id, Status: http.StatusOK, Message: m.JSON})
+		ws.client.Send(wire.TypeReply, &wire.Reply{Type: wire.TypeReply, ID: id, Status: http.StatusOK, Message: m.JSON})
 	}()
 }
 
