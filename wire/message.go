@@ -225,6 +225,20 @@ func AppendCursor(dst []byte, epoch string, seq uint64) []byte {
 	return strconv.AppendUint(dst, seq, 10)
 }
 
+// CursorOf cuts the cursor, the last field, out of a message object as
+// AppendMessage writes it; nil if it has none.
+func CursorOf(object []byte) []byte {
+	end := len(object) - len(`"}`)
+	if end < 0 || object[end] != '"' {
+		return nil
+	}
+	start := bytes.LastIndexByte(object[:end], '"') + 1
+	if !bytes.HasSuffix(object[:start], []byte(`,"cursor":"`)) {
+		return nil
+	}
+	return object[start:end]
+}
+
 // AppendTime appends t in UTC with microseconds (RFC 3339).
 func AppendTime(dst []byte, t time.Time) []byte {
 	return t.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")

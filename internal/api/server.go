@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -36,6 +37,8 @@ type Options struct {
 	AllowedOrigins []string       // besides same-origin; may be empty
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts; may be empty
 	PProf          bool           // profiles on the admin listener
+
+	Stream stream.Timing // of streams; zero values give its defaults
 
 	Log     *slog.Logger
 	Version string
@@ -110,7 +113,7 @@ func (s *Server) Quiesce(ctx context.Context) {
 // limits are what a WebSocket is told at its start.
 func (s *Server) limits() wire.Limits {
 	return wire.Limits{
-		MaxPayload: s.opts.MaxPayload, MaxFrame: maxFrame, MaxFilters: maxFilters,
+		MaxPayload: s.opts.MaxPayload, MaxFrame: stream.MaxFrame, MaxFilters: maxFilters,
 		MaxInFlight: maxInFlight, QueueBytes: s.opts.QueueBytes,
 	}
 }

@@ -110,7 +110,7 @@ func (s *Server) awaitValue(r *http.Request, name string, wait time.Duration) (*
 // etag is the validator of a message: its cursor, or, on a retained copy,
 // which has none, a digest of what it says.
 func etag(m *hub.Message) string {
-	if cursor := cursorOf(m.JSON); len(cursor) > 0 {
+	if cursor := wire.CursorOf(m.JSON); len(cursor) > 0 {
 		return `"` + string(cursor) + `"`
 	}
 	payload, encoding := m.Payload()

@@ -8,12 +8,13 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
 // opFields are the members of a client's frame, still raw. Which of them an op
-// may have, serve decides.
+// may have, carryOut decides.
 type opFields struct {
 	op, id, topics                         jsontext.Value
 	since, snapshot, overflow, minInterval jsontext.Value
@@ -69,8 +70,8 @@ func (f *opFields) misplaced(op string) string {
 	return ""
 }
 
-// serve carries out one frame. False: the client sent too much nonsense.
-func (ws *wsSession) serve(frame []byte) bool {
+// carryOut carries out one frame. False: the client sent too much nonsense.
+func (ws *wsSession) carryOut(frame []byte) bool {
 	var f opFields
 	bad := scanObject(frame, f.set)
 	id, ok := opID(f.id)
@@ -207,7 +208,7 @@ func (ws *wsSession) publish(id hub.ID, f *publishFields) {
 		return
 	}
 	ws.inFlight <- struct{}{}
-	wait := ws.server.start(p, transportWS)
+	wait := ws.server.start(p, stream.NameWebSocket)
 	ws.server.inFlight.Add(1) // until the answer is queued
 	go func() {
 		defer func() { <-ws.inFlight }()
@@ -252,7 +253,7 @@ func (ws *wsSession) request(id hub.ID, f *opFields) {
 
 // call reads the fields of a request op, all of them.
 func (f *opFields) call(maxPayload int) (*call, *wire.Problem) {
-	c := &call{via: transportWS, timeout: defaultTimeout}
+	c := &call{via: stream.NameWebSocket, timeout: defaultTimeout}
 	var wrong []*wire.Problem
 	p, bad := f.publish.publication(maxPayload)
 	if c.publication = p; bad != nil {
