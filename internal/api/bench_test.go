@@ -15,11 +15,12 @@ import (
 // sink is a ResponseWriter that keeps nothing.
 type sink struct{ header http.Header }
 
-func (s *sink) Header() http.Header             { return s.header }
-func (s *sink) Write(p []byte) (int, error)     { return len(p), nil }
-func (s *sink) WriteHeader(int)                 {}
-func (s *sink) SetReadDeadline(time.Time) error { return nil }
-func (s *sink) Flush()                          {}
+func (s *sink) Header() http.Header              { return s.header }
+func (s *sink) Write(p []byte) (int, error)      { return len(p), nil }
+func (s *sink) WriteHeader(int)                  {}
+func (s *sink) SetReadDeadline(time.Time) error  { return nil }
+func (s *sink) SetWriteDeadline(time.Time) error { return nil }
+func (s *sink) Flush()                           {}
 
 // lightBroker takes everything and remembers nothing.
 type lightBroker struct{ memoryBroker }

@@ -119,9 +119,6 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, *wire
 	return readBody(w, r, s.maxObject())
 }
 
-// bodyTimeout is how long a body may take to arrive.
-const bodyTimeout = 10 * time.Second
-
 // readBody reads at most limit bytes.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *wire.Problem) {
 	if r.ContentLength > limit {
@@ -139,7 +136,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *wir
 	case errors.As(err, &tooLarge):
 		return nil, problem(wire.CodeBodyTooLarge, "The body is larger than any allowed message.")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, problem(wire.CodeRequestTimeout, "The body did not arrive within 10 seconds.")
+		return nil, problem(wire.CodeRequestTimeout, "The body did not arrive in time.")
 	}
 	return nil, problem(wire.CodeInvalidJSON, "The body broke off or its framing is malformed.")
 }

@@ -38,7 +38,8 @@ type Options struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts; may be empty
 	PProf          bool           // profiles on the admin listener
 
-	Stream stream.Timing // of streams; zero values give its defaults
+	Timing Timing        // zero values give its defaults
+	Stream stream.Timing // the same, of streams
 
 	Log     *slog.Logger
 	Version string
@@ -63,6 +64,7 @@ type Server struct {
 	draining atomic.Bool
 	closing  chan struct{} // closed by Drain
 	drain    sync.Once
+	writing  writing // answers that are being written
 
 	idempotency *onceStore
 	names       *names
@@ -73,7 +75,8 @@ type Server struct {
 
 // New makes a server.
 func New(o Options) *Server {
-	s := &Server{opts: o, guard: newGuard(o.AllowedHosts, o.AllowedOrigins), closing: make(chan struct{})}
+	o.Timing = o.Timing.withDefaults()
+	s := &Server{opts: o, guard: newGuard(o.AllowedHosts, o.AllowedOrigins), closing: make(chan struct{}), writing: writing{last: o.Timing.Last}}
 	s.answers = make(chan struct{}, maxAnswers)
 	s.names = newNames()
 	ended, cancel := context.WithCancel(context.Background())
@@ -85,10 +88,12 @@ func New(o Options) *Server {
 }
 
 // Drain makes /readyz answer 503 and refuses new streams, so that load
-// balancers turn away before the listener closes. Whoever waits is answered.
+// balancers turn away before the listener closes. Whoever waits is answered,
+// and what is being written must be taken soon.
 func (s *Server) Drain() {
 	s.draining.Store(true)
 	s.drain.Do(func() { close(s.closing) })
+	s.writing.hurry()
 }
 
 // stats are the server's own readings.
