@@ -74,6 +74,26 @@ func startRig(t testing.TB, change ...func(*Options)) *rig {
 	return g
 }
 
+// forgetful gives the server a hub that watches filters no longer than they are
+// wanted, and the broker side that it asks.
+func forgetful(t testing.TB) (*memoryBroker, func(*Options)) {
+	broker := &memoryBroker{}
+	h := hub.New(hub.Options{Upstream: broker, Linger: time.Millisecond})
+	h.BrokerUp(false)
+	t.Cleanup(h.Close)
+	return broker, func(o *Options) { o.Hub = h }
+}
+
+// watchesNothing waits until no filter is held.
+func (m *memoryBroker) watchesNothing(t testing.TB) {
+	t.Helper()
+	eventuallyTrue(t, "nothing is watched", func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.held == 0
+	})
+}
+
 // listen serves h until the end of the test. With sendBuffer its sockets take
 // no more than about so many bytes that nobody reads.
 func (g *rig) listen(h http.Handler, sendBuffer int) string {
