@@ -60,6 +60,5 @@ func (s *Server) publishAnswer(p *publication) *answer {
 	if s.draining.Load() {
 		return &answer{problem: shuttingDown()}
 	}
-	status, result, bad := s.start(p, "http")()
-	return &answer{status: status, result: result, problem: bad}
+	return s.begin(p, "http").outcome()
 }

@@ -37,7 +37,7 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 
 	lines := &lineReader{
 		buf:   bufio.NewReaderSize(&patientReader{body: r.Body, control: control, idle: s.opts.Timing.Line, closing: s.closing}, 64<<10),
-		limit: int(s.maxObject()),
+		limit: int(s.maxObject()), requestID: requestID(w),
 	}
 	if r.Header.Get("Expect") != "" {
 		_, _ = lines.buf.Peek(1) // reading is what answers 100 Continue
@@ -91,7 +91,7 @@ func (s *Server) nextLine(lines *lineReader, r *http.Request, key string) (batch
 		lines.count, lines.failed = index, errKeyedTooLong
 		return batchItem{}, false
 	}
-	item := s.batchItem(line)
+	item := s.batchItem(line, lines.requestID)
 	if key == "" || item.publication == nil {
 		return item, true
 	}
@@ -150,11 +150,12 @@ func (p *patientReader) Read(b []byte) (int, error) {
 // lineReader reads lines that are not blank. What it returns is valid until
 // the next call.
 type lineReader struct {
-	buf    *bufio.Reader
-	limit  int
-	long   []byte
-	count  int
-	failed error // why the body ended, if not by its end
+	buf       *bufio.Reader
+	limit     int
+	long      []byte
+	count     int
+	requestID string
+	failed    error // why the body ended, if not by its end
 }
 
 // next gives a line without its end. One that is longer than the limit is

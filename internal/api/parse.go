@@ -117,10 +117,11 @@ func pointerEscape(name string) string {
 
 // publication is a message to be published.
 type publication struct {
-	topic   string
-	payload []byte
-	qos     byte
-	retain  bool
+	requestID string // of the request that brings it, for the log
+	topic     string
+	payload   []byte
+	qos       byte
+	retain    bool
 }
 
 // publishFields are the members of a publish object, still raw.

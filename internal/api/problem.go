@@ -61,8 +61,6 @@ var (
 	ErrOverloaded = errors.New("not sent: too many publishes in flight")
 	// ErrUnknown: it left, and what became of it is not known.
 	ErrUnknown = errors.New("outcome unknown")
-
-	errFailed = errors.New("the gateway failed")
 )
 
 // problemOf is the one function that makes a problem of an error: a problem
@@ -83,7 +81,7 @@ func problemOf(err error) *wire.Problem {
 	case errors.Is(err, ErrUnknown):
 		return problem(wire.CodeOutcomeUnknown, "The message was sent, but the broker did not confirm it. It may or may not have arrived.")
 	}
-	return problem(wire.CodeInternalError, "The gateway failed.")
+	return problem(wire.CodeInternalError, "The gateway failed; its log has more under this request_id.")
 }
 
 // problemAt is problemOf an error that one field is to blame for.

@@ -181,15 +181,9 @@ func (m *memoryBroker) Publish(topic string, payload []byte, qos byte, retain bo
 
 type done struct{}
 
-func (done) Wait(context.Context) error { return nil }
+func (done) Outcome() error { return nil }
 
 func (done) Done() <-chan struct{} { return closedChan }
-
-var closedChan = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
 
 func (m *memoryBroker) Want(_ context.Context, filter string) error {
 	m.mu.Lock()

@@ -59,7 +59,7 @@ type Server struct {
 	metrics  *metrics
 	streams  atomic.Int64 // open now
 	joining  atomic.Int64 // of them, those whose subscriptions are not in force yet
-	inFlight atomic.Int64 // publishes that have not ended
+	inFlight tally        // publishes that have not ended
 	waiting  atomic.Int64 // requests that wait for a reply
 	draining atomic.Bool
 	closing  chan struct{} // closed by Drain
@@ -70,7 +70,6 @@ type Server struct {
 	names       *names
 	answers     chan struct{} // places for lists
 	timers      sync.Pool     // of *time.Timer, stopped
-	ended       context.Context
 }
 
 // New makes a server.
@@ -79,9 +78,6 @@ func New(o Options) *Server {
 	s := &Server{opts: o, guard: newGuard(o.AllowedHosts, o.AllowedOrigins), closing: make(chan struct{}), writing: writing{last: o.Timing.Last}}
 	s.answers = make(chan struct{}, maxAnswers)
 	s.names = newNames()
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	s.ended = ended
 	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, idempotencyBytes))
 	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats, s.stats)
 	return s
@@ -103,17 +99,7 @@ func (s *Server) stats() serverStats {
 }
 
 // Quiesce returns when no publish is in flight any more, or when ctx ends.
-func (s *Server) Quiesce(ctx context.Context) {
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for s.inFlight.Load() > 0 {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
+func (s *Server) Quiesce(ctx context.Context) { s.inFlight.wait(ctx) }
 
 // limits are what a WebSocket is told at its start.
 func (s *Server) limits() wire.Limits {

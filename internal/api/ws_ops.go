@@ -207,18 +207,19 @@ func (ws *wsSession) publish(id hub.ID, f *publishFields) {
 		ws.fail(id, shuttingDown())
 		return
 	}
+	p.requestID = ws.requestID
 	ws.inFlight <- struct{}{}
-	wait := ws.server.start(p, stream.NameWebSocket)
-	ws.server.inFlight.Add(1) // until the answer is queued
+	publish := ws.server.begin(p, stream.NameWebSocket)
+	ws.server.inFlight.add(1) // until the answer is queued
 	go func() {
 		defer func() { <-ws.inFlight }()
-		defer ws.server.inFlight.Add(-1)
-		status, res, bad := wait()
-		if bad != nil {
-			ws.fail(id, bad)
+		defer ws.server.inFlight.add(-1)
+		a := publish.outcome()
+		if a.problem != nil {
+			ws.fail(id, a.problem)
 			return
 		}
-		ws.client.Send(wire.TypePublished, &wire.Published{Type: wire.TypePublished, ID: id, Status: status, PublishResult: res})
+		ws.client.Send(wire.TypePublished, &wire.Published{Type: wire.TypePublished, ID: id, Status: a.status, PublishResult: a.result})
 	}()
 }
 
@@ -233,8 +234,9 @@ func (ws *wsSession) request(id hub.ID, f *opFields) {
 	if ws.ctx == nil {
 		ws.ctx, ws.end = context.WithCancel(context.Background())
 	}
+	c.publication.requestID = ws.requestID
 	ws.inFlight <- struct{}{}
-	finish, bad := ws.server.beginCall(ws.ctx, c)
+	asked, bad := ws.server.ask(ws.ctx, c)
 	if bad != nil {
 		<-ws.inFlight
 		ws.fail(id, bad)
@@ -242,7 +244,7 @@ func (ws *wsSession) request(id hub.ID, f *opFields) {
 	}
 	go func() {
 		defer func() { <-ws.inFlight }()
-		m, bad := finish()
+		m, bad := asked.reply(ws.ctx)
 		if bad != nil {
 			ws.fail(id, bad)
 			return
@@ -260,7 +262,7 @@ func (f *opFields) call(maxPayload int) (*call, *wire.Problem) {
 		wrong = append(wrong, bad)
 	}
 	reply, ok := stringValue(f.reply)
-	if c.reply = reply; !ok && f.reply != nil {
+	if c.replyTo = reply; !ok && f.reply != nil {
 		wrong = append(wrong, fieldProblem(wire.CodeInvalidParameter, "/reply", "reply must be a string: a topic or a filter."))
 	} else if bad := checkReply(reply); bad != nil {
 		wrong = append(wrong, bad)
