@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -37,11 +38,42 @@ var parts = map[string]any{
 }
 
 // ops are the messages of the client.
-var ops = []string{"subscribe", "unsubscribe", "publish", "request", "ping"}
+var ops = []string{wire.OpSubscribe, wire.OpUnsubscribe, wire.OpPublish, wire.OpRequest, wire.OpPing}
 
-// options are the fields of a subscribe that say how; wire.Op may leave them
-// to a struct of their own.
-var options = []string{"since", "snapshot", "overflow", "min_interval"}
+// constants are the values of the string constants of ../wire/fields.go whose
+// names begin with prefix.
+func constants(t *testing.T, prefix string) (all []string) {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), "../wire/fields.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(parsed, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.ValueSpec); ok && strings.HasPrefix(spec.Names[0].Name, prefix) {
+			value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatalf("%s: %v", spec.Names[0].Name, err)
+			}
+			all = append(all, value)
+		}
+		return true
+	})
+	slices.Sort(all)
+	return all
+}
+
+func TestOpsAndTypesAreThoseOfPackageWire(t *testing.T) {
+	want := slices.Clone(ops)
+	slices.Sort(want)
+	if got := constants(t, "Op"); !slices.Equal(got, want) {
+		t.Errorf("package wire has the ops %v, want %v", got, want)
+	}
+	want = keys(frames)
+	slices.Sort(want)
+	if got := constants(t, "Type"); !slices.Equal(got, want) {
+		t.Errorf("package wire has the types %v, want those of the frames, %v", got, want)
+	}
+}
 
 func TestAsyncAPIStructure(t *testing.T) {
 	d := asyncAPI(t)
@@ -148,10 +180,8 @@ func TestFramesHaveTheFieldsOfPackageWire(t *testing.T) {
 		all = append(all, keys(d.schemaOf(t, op)["properties"].(map[string]any))...)
 	}
 	slices.Sort(all)
-	want := append(keys(jsonFields(reflect.TypeOf(wire.Op{}))), options...)
-	slices.Sort(want)
-	if got, want := slices.Compact(all), slices.Compact(want); !slices.Equal(got, want) {
-		t.Errorf("the ops have fields %v, want those of wire.Op and the options: %v", got, want)
+	if got, want := slices.Compact(all), constants(t, "Field"); !slices.Equal(got, want) {
+		t.Errorf("the ops have fields %v, want those of package wire: %v", got, want)
 	}
 }
 

@@ -103,7 +103,7 @@ type publication struct {
 type publisher struct {
 	mu      sync.Mutex
 	refuse  error // answer of Publish
-	outcome error // answer of Wait
+	outcome error // of what Publish took
 	broken  bool  // Publish panics
 	hear    func(publication)
 	got     []publication
@@ -155,8 +155,8 @@ func (g *gateway) lamp(set, state string) {
 
 type pending struct{ err error }
 
-// Wait implements api.Pending.
-func (p pending) Wait(context.Context) error { return p.err }
+// Outcome implements api.Pending.
+func (p pending) Outcome() error { return p.err }
 
 // Done implements api.Pending.
 func (p pending) Done() <-chan struct{} { return ended }

@@ -10,34 +10,9 @@ import (
 // Subprotocol is the WebSocket subprotocol that the gateway speaks.
 const Subprotocol = "gateway.v1"
 
-// Op is a frame from a client. Which fields count depends on Op.
-type Op struct {
-	Op string `json:"op"` // subscribe, unsubscribe, publish, request, ping
-	// ID is a number or a string of the client's choice; the answer carries it.
-	ID     json.RawMessage `json:"id,omitempty"`
-	Topics []string        `json:"topics,omitempty"`
-
-	// Of subscribe: see docs/protocol.md.
-	Since       string `json:"since,omitempty"`        // a cursor
-	Snapshot    bool   `json:"snapshot,omitempty"`     // the newest message of every topic first
-	Overflow    string `json:"overflow,omitempty"`     // close, drop or latest
-	MinInterval string `json:"min_interval,omitempty"` // a duration: 200ms
-
-	Topic    string          `json:"topic,omitempty"`
-	Payload  json.RawMessage `json:"payload,omitempty"`
-	Encoding string          `json:"encoding,omitempty"`
-	QoS      *byte           `json:"qos,omitempty"`
-	Retain   bool            `json:"retain,omitempty"`
-
-	// Of request, besides the message's own.
-	Reply   string          `json:"reply,omitempty"`   // a topic or filter
-	Expect  json.RawMessage `json:"expect,omitempty"`  // the payload to wait for, as in Payload
-	Timeout string          `json:"timeout,omitempty"` // a duration: 5s
-}
-
 // Welcome is the first frame of a WebSocket.
 type Welcome struct {
-	Type   string `json:"type"` // "welcome"
+	Type   string `json:"type"` // TypeWelcome
 	Epoch  string `json:"epoch"`
 	Cursor string `json:"cursor"`
 	Limits Limits `json:"limits"`
@@ -54,7 +29,7 @@ type Limits struct {
 
 // Ack says that a subscribe or unsubscribe is in force.
 type Ack struct {
-	Type    string          `json:"type"` // "ack"
+	Type    string          `json:"type"` // TypeAck
 	ID      json.RawMessage `json:"id,omitempty"`
 	Results []Result        `json:"results"`
 	Resumed *bool           `json:"resumed,omitempty"`
@@ -103,7 +78,7 @@ type BatchResult struct {
 // Published says that the broker took the message of a publish op. One that
 // it did not take is answered by an ErrorFrame.
 type Published struct {
-	Type   string          `json:"type"` // "published"
+	Type   string          `json:"type"` // TypePublished
 	ID     json.RawMessage `json:"id,omitempty"`
 	Status int             `json:"status"`
 	*PublishResult
@@ -111,7 +86,7 @@ type Published struct {
 
 // Reply is the answer to a request op: the first message on its reply topic.
 type Reply struct {
-	Type    string          `json:"type"` // "reply"
+	Type    string          `json:"type"` // TypeReply
 	ID      json.RawMessage `json:"id,omitempty"`
 	Status  int             `json:"status"`  // 200
 	Message json.RawMessage `json:"message"` // a Message
@@ -129,7 +104,7 @@ const (
 // Gap stands at the very place where messages are or may be missing: those
 // behind After, up to and including Before. The stream goes on behind Before.
 type Gap struct {
-	Type    string `json:"type"` // "gap"
+	Type    string `json:"type"` // TypeGap
 	After   string `json:"after"`
 	Before  string `json:"before"`
 	Reason  string `json:"reason"`
@@ -139,27 +114,27 @@ type Gap struct {
 // SnapshotEnd says that the newest known message of every matching topic has
 // been sent, once; live messages follow.
 type SnapshotEnd struct {
-	Type string          `json:"type"` // "snapshot_end"
+	Type string          `json:"type"` // TypeSnapshotEnd
 	ID   json.RawMessage `json:"id,omitempty"`
 }
 
 // Broker says that the gateway's connection to the broker changed.
 type Broker struct {
-	Type      string    `json:"type"` // "broker"
+	Type      string    `json:"type"` // TypeBroker
 	Connected bool      `json:"connected"`
 	Since     time.Time `json:"since"`
 }
 
 // ErrorFrame answers an op that could not be carried out.
 type ErrorFrame struct {
-	Type    string          `json:"type"` // "error"
+	Type    string          `json:"type"` // TypeError
 	ID      json.RawMessage `json:"id,omitempty"`
 	Problem *Problem        `json:"problem"`
 }
 
 // Pong answers a ping op.
 type Pong struct {
-	Type string          `json:"type"` // "pong"
+	Type string          `json:"type"` // TypePong
 	ID   json.RawMessage `json:"id,omitempty"`
 }
 

@@ -28,7 +28,7 @@ const (
 
 // Message is a message as a client reads it.
 type Message struct {
-	Type     string          `json:"type"` // always "message"
+	Type     string          `json:"type"` // TypeMessage
 	Topic    string          `json:"topic"`
 	Payload  json.RawMessage `json:"payload"`
 	Encoding string          `json:"encoding"` // one of the Encoding constants
@@ -223,6 +223,20 @@ func AppendCursor(dst []byte, epoch string, seq uint64) []byte {
 	dst = append(dst, epoch...)
 	dst = append(dst, '-')
 	return strconv.AppendUint(dst, seq, 10)
+}
+
+// CursorOf cuts the cursor, the last field, out of a message object as
+// AppendMessage writes it; nil if it has none.
+func CursorOf(object []byte) []byte {
+	end := len(object) - len(`"}`)
+	if end < 0 || object[end] != '"' {
+		return nil
+	}
+	start := bytes.LastIndexByte(object[:end], '"') + 1
+	if !bytes.HasSuffix(object[:start], []byte(`,"cursor":"`)) {
+		return nil
+	}
+	return object[start:end]
 }
 
 // AppendTime appends t in UTC with microseconds (RFC 3339).

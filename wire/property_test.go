@@ -155,9 +155,7 @@ func drawFrames(t *rapid.T) []any {
 		Retryable: yes, RequestID: text.Draw(t, "request"), Errors: []wire.FieldError{{Pointer: text.Draw(t, "pointer"), Detail: "x"}},
 	}
 	result := &wire.PublishResult{Topic: text.Draw(t, "topic"), QoS: 2, Delivery: "acknowledged", TookMS: float64(n) / 1000}
-	qos := rapid.ByteRange(0, 2).Draw(t, "qos")
 	return []any{
-		&wire.Op{Op: "publish", ID: id, Topics: []string{text.Draw(t, "filter")}, Topic: text.Draw(t, "topic"), Payload: json.RawMessage("21.50"), Encoding: "json", QoS: &qos, Retain: yes},
 		&wire.Welcome{Type: "welcome", Epoch: text.Draw(t, "epoch"), Cursor: text.Draw(t, "cursor"), Limits: wire.Limits{MaxPayload: n, MaxFrame: n, MaxFilters: n, MaxInFlight: n, QueueBytes: n}},
 		&wire.Ack{Type: "ack", ID: id, Results: []wire.Result{{Topic: text.Draw(t, "filter"), OK: yes, Code: "x", Detail: "y", WasSubscribed: &yes}}, Resumed: &yes, Cursor: "e-1"},
 		&wire.Published{Type: "published", ID: id, Status: 200, PublishResult: result},

@@ -86,7 +86,7 @@ func (p publisher) Publish(topic string, payload []byte, qos byte, retain bool) 
 
 type pending struct{ *bridge.Publication }
 
-func (p pending) Wait(ctx context.Context) error { return publishError(p.Publication.Wait(ctx)) }
+func (p pending) Outcome() error { return publishError(p.Publication.Outcome()) }
 
 func publishError(err error) error {
 	switch {

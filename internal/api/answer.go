@@ -49,7 +49,6 @@ func (a *answer) write(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", typeJSON)
 		w.Header().Set("Content-Length", strconv.Itoa(len(a.batch)))
 		w.WriteHeader(a.status)
-		defer hurried(w)()
 		_, _ = w.Write(a.batch)
 	}
 }
@@ -61,6 +60,5 @@ func (s *Server) publishAnswer(p *publication) *answer {
 	if s.draining.Load() {
 		return &answer{problem: shuttingDown()}
 	}
-	status, result, bad := s.start(p, "http")()
-	return &answer{status: status, result: result, problem: bad}
+	return s.begin(p, "http").outcome()
 }

@@ -67,7 +67,7 @@ func (s *Server) batchArray(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
-	s.once(w, r, body, func() *answer { return s.publishArray(objects) })
+	s.once(w, r, body, func() *answer { return s.publishArray(objects, requestID(w)) })
 }
 
 // splitArray gives the elements of a JSON array; what is wrong inside of one
@@ -108,14 +108,14 @@ func splitArray(body []byte) ([]jsontext.Value, *wire.Problem) {
 	return objects, nil
 }
 
-func (s *Server) publishArray(objects []jsontext.Value) *answer {
+func (s *Server) publishArray(objects []jsontext.Value, requestID string) *answer {
 	next := func() (batchItem, bool) {
 		if len(objects) == 0 {
 			return batchItem{}, false
 		}
 		object := objects[0]
 		objects = objects[1:]
-		return s.batchItem(object), true
+		return s.batchItem(object, requestID), true
 	}
 	out := []byte("[")
 	allWell, sent := true, false
@@ -143,7 +143,7 @@ func (s *Server) publishArray(objects []jsontext.Value) *answer {
 func (s *Server) maxObject() int64 { return int64(s.opts.MaxPayload)*6 + 16<<10 }
 
 // batchItem reads one object of a batch and gets it ready to be published.
-func (s *Server) batchItem(object []byte) batchItem {
+func (s *Server) batchItem(object []byte, requestID string) batchItem {
 	var f publishFields
 	if bad := scanObject(object, f.set); bad != nil {
 		return batchItem{problem: bad}
@@ -152,6 +152,7 @@ func (s *Server) batchItem(object []byte) batchItem {
 	if bad != nil {
 		return batchItem{problem: bad}
 	}
+	p.requestID = requestID
 	return batchItem{publication: p}
 }
 

@@ -15,11 +15,12 @@ import (
 // sink is a ResponseWriter that keeps nothing.
 type sink struct{ header http.Header }
 
-func (s *sink) Header() http.Header             { return s.header }
-func (s *sink) Write(p []byte) (int, error)     { return len(p), nil }
-func (s *sink) WriteHeader(int)                 {}
-func (s *sink) SetReadDeadline(time.Time) error { return nil }
-func (s *sink) Flush()                          {}
+func (s *sink) Header() http.Header              { return s.header }
+func (s *sink) Write(p []byte) (int, error)      { return len(p), nil }
+func (s *sink) WriteHeader(int)                  {}
+func (s *sink) SetReadDeadline(time.Time) error  { return nil }
+func (s *sink) SetWriteDeadline(time.Time) error { return nil }
+func (s *sink) Flush()                           {}
 
 // lightBroker takes everything and remembers nothing.
 type lightBroker struct{ memoryBroker }
@@ -59,5 +60,5 @@ func BenchmarkBatchLine(b *testing.B) {
 	s := benchServer(b)
 	line := []byte(`{"topic":"bench/12","payload":"` + strings.Repeat("0123456789", 10) + `","qos":1}`)
 	b.ReportAllocs()
-	s.pipeline(func() (batchItem, bool) { return s.batchItem(line), b.Loop() }, func([]byte, *batchResult, bool) bool { return true })
+	s.pipeline(func() (batchItem, bool) { return s.batchItem(line, "r"), b.Loop() }, func([]byte, *batchResult, bool) bool { return true })
 }

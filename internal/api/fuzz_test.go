@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
@@ -92,7 +93,7 @@ type tape struct {
 	frames [][]byte
 }
 
-func (*tape) Name() string { return transportWS }
+func (*tape) Name() string { return stream.NameWebSocket }
 
 func (*tape) Framing() string                { return "tape" }
 func (*tape) TryWrite(p []byte) (int, error) { return len(p), nil }
@@ -137,7 +138,7 @@ func FuzzOp(f *testing.F) {
 		ws := &wsSession{server: server, client: h.Attach(out, nil), requestID: "r", inFlight: make(chan struct{}, maxInFlight)}
 		defer ws.client.Detach()
 		before := len(broker.publishes())
-		ws.serve(bytes.Clone(frame))
+		ws.carryOut(bytes.Clone(frame))
 		for range maxInFlight { // until publishes have ended
 			ws.inFlight <- struct{}{}
 		}

@@ -48,7 +48,7 @@ func historyQuery(r *http.Request) (filter string, since *hub.Position, limit in
 	}
 	filter = query.Get("filter")
 	if err := topic.CheckFilter(filter); err != nil {
-		return "", nil, 0, topicProblem(err, "/filter")
+		return "", nil, 0, problemAt("/filter", err)
 	}
 	limit, bad = pageLimit(query, defaultPage, maxPage)
 	return filter, req.Since, limit, bad

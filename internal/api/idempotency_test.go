@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -107,7 +106,7 @@ type held struct {
 	done chan struct{}
 }
 
-func (h *held) Wait(context.Context) error {
+func (h *held) Outcome() error {
 	select {
 	case <-h.done:
 		return h.err

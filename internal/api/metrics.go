@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -77,7 +78,7 @@ func newMetrics(hubStats func() hub.Stats, brokerStats func() BrokerStats, own f
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&readings{hub: hubStats, broker: brokerStats, own: own})
 	m.publishOutcomes = map[string]*[3]map[string]prometheus.Counter{}
-	for _, via := range []string{"http", "batch", "request", transportWS} {
+	for _, via := range []string{"http", "batch", "request", stream.NameWebSocket} {
 		m.publishOutcomes[via] = new([3]map[string]prometheus.Counter)
 		for qos, label := range qosLabels {
 			m.publishDurations[qos] = m.publishDuration.WithLabelValues(label)
@@ -233,4 +234,4 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 }
 
 // transports are the label values of streams.
-var transports = []string{transportWS, formatSSE.String(), formatNDJSON.String(), formatText.String()}
+var transports = []string{stream.NameWebSocket, string(stream.FormatSSE), string(stream.FormatNDJSON), string(stream.FormatText)}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/vulturepi/gateway/wire"
 )
@@ -34,23 +33,27 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		}
 		w.Header()[requestIDHeader] = []string{id}
 		w.Header()["X-Content-Type-Options"] = nosniff
-		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		res := &response{ResponseWriter: w, writing: &s.writing, timing: &s.opts.Timing}
+		control := http.NewResponseController(w)
+		_ = control.SetWriteDeadline(time.Time{}) // of the last request on this connection, or the server's
 		if r.ContentLength != 0 {
-			expectBody(ww)
+			s.expectBody(res)
 		}
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+					s.writing.remove(res)
 					panic(p)
 				}
 				s.opts.Log.Error("request panicked", "panic", p, "request_id", id)
-				if ww.Status() == 0 {
-					writeProblem(ww, problem(wire.CodeInternalError, "The gateway failed; its log has more under this request_id."))
+				if res.status == 0 {
+					writeProblem(res, problem(wire.CodeInternalError, "The gateway failed; its log has more under this request_id."))
 				}
 			}
-			s.observed(r, ww.Status(), ww.BytesWritten(), time.Since(start), id)
+			s.writing.remove(res)
+			s.observed(r, res.status, res.bytes, time.Since(start), id)
 		}()
-		next.ServeHTTP(ww, r)
+		next.ServeHTTP(res, r)
 	})
 }
 
@@ -83,8 +86,10 @@ func (n *names) next() string {
 // expectBody is for requests that announce a body. Whoever answers without
 // having read it ends the connection: what is left of the body must neither be
 // waited for nor be taken for the next request.
-func expectBody(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+func (s *Server) expectBody(w http.ResponseWriter) {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(s.opts.Timing.Body))
+	_ = control.SetWriteDeadline(time.Now().Add(s.opts.Timing.Stall)) // of 100 Continue
 	w.Header()["Connection"] = connectionClose
 }
 

@@ -20,7 +20,7 @@ const (
 )
 
 // streamParams are the query parameters of /events and /ws.
-var streamParams = []string{"topic", "since", "snapshot", "overflow", "min_interval"}
+var streamParams = []string{wire.FieldTopic, wire.FieldSince, wire.FieldSnapshot, wire.FieldOverflow, wire.FieldMinInterval}
 
 // streamRequest reads filters and options from the query and from
 // Last-Event-ID, which wins: a browser that reconnects knows better than the
@@ -40,7 +40,7 @@ func streamRequest(r *http.Request, needTopic bool, more ...string) (*hub.Reques
 	}
 	for _, f := range filters {
 		if err := topic.CheckFilter(f); err != nil {
-			return nil, topicProblem(err, "/topic")
+			return nil, problemAt("/topic", err)
 		}
 		if !slices.ContainsFunc(req.Results, func(r wire.Result) bool { return r.Topic == f }) {
 			req.Results = append(req.Results, wire.Result{Topic: f, OK: true})

@@ -25,9 +25,8 @@ type batchItem struct {
 	first       *answer
 	claim       *onceEntry // of an Idempotency-Key; the outcome goes there
 
-	weight int64
-	done   <-chan struct{}
-	wait   func() (int, *wire.PublishResult, *wire.Problem)
+	weight   int64
+	underway *underway // nil: nothing was handed over
 }
 
 // batchResult is what became of one.
@@ -67,9 +66,9 @@ func (s *Server) pipeline(next func() (batchItem, bool), emit func(line []byte, 
 	index, heard := 0, true
 	var line []byte
 	for item := range items {
-		if heard && item.done != nil && line != nil {
+		if heard && item.underway != nil && line != nil {
 			select {
-			case <-item.done:
+			case <-item.underway.done():
 			default: // nothing else is ready: let go of what there is
 				heard = emit(nil, nil, false)
 			}
@@ -100,38 +99,16 @@ func (s *Server) launch(ctx context.Context, item *batchItem) {
 		item.publication, item.problem = nil, shuttingDown()
 		return
 	}
-	start := time.Now()
-	pending, err := s.hand(p)
-	for errors.Is(err, ErrOverloaded) && time.Since(start) < s.opts.PublishTimeout {
+	item.underway = s.prepare(p, "batch")
+	item.underway.hand(p)
+	for errors.Is(item.underway.err, ErrOverloaded) && time.Since(item.underway.start) < s.opts.PublishTimeout {
 		select {
 		case <-ctx.Done():
+			return
 		case <-time.After(time.Millisecond):
+			item.underway.hand(p)
 		}
-		if ctx.Err() != nil {
-			break
-		}
-		pending, err = s.hand(p)
 	}
-	if err == nil {
-		item.done = pending.Done()
-	}
-	s.inFlight.Add(1)
-	item.wait = func() (int, *wire.PublishResult, *wire.Problem) {
-		defer s.inFlight.Add(-1)
-		return s.await(p, "batch", start, pending, err)
-	}
-}
-
-// hand gives p to the broker side. A panic there ends this publish and nothing
-// else: the goroutine is not the request's, where it would be caught.
-func (s *Server) hand(p *publication) (pending Pending, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			s.opts.Log.Error("publishing panicked", "panic", r)
-			err = errFailed
-		}
-	}()
-	return s.opts.Publisher.Publish(p.topic, p.payload, p.qos, p.retain)
 }
 
 // outcome waits for what becomes of an item.
@@ -140,8 +117,8 @@ func (s *Server) outcome(item *batchItem) *batchResult {
 		return item.first
 	}
 	res := &batchResult{problem: item.problem}
-	if item.wait != nil {
-		res.status, res.result, res.problem = item.wait()
+	if item.underway != nil {
+		res = item.underway.outcome()
 	}
 	if item.claim != nil {
 		s.idempotency.end(item.claim, res)

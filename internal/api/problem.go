@@ -30,15 +30,6 @@ func fieldProblem(code wire.Code, pointer, detail string) *wire.Problem {
 	return problem(code, detail, wire.FieldError{Pointer: pointer, Detail: detail})
 }
 
-// topicProblem turns an error of package topic into a problem.
-func topicProblem(err error, pointer string) *wire.Problem {
-	var e *topic.Error
-	if !errors.As(err, &e) {
-		return problem(wire.CodeInternalError, "The topic could not be checked.")
-	}
-	return fieldProblem(wire.Code(e.Code), pointer, e.Detail)
-}
-
 // merge puts problems of several fields into one answer: the first one's code,
 // every field's pointer. A malformed request (400) comes before one that is
 // well-formed but wrong.
@@ -70,13 +61,19 @@ var (
 	ErrOverloaded = errors.New("not sent: too many publishes in flight")
 	// ErrUnknown: it left, and what became of it is not known.
 	ErrUnknown = errors.New("outcome unknown")
-
-	errFailed = errors.New("the gateway failed")
 )
 
-// publishProblem maps an error of Publisher or Pending.
-func publishProblem(err error) *wire.Problem {
+// problemOf is the one function that makes a problem of an error: a problem
+// stays what it is, an error with a code becomes the code's, and whatever is
+// not known here is the gateway's own failure, of which clients learn nothing.
+func problemOf(err error) *wire.Problem {
+	var is *wire.Problem
+	var refused *topic.Error
 	switch {
+	case errors.As(err, &is):
+		return is
+	case errors.As(err, &refused):
+		return problem(wire.Code(refused.Code), refused.Detail)
 	case errors.Is(err, ErrNotSent):
 		return problem(wire.CodeBrokerUnavailable, "There is no connection to the broker; the message was not sent.")
 	case errors.Is(err, ErrOverloaded):
@@ -84,7 +81,14 @@ func publishProblem(err error) *wire.Problem {
 	case errors.Is(err, ErrUnknown):
 		return problem(wire.CodeOutcomeUnknown, "The message was sent, but the broker did not confirm it. It may or may not have arrived.")
 	}
-	return problem(wire.CodeInternalError, "The message could not be handed to the broker connection.")
+	return problem(wire.CodeInternalError, "The gateway failed; its log has more under this request_id.")
+}
+
+// problemAt is problemOf an error that one field is to blame for.
+func problemAt(pointer string, err error) *wire.Problem {
+	p := *problemOf(err)
+	p.Errors = []wire.FieldError{{Pointer: pointer, Detail: p.Detail}}
+	return &p
 }
 
 func shuttingDown() *wire.Problem {

@@ -1,8 +1,8 @@
 package api
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -22,12 +22,12 @@ type Publisher interface {
 	Publish(topic string, payload []byte, qos byte, retain bool) (Pending, error)
 }
 
-// Pending is a publish under way. Wait returns nil when the broker took the
-// message (QoS 0: when it was written), ErrNotSent or ErrUnknown.
-// Done is closed when Wait would return at once.
+// Pending is a publish under way. Done is closed when it has ended. Outcome is
+// nil when the broker took the message (QoS 0: when it was written),
+// ErrNotSent or ErrUnknown; a publish that has not ended is given up by it.
 type Pending interface {
-	Wait(ctx context.Context) error
 	Done() <-chan struct{}
+	Outcome() error
 }
 
 // postPublish is POST /publish.
@@ -47,38 +47,88 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
+	p.requestID = requestID(w)
 	s.once(w, r, body, func() *answer { return s.publishAnswer(p) })
 }
 
-// start hands p to the broker side and gives the function that waits for its
-// end. It does not end when the asking client goes away: what was sent is
+// underway is a publish that was handed to the broker side. Its outcome must be
+// asked for once, also when the client that wants it is gone: what was sent is
 // counted as what it became.
-func (s *Server) start(p *publication, via string) func() (int, *wire.PublishResult, *wire.Problem) {
-	start := time.Now()
-	s.inFlight.Add(1)
-	pending, err := s.opts.Publisher.Publish(p.topic, p.payload, p.qos, p.retain)
-	return func() (int, *wire.PublishResult, *wire.Problem) {
-		defer s.inFlight.Add(-1)
-		return s.await(p, via, start, pending, err)
-	}
+type underway struct {
+	server    *Server
+	requestID string
+	topic     string
+	qos       byte
+	via       string // metrics' name of the way in
+	start     time.Time
+
+	pending Pending // nil: it was not sent, because of err
+	err     error
 }
 
-func (s *Server) await(p *publication, via string, start time.Time, pending Pending, err error) (int, *wire.PublishResult, *wire.Problem) {
-	if err == nil {
-		s.untilDone(pending.Done(), s.opts.PublishTimeout-time.Since(start))
-		err = pending.Wait(s.ended) // at once
+// begin hands p to the broker side.
+func (s *Server) begin(p *publication, via string) *underway {
+	u := s.prepare(p, via)
+	u.hand(p)
+	return u
+}
+
+// prepare is what comes before hand.
+func (s *Server) prepare(p *publication, via string) *underway {
+	s.inFlight.add(1)
+	return &underway{server: s, requestID: p.requestID, topic: p.topic, qos: p.qos, via: via, start: time.Now()}
+}
+
+// hand gives p to the broker side. A panic there ends this publish and nothing
+// else: the goroutine may be that of a WebSocket or a batch, where nobody
+// would catch it.
+func (u *underway) hand(p *publication) {
+	defer func() {
+		if r := recover(); r != nil {
+			u.pending, u.err = nil, fmt.Errorf("panic: %v", r)
+		}
+	}()
+	u.pending, u.err = u.server.opts.Publisher.Publish(p.topic, p.payload, p.qos, p.retain)
+}
+
+// closedChan is the Done of what was never under way.
+var closedChan = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// done is closed when the outcome is known.
+func (u *underway) done() <-chan struct{} {
+	if u.err != nil {
+		return closedChan
 	}
-	took := time.Since(start)
-	s.metrics.published(via, p.qos, err, took)
-	if err != nil {
-		return 0, nil, publishProblem(err)
+	return u.pending.Done()
+}
+
+// outcome waits until it is known, or for Options.PublishTimeout.
+func (u *underway) outcome() *answer {
+	s := u.server
+	defer s.inFlight.add(-1)
+	if u.err == nil {
+		s.untilDone(u.pending.Done(), s.opts.PublishTimeout-time.Since(u.start))
+		u.err = u.pending.Outcome()
 	}
-	res := &wire.PublishResult{Topic: p.topic, QoS: p.qos, Delivery: "acknowledged", TookMS: float64(took.Microseconds()) / 1000}
-	if p.qos == 0 {
+	took := time.Since(u.start)
+	s.metrics.published(u.via, u.qos, u.err, took)
+	if u.err != nil {
+		bad := problemOf(u.err)
+		if bad.Code == wire.CodeInternalError {
+			s.opts.Log.Error("publish failed", "err", u.err, "request_id", u.requestID)
+		}
+		return &answer{problem: bad}
+	}
+	res := &wire.PublishResult{Topic: u.topic, QoS: u.qos, Delivery: "acknowledged", TookMS: float64(took.Microseconds()) / 1000}
+	if u.qos == 0 {
 		res.Delivery = "sent"
-		return http.StatusAccepted, res, nil
+		return &answer{status: http.StatusAccepted, result: res}
 	}
-	return http.StatusOK, res, nil
+	return &answer{status: http.StatusOK, result: res}
 }
 
 // untilDone returns when done is closed or the time is over.
@@ -119,9 +169,6 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, *wire
 	return readBody(w, r, s.maxObject())
 }
 
-// bodyTimeout is how long a body may take to arrive.
-const bodyTimeout = 10 * time.Second
-
 // readBody reads at most limit bytes.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *wire.Problem) {
 	if r.ContentLength > limit {
@@ -139,7 +186,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *wir
 	case errors.As(err, &tooLarge):
 		return nil, problem(wire.CodeBodyTooLarge, "The body is larger than any allowed message.")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, problem(wire.CodeRequestTimeout, "The body did not arrive within 10 seconds.")
+		return nil, problem(wire.CodeRequestTimeout, "The body did not arrive in time.")
 	}
 	return nil, problem(wire.CodeInvalidJSON, "The body broke off or its framing is malformed.")
 }

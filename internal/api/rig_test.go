@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,6 +37,7 @@ type rig struct {
 	broker        *memoryBroker
 	log           *logLines
 	public, admin string // host:port
+	stop          []func() error
 }
 
 // startRig runs a server until the end of the test, which fails if a goroutine
@@ -58,23 +61,9 @@ func startRig(t testing.TB, change ...func(*Options)) *rig {
 		f(&o)
 	}
 	g.server = New(o)
-	var stop []func() error
-	listen := func(h http.Handler) string {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatalf("listen: %v", err)
-		}
-		s := &http.Server{
-			Handler: h, ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
-			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		}
-		go func() { _ = s.Serve(l) }()
-		stop = append(stop, s.Close)
-		return l.Addr().String()
-	}
-	g.public, g.admin = listen(g.server.Public()), listen(g.server.Admin())
+	g.public, g.admin = g.listen(g.server.Public(), 0), g.listen(g.server.Admin(), 0)
 	t.Cleanup(func() {
-		for _, f := range stop {
+		for _, f := range g.stop {
 			_ = f()
 		}
 		g.hub.Close()
@@ -83,6 +72,52 @@ func startRig(t testing.TB, change ...func(*Options)) *rig {
 		}
 	})
 	return g
+}
+
+// forgetful gives the server a hub that watches filters no longer than they are
+// wanted, and the broker side that it asks.
+func forgetful(t testing.TB) (*memoryBroker, func(*Options)) {
+	broker := &memoryBroker{}
+	h := hub.New(hub.Options{Upstream: broker, Linger: time.Millisecond})
+	h.BrokerUp(false)
+	t.Cleanup(h.Close)
+	return broker, func(o *Options) { o.Hub = h }
+}
+
+// watchesNothing waits until no filter is held.
+func (m *memoryBroker) watchesNothing(t testing.TB) {
+	t.Helper()
+	eventuallyTrue(t, "nothing is watched", func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.held == 0
+	})
+}
+
+// listen serves h until the end of the test. With sendBuffer its sockets take
+// no more than about so many bytes that nobody reads.
+func (g *rig) listen(h http.Handler, sendBuffer int) string {
+	g.t.Helper()
+	var conf net.ListenConfig
+	if sendBuffer > 0 {
+		conf.Control = func(_, _ string, c syscall.RawConn) (err error) {
+			failed := c.Control(func(fd uintptr) {
+				err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, sendBuffer)
+			})
+			return errors.Join(err, failed)
+		}
+	}
+	l, err := conf.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		g.t.Fatalf("listen: %v", err)
+	}
+	s := &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(slog.NewJSONHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug}), slog.LevelDebug),
+	}
+	go func() { _ = s.Serve(l) }()
+	g.stop = append(g.stop, s.Close)
+	return l.Addr().String()
 }
 
 // published is what reached the broker side, in a readable form.
@@ -146,15 +181,9 @@ func (m *memoryBroker) Publish(topic string, payload []byte, qos byte, retain bo
 
 type done struct{}
 
-func (done) Wait(context.Context) error { return nil }
+func (done) Outcome() error { return nil }
 
 func (done) Done() <-chan struct{} { return closedChan }
-
-var closedChan = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
 
 func (m *memoryBroker) Want(_ context.Context, filter string) error {
 	m.mu.Lock()

@@ -39,11 +39,15 @@ func (s *Server) Admin() http.Handler {
 	s.health(r)
 	both(r, "/metrics", s.metrics.handler().ServeHTTP)
 	if s.opts.PProf {
-		r.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-		r.HandleFunc("/debug/pprof/profile", pprof.Profile)
-		r.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-		r.HandleFunc("/debug/pprof/trace", pprof.Trace)
-		r.HandleFunc("/debug/pprof/*", pprof.Index)
+		for pattern, h := range map[string]http.HandlerFunc{
+			"/debug/pprof/cmdline": pprof.Cmdline, "/debug/pprof/profile": pprof.Profile, "/debug/pprof/symbol": pprof.Symbol,
+			"/debug/pprof/trace": pprof.Trace, "/debug/pprof/*": pprof.Index,
+		} {
+			r.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+				openEnded(w, s.opts.Timing.Answer) // a trace is written for as long as it takes
+				h(w, r)
+			})
+		}
 	}
 	return r
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -37,6 +38,9 @@ type Options struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts; may be empty
 	PProf          bool           // profiles on the admin listener
 
+	Timing Timing        // zero values give its defaults
+	Stream stream.Timing // the same, of streams
+
 	Log     *slog.Logger
 	Version string
 }
@@ -55,37 +59,37 @@ type Server struct {
 	metrics  *metrics
 	streams  atomic.Int64 // open now
 	joining  atomic.Int64 // of them, those whose subscriptions are not in force yet
-	inFlight atomic.Int64 // publishes that have not ended
+	inFlight tally        // publishes that have not ended
 	waiting  atomic.Int64 // requests that wait for a reply
 	draining atomic.Bool
 	closing  chan struct{} // closed by Drain
 	drain    sync.Once
+	writing  writing // answers that are being written
 
 	idempotency *onceStore
 	names       *names
 	answers     chan struct{} // places for lists
 	timers      sync.Pool     // of *time.Timer, stopped
-	ended       context.Context
 }
 
 // New makes a server.
 func New(o Options) *Server {
-	s := &Server{opts: o, guard: newGuard(o.AllowedHosts, o.AllowedOrigins), closing: make(chan struct{})}
+	o.Timing = o.Timing.withDefaults()
+	s := &Server{opts: o, guard: newGuard(o.AllowedHosts, o.AllowedOrigins), closing: make(chan struct{}), writing: writing{last: o.Timing.Last}}
 	s.answers = make(chan struct{}, maxAnswers)
 	s.names = newNames()
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	s.ended = ended
 	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, idempotencyBytes))
 	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats, s.stats)
 	return s
 }
 
 // Drain makes /readyz answer 503 and refuses new streams, so that load
-// balancers turn away before the listener closes. Whoever waits is answered.
+// balancers turn away before the listener closes. Whoever waits is answered,
+// and what is being written must be taken soon.
 func (s *Server) Drain() {
 	s.draining.Store(true)
 	s.drain.Do(func() { close(s.closing) })
+	s.writing.hurry()
 }
 
 // stats are the server's own readings.
@@ -95,22 +99,12 @@ func (s *Server) stats() serverStats {
 }
 
 // Quiesce returns when no publish is in flight any more, or when ctx ends.
-func (s *Server) Quiesce(ctx context.Context) {
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for s.inFlight.Load() > 0 {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
-}
+func (s *Server) Quiesce(ctx context.Context) { s.inFlight.wait(ctx) }
 
 // limits are what a WebSocket is told at its start.
 func (s *Server) limits() wire.Limits {
 	return wire.Limits{
-		MaxPayload: s.opts.MaxPayload, MaxFrame: maxFrame, MaxFilters: maxFilters,
+		MaxPayload: s.opts.MaxPayload, MaxFrame: stream.MaxFrame, MaxFilters: maxFilters,
 		MaxInFlight: maxInFlight, QueueBytes: s.opts.QueueBytes,
 	}
 }

@@ -60,8 +60,8 @@ func (g streamRig) ingest(name, payload string) {
 	g.hub.Ingest(hub.Inbound{Topic: name, Payload: []byte(payload), QoS: 1})
 }
 
-// stream is an /events response while it runs.
-type stream struct {
+// events is an /events response while it runs.
+type events struct {
 	t      testing.TB
 	header http.Header
 	length []string // Transfer-Encoding
@@ -69,7 +69,7 @@ type stream struct {
 }
 
 // open sends a GET that must be answered by a stream.
-func (g *rig) open(t testing.TB, target string, headers ...string) *stream {
+func (g *rig) open(t testing.TB, target string, headers ...string) *events {
 	t.Helper()
 	c := connect(t, g.public)
 	if _, err := io.WriteString(c, request("GET", target, "", headers...)); err != nil {
@@ -83,13 +83,13 @@ func (g *rig) open(t testing.TB, target string, headers ...string) *stream {
 		b, _ := io.ReadAll(res.Body)
 		t.Fatalf("GET %.200s: got %d %s, want 200", target, res.StatusCode, b)
 	}
-	return &stream{t, res.Header, res.TransferEncoding, bufio.NewReader(res.Body)}
+	return &events{t, res.Header, res.TransferEncoding, bufio.NewReader(res.Body)}
 }
 
 var times = regexp.MustCompile(`"(time|since)":"[^"]*"`)
 
 // line reads a line, its times replaced.
-func (s *stream) line() string {
+func (s *events) line() string {
 	s.t.Helper()
 	line, err := s.r.ReadString('\n')
 	if err != nil {
@@ -99,7 +99,7 @@ func (s *stream) line() string {
 }
 
 // event reads the lines up to an empty one.
-func (s *stream) event() string {
+func (s *events) event() string {
 	s.t.Helper()
 	var lines []string
 	for {
@@ -111,7 +111,7 @@ func (s *stream) event() string {
 	}
 }
 
-func (s *stream) want(read func() string, want ...string) {
+func (s *events) want(read func() string, want ...string) {
 	s.t.Helper()
 	for _, w := range want {
 		if got := read(); got != w {
@@ -286,12 +286,6 @@ func TestChunksAreWellFormedWhateverTheSize(t *testing.T) {
 			}
 			if got := content.String(); got != payload+"\n" || body != "" {
 				t.Errorf("got %d bytes and %q behind the last chunk, want %d and nothing", len(got), body, size+1)
-			}
-			// A message that is framed as JSON has 48 MiB at most.
-			e := &eventStream{chunked: true}
-			framed := string(e.appendChunk([]byte("before"), func(b []byte) []byte { return append(b, make([]byte, 16*size)...) }))
-			if want := fmt.Sprintf("%x\r\n", 16*size); size > 0 && (!strings.HasPrefix(framed, "before") || !strings.Contains(framed[:20], want)) {
-				t.Errorf("got %q before %d bytes, want the size %q", framed[:20], 16*size, want)
 			}
 		})
 	}

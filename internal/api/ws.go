@@ -1,29 +1,20 @@
 package api
 
 import (
-	"bufio"
 	"context"
 	"encoding/base64"
-	"errors"
-	"io"
-	"net"
 	"net/http"
-	"slices"
 	"strings"
-	"unicode/utf8"
-
-	"github.com/coder/websocket"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
 )
 
 const (
-	transportWS = "websocket"
-	maxFrame    = 256 << 10 // bytes of one frame from a client
-	maxFilters  = 100       // of one connection
-	maxInFlight = 64        // publishes of one connection that wait for the broker
-	maxErrors   = 10        // malformed frames before the connection is closed
+	maxFilters  = 100 // of one connection
+	maxInFlight = 64  // publishes of one connection that wait for the broker
+	maxErrors   = 10  // malformed frames before the connection is closed
 )
 
 // getWS is GET /ws. All errors are answered before the upgrade; then the
@@ -38,33 +29,26 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
-	h := &hijacker{ResponseWriter: w}
-	conn, err := websocket.Accept(h, r, &websocket.AcceptOptions{
-		Subprotocols:       []string{wire.Subprotocol},
-		InsecureSkipVerify: true, // guard has checked the Origin, against Host too
-		CompressionMode:    websocket.CompressionDisabled,
-	})
+	conn, err := stream.AcceptWebSocket(w, r, s.opts.Stream)
 	if err != nil {
-		s.joined()
-		s.release() // Accept has answered
-		return
-	}
-	conn.SetReadLimit(maxFrame)
-	ws := &wsSession{server: s, conn: conn, net: h.conn, requestID: requestID(w), inFlight: make(chan struct{}, maxInFlight)}
-	ws.client = s.opts.Hub.Attach(h.conn, func(cursor string) []byte {
-		return h.conn.AppendFrame(nil, hub.Frame{Kind: "welcome", Body: marshal(&wire.Welcome{
-			Type: "welcome", Epoch: s.opts.Hub.Epoch(), Cursor: cursor, Limits: s.limits(),
-		})})
-	})
-	if ws.client == nil {
-		_, _ = h.conn.Conn.Write(closeFrame(nil, wire.CloseGoingAway, "shutting down"))
-		_ = h.conn.Conn.Close()
-		_ = conn.CloseNow()
 		s.joined()
 		s.release()
 		return
 	}
-	h.conn.client.Store(ws.client)
+	codec := conn.Codec()
+	client := s.opts.Hub.Attach(transport{conn, codec}, func(cursor string) []byte {
+		return codec.AppendFrame(nil, hub.Frame{Kind: wire.TypeWelcome, Body: marshal(&wire.Welcome{
+			Type: wire.TypeWelcome, Epoch: s.opts.Hub.Epoch(), Cursor: cursor, Limits: s.limits(),
+		})})
+	})
+	if client == nil {
+		conn.Refuse(wire.CloseGoingAway, "shutting down")
+		s.joined()
+		s.release()
+		return
+	}
+	conn.Start(client)
+	ws := &wsSession{server: s, conn: conn, client: client, requestID: requestID(w), inFlight: make(chan struct{}, maxInFlight)}
 	go ws.start(request)
 }
 
@@ -104,37 +88,11 @@ func hasToken(h http.Header, name, token string) bool {
 	return false
 }
 
-// wsBuffer holds any control frame (RFC 6455 section 5.5), and no more: whole
-// frames are read past it, and written past it.
-const wsBuffer = 128
-
-// hijacker gives coder/websocket our own connection and small buffers.
-type hijacker struct {
-	http.ResponseWriter
-	conn *wsConn
-}
-
-// Hijack implements http.Hijacker.
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	c, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	var early []byte // frames that the client sent along with its request
-	if n := rw.Reader.Buffered(); n > 0 {
-		peeked, _ := rw.Reader.Peek(n)
-		early = slices.Clone(peeked)
-	}
-	h.conn = newWSConn(c, early)
-	return h.conn, bufio.NewReadWriter(bufio.NewReaderSize(h.conn, wsBuffer), bufio.NewWriterSize(h.conn, wsBuffer)), nil
-}
-
 // wsSession is one WebSocket on the reading side; its goroutine reads frames
 // and carries out their ops one after the other.
 type wsSession struct {
 	server    *Server
-	conn      *websocket.Conn
-	net       *wsConn
+	conn      *stream.WebSocket
 	client    *hub.Client
 	requestID string
 	inFlight  chan struct{}
@@ -149,75 +107,36 @@ type wsSession struct {
 // wait afterwards.
 func (ws *wsSession) start(request *hub.Request) {
 	if len(request.Results) > 0 {
-		ws.net.while(func() { ws.client.Subscribe(context.Background(), request) })
+		ws.conn.While(func() { ws.client.Subscribe(context.Background(), request) })
 	}
 	ws.server.joined()
 	go ws.run()
 }
 
+// run carries out ops until the connection ends.
 func (ws *wsSession) run() {
 	defer ws.server.release()
-	code, why := ws.read()
+	code, reason := ws.ops()
 	if ws.end != nil {
 		ws.end()
 	}
-	if code != closeNone {
-		ws.client.CloseRaw(ws.net.last(code, why))
-	}
-	ws.net.linger()
+	ws.conn.End(code, reason)
 	ws.client.Detach()
-	_ = ws.conn.CloseNow() // without it the library's finalizer keeps the connection for ever
-	ws.server.metrics.wsClosed(ws.net.closeCode())
+	ws.server.metrics.wsClosed(ws.conn.CloseCode())
 }
 
-// read serves frames until the connection ends; a code asks for a close frame.
-func (ws *wsSession) read() (code wire.CloseCode, why string) {
-	var buf []byte // made for the first message: most clients send none
+// ops reads frames and carries them out. A code says how to close the
+// connection; 0: it has ended.
+func (ws *wsSession) ops() (code wire.CloseCode, reason string) {
 	for {
-		kind, r, err := ws.conn.Reader(context.Background())
-		if err == nil && kind == websocket.MessageBinary {
-			return wire.CloseBinary, "text frames only"
-		}
-		if err == nil {
-			buf, err = appendAll(buf[:0], r)
-		}
-		switch {
-		case err == nil:
-		case errors.Is(err, errFlood):
-			return wire.ClosePolicy, "too many frames without a message"
-		case ws.net.failed.Load() || ws.net.closeCode() != closeNone:
-			return closeNone, "" // the socket ended, or the library has sent a close frame
-		default:
-			return wire.CloseProtocolError, "malformed frame"
-		}
-		ws.net.messageRead()
-		if !utf8.Valid(buf) {
-			return wire.CloseInvalidUTF8, "text is not UTF-8"
+		frame, code, reason := ws.conn.Read()
+		if frame == nil {
+			return code, reason
 		}
 		goOn := false
-		ws.net.while(func() { goOn = ws.serve(buf) })
+		ws.conn.While(func() { goOn = ws.carryOut(frame) })
 		if !goOn {
 			return wire.CloseMalformed, "too many malformed frames"
-		}
-		if cap(buf) > 4096 {
-			buf = nil // an idle connection stays small
-		}
-	}
-}
-
-// appendAll reads r to its end onto buf.
-func appendAll(buf []byte, r io.Reader) ([]byte, error) {
-	for {
-		if len(buf) == cap(buf) {
-			buf = slices.Grow(buf, 512)
-		}
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if errors.Is(err, io.EOF) {
-			return buf, nil
-		}
-		if err != nil {
-			return buf, err
 		}
 	}
 }

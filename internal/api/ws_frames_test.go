@@ -3,15 +3,12 @@ package api
 import (
 	"bytes"
 	"encoding/binary"
-	"net"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/stream"
 )
 
 // closing is what a client writes, and the close code that it must get.
@@ -60,7 +57,7 @@ func (g *rig) refusesFrames(t *testing.T, maxAlloc uint64, rows []closing) {
 			}
 		})
 	}
-	eventuallyTrue(t, "only the second client is left", func() bool { return g.hub.Stats().Subscribers[transportWS] == 1 })
+	eventuallyTrue(t, "only the second client is left", func() bool { return g.hub.Stats().Subscribers[stream.NameWebSocket] == 1 })
 	g.wantPublishes(t, 0)
 	g.cleanLog(t)
 }
@@ -94,15 +91,15 @@ func TestMalformedFramesAreProtocolErrors(t *testing.T) {
 }
 
 func TestOversizedMessagesAreTooBig(t *testing.T) {
-	big := strings.Repeat(" ", maxFrame)
-	quarter := strings.Repeat(" ", maxFrame/4)
+	big := strings.Repeat(" ", stream.MaxFrame)
+	quarter := strings.Repeat(" ", stream.MaxFrame/4)
 	startRig(t).refusesFrames(t, 32<<20, []closing{
 		raw("one byte over", 1009, maskedFrame(textFrame, big+" ")),
 		raw("one byte over in fragments", 1009, maskedFrame(textStart, quarter), maskedFrame(more, quarter), maskedFrame(more, quarter),
 			maskedFrame(more, quarter), maskedFrame(moreEnd, " ")),
 		raw("8 MiB", 1009, maskedFrame(textFrame, strings.Repeat(" ", 8<<20))),
-		raw("announced 2^31", 1009, lengthened(textFrame, 0x80, 1<<31, 64), []byte{1, 2, 3, 4}, make([]byte, maxFrame+1)),
-		raw("announced 2^63-1", 1009, lengthened(textFrame, 0x80, 1<<63-1, 64), []byte{1, 2, 3, 4}, make([]byte, maxFrame+1)),
+		raw("announced 2^31", 1009, lengthened(textFrame, 0x80, 1<<31, 64), []byte{1, 2, 3, 4}, make([]byte, stream.MaxFrame+1)),
+		raw("announced 2^63-1", 1009, lengthened(textFrame, 0x80, 1<<63-1, 64), []byte{1, 2, 3, 4}, make([]byte, stream.MaxFrame+1)),
 	})
 }
 
@@ -127,7 +124,7 @@ func TestLargestMessageIsRead(t *testing.T) {
 	g := startRig(t)
 	s := g.dial(t, "/ws")
 	op := `{"op":"ping","id":1}`
-	s.text(op + strings.Repeat(" ", maxFrame-len(op)))
+	s.text(op + strings.Repeat(" ", stream.MaxFrame-len(op)))
 	if f := s.next(); f["type"] != "pong" {
 		t.Errorf("got %v, want a pong", f)
 	}
@@ -196,39 +193,5 @@ func TestFloodsWithoutMessagesAreCut(t *testing.T) {
 		}, 1008},
 		{"pongs", flood(maskedFrame(pongFrame, "")), 1008},
 		{"pings whose pongs are read", func(s *rawSocket) { go flood(maskedFrame(pingFrame, canary))(s) }, 1008},
-	})
-}
-
-// A client that only listens answers a ping every twenty seconds, and its own
-// pings come on top. However long it stays, that is no flood.
-func TestMonthsOfKeepAlivesAreNoFlood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		client, server := net.Pipe()
-		w := newWSConn(server, nil)
-		var wg sync.WaitGroup
-		stop := make(chan struct{})
-		defer wg.Wait()
-		defer client.Close()
-		defer close(stop)
-		wg.Go(func() {
-			tick := time.NewTicker(20 * time.Second) // of the bubble's clock
-			defer tick.Stop()
-			alive := append(maskedFrame(pongFrame, ""), maskedFrame(pingFrame, "1234")...)
-			for {
-				select {
-				case <-tick.C:
-					_, _ = client.Write(alive)
-				case <-stop:
-					return
-				}
-			}
-		})
-		start := time.Now()
-		buf := make([]byte, 512)
-		for time.Since(start) < 60*24*time.Hour {
-			if _, err := w.Read(buf); err != nil {
-				t.Fatalf("cut off after %v: %v", time.Since(start), err)
-			}
-		}
 	})
 }

@@ -110,3 +110,31 @@ func fields(n int) string {
 	}
 	return b.String()
 }
+
+// brokenBroker panics at the first publish.
+type brokenBroker struct {
+	memoryBroker
+	publishes int
+}
+
+func (b *brokenBroker) Publish(topic string, payload []byte, qos byte, retain bool) (Pending, error) {
+	if b.publishes++; b.publishes == 1 {
+		panic("out of order")
+	}
+	return b.memoryBroker.Publish(topic, payload, qos, retain)
+}
+
+func TestPanicOfTheBrokerSideEndsOnePublish(t *testing.T) {
+	g := startRig(t, func(o *Options) { o.Publisher = &brokenBroker{} })
+	s := g.dial(t, "/ws")
+	s.text(`{"op":"publish","id":1,"topic":"a","payload":1}`)
+	s.nextError(wire.CodeInternalError)
+	if lines := strings.Join(g.log.lines(), ""); !strings.Contains(lines, "out of order") {
+		t.Errorf("got the log %s, want the panic in it", lines)
+	}
+	s.text(`{"op":"publish","id":2,"topic":"a","payload":1}`)
+	if f := s.next(); f["type"] != wire.TypePublished {
+		t.Errorf("got %v, want the next one published", f)
+	}
+	g.server.Quiesce(t.Context()) // nothing is left in flight
+}

@@ -51,8 +51,17 @@ func (b *Bridge) Publish(m Message) (*Publication, error) {
 func (p *Publication) Wait(ctx context.Context) error {
 	select {
 	case <-p.done:
-		return p.err
 	case <-ctx.Done():
+	}
+	return p.Outcome()
+}
+
+// Outcome is what Wait returns when its time is over: a publication that has none yet is given up.
+func (p *Publication) Outcome() error {
+	select {
+	case <-p.done:
+		return p.err
+	default:
 	}
 	if p.taken.CompareAndSwap(false, true) {
 		p.complete(ErrNotSent) // it still waited in its lane, and the sender will now pass over it

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
@@ -23,7 +22,7 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 	if query.Has("filter") {
 		filter = query.Get("filter")
 		if err := topic.CheckFilter(filter); err != nil {
-			wrong = append(wrong, topicProblem(err, "/filter"))
+			wrong = append(wrong, problemAt("/filter", err))
 		}
 	}
 	limit, bad := pageLimit(query, defaultPage, maxPage)
@@ -70,7 +69,6 @@ func writeObjects(w http.ResponseWriter, r *http.Request, objects [][]byte) {
 		length += len(o)
 	}
 	h.Set("Content-Length", strconv.Itoa(length))
-	defer hurried(w)()
 	_, _ = w.Write([]byte(open))
 	for i, o := range objects {
 		if i > 0 {
@@ -81,19 +79,6 @@ func writeObjects(w http.ResponseWriter, r *http.Request, objects [][]byte) {
 		}
 	}
 	_, _ = w.Write([]byte(end))
-}
-
-// answerTime is how long a client may take to read an answer that may be long.
-const answerTime = time.Minute
-
-// hurried sets the deadline for an answer; the function takes it back.
-func hurried(w http.ResponseWriter) (done func()) {
-	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Now().Add(answerTime))
-	return func() {
-		_ = control.Flush() // within the deadline
-		_ = control.SetWriteDeadline(time.Time{})
-	}
 }
 
 // maxAnswers is how many lists may be under way; the next waits for a place.

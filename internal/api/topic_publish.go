@@ -32,6 +32,7 @@ func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained boo
 		bad = fieldProblem(wire.CodeInvalidRetain, "/retain", "PUT publishes a retained message; POST one that is not.")
 	}
 	if bad == nil {
+		p.requestID = requestID(w)
 		p.retain = p.retain || retained
 		bad = s.readPayload(w, r, p)
 	}
@@ -53,6 +54,7 @@ func (s *Server) deleteTopic(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
+	p.requestID = requestID(w)
 	p.retain = true
 	s.once(w, r, nil, func() *answer {
 		settle := s.opts.Hub.ExpectClear(p.topic)
@@ -120,7 +122,7 @@ func pathTopic(r *http.Request, prefix string) (string, *wire.Problem) {
 		return "", fieldProblem(wire.CodeTopicUTF8, "/topic", "The topic in the path is not percent-encoded.")
 	}
 	if err := topic.CheckName(name); err != nil {
-		return "", topicProblem(err, "/topic")
+		return "", problemAt("/topic", err)
 	}
 	return name, nil
 }

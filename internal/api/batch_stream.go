@@ -13,10 +13,6 @@ import (
 	"github.com/vulturepi/gateway/wire"
 )
 
-// streamIdle is how long a batch stream may bring nothing, and how long its
-// results may wait to be taken.
-const streamIdle = time.Minute
-
 // batchStream publishes one object a line and answers with one line each,
 // while the body is still being read.
 func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string) {
@@ -28,7 +24,7 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 	defer s.release()
 	control := http.NewResponseController(w)
 	_ = control.EnableFullDuplex() // HTTP/1.1; HTTP/2 always is
-	_ = control.SetReadDeadline(time.Now().Add(streamIdle))
+	openEnded(w, s.opts.Timing.Line)
 	stop := make(chan struct{})
 	defer close(stop)
 	go func() { // a stop of the gateway must not wait for the client's next line
@@ -40,8 +36,8 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 	}()
 
 	lines := &lineReader{
-		buf:   bufio.NewReaderSize(&patientReader{body: r.Body, control: control, closing: s.closing}, 64<<10),
-		limit: int(s.maxObject()),
+		buf:   bufio.NewReaderSize(&patientReader{body: r.Body, control: control, idle: s.opts.Timing.Line, closing: s.closing}, 64<<10),
+		limit: int(s.maxObject()), requestID: requestID(w),
 	}
 	if r.Header.Get("Expect") != "" {
 		_, _ = lines.buf.Peek(1) // reading is what answers 100 Continue
@@ -58,7 +54,6 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 		if len(out) == 0 {
 			return true
 		}
-		_ = control.SetWriteDeadline(time.Now().Add(streamIdle))
 		_, err := w.Write(out)
 		if err == nil {
 			err = control.Flush()
@@ -96,7 +91,7 @@ func (s *Server) nextLine(lines *lineReader, r *http.Request, key string) (batch
 		lines.count, lines.failed = index, errKeyedTooLong
 		return batchItem{}, false
 	}
-	item := s.batchItem(line)
+	item := s.batchItem(line, lines.requestID)
 	if key == "" || item.publication == nil {
 		return item, true
 	}
@@ -128,7 +123,7 @@ func (s *Server) streamProblem(err error) *wire.Problem {
 	case s.draining.Load():
 		return problem(wire.CodeShuttingDown, "The gateway is going down; this line and all behind it were not sent.")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return problem(wire.CodeRequestTimeout, "Nothing came for a minute; this line and all behind it were not sent.")
+		return problem(wire.CodeRequestTimeout, "Nothing came for too long; this line and all behind it were not sent.")
 	}
 	return problem(wire.CodeInvalidBody, "The body broke off; this line and all behind it were not sent.")
 }
@@ -137,12 +132,13 @@ func (s *Server) streamProblem(err error) *wire.Problem {
 type patientReader struct {
 	body    io.Reader
 	control *http.ResponseController
+	idle    time.Duration
 	closing <-chan struct{}
 }
 
 // Read implements io.Reader.
 func (p *patientReader) Read(b []byte) (int, error) {
-	_ = p.control.SetReadDeadline(time.Now().Add(streamIdle))
+	_ = p.control.SetReadDeadline(time.Now().Add(p.idle))
 	select {
 	case <-p.closing:
 		_ = p.control.SetReadDeadline(time.Now())
@@ -154,11 +150,12 @@ func (p *patientReader) Read(b []byte) (int, error) {
 // lineReader reads lines that are not blank. What it returns is valid until
 // the next call.
 type lineReader struct {
-	buf    *bufio.Reader
-	limit  int
-	long   []byte
-	count  int
-	failed error // why the body ended, if not by its end
+	buf       *bufio.Reader
+	limit     int
+	long      []byte
+	count     int
+	requestID string
+	failed    error // why the body ended, if not by its end
 }
 
 // next gives a line without its end. One that is longer than the limit is

@@ -23,7 +23,7 @@ const (
 // not know: whatever comes on reply first is the answer.
 type call struct {
 	publication *publication
-	reply       string // a topic or filter
+	replyTo     string // a topic or filter
 	expect      []byte // wait for this payload; nil: any
 	timeout     time.Duration
 	via         string
@@ -42,6 +42,7 @@ func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
 		bad = merge(append(wrong, c.options(query)...))
 	}
 	if bad == nil {
+		p.requestID = requestID(w)
 		bad = s.readPayload(w, r, p)
 	}
 	if bad != nil {
@@ -64,8 +65,8 @@ func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
 
 // options reads the query parameters.
 func (c *call) options(query url.Values) (wrong []*wire.Problem) {
-	c.reply = query.Get("reply")
-	if bad := checkReply(c.reply); bad != nil {
+	c.replyTo = query.Get("reply")
+	if bad := checkReply(c.replyTo); bad != nil {
 		wrong = append(wrong, bad)
 	}
 	if query.Has("expect") {
@@ -85,7 +86,7 @@ func checkReply(filter string) *wire.Problem {
 		return fieldProblem(wire.CodeFilterRequired, "/reply", "Say where the reply comes: reply is a topic or a filter.")
 	}
 	if err := topic.CheckFilter(filter); err != nil {
-		return topicProblem(err, "/reply")
+		return problemAt("/reply", err)
 	}
 	return nil
 }
@@ -98,10 +99,10 @@ func timeoutOption(s string) (time.Duration, *wire.Problem) {
 	return d, nil
 }
 
-// answers reports whether m is what is waited for. Behind a wildcard, the
+// isReply reports whether m is what is waited for. Behind a wildcard, the
 // request's own topic is not a reply.
-func (c *call) answers(m *hub.Message) bool {
-	if m.Topic == c.publication.topic && strings.ContainsAny(c.reply, "+#") {
+func (c *call) isReply(m *hub.Message) bool {
+	if m.Topic == c.publication.topic && strings.ContainsAny(c.replyTo, "+#") {
 		return false
 	}
 	if c.expect == nil {
@@ -113,16 +114,23 @@ func (c *call) answers(m *hub.Message) bool {
 
 // call publishes and waits for the reply.
 func (s *Server) call(ctx context.Context, c *call) (*hub.Message, *wire.Problem) {
-	finish, bad := s.beginCall(ctx, c)
+	asked, bad := s.ask(ctx, c)
 	if bad != nil {
 		return nil, bad
 	}
-	return finish()
+	return asked.reply(ctx)
 }
 
-// beginCall publishes when the subscription to the reply is in force, and gives the
-// function that waits for the reply.
-func (s *Server) beginCall(ctx context.Context, c *call) (finish func() (*hub.Message, *wire.Problem), bad *wire.Problem) {
+// asked is a call under way. Its reply must be asked for once.
+type asked struct {
+	*call
+	server  *Server
+	replies *hub.Waiter
+	publish *underway
+}
+
+// ask publishes when the subscription to the reply is in force.
+func (s *Server) ask(ctx context.Context, c *call) (*asked, *wire.Problem) {
 	if s.draining.Load() {
 		return nil, shuttingDown()
 	}
@@ -130,45 +138,46 @@ func (s *Server) beginCall(ctx context.Context, c *call) (finish func() (*hub.Me
 		s.waiting.Add(-1)
 		return nil, problem(wire.CodeTooManyRequests, "As many requests as the gateway allows wait for a reply; nothing was sent.")
 	}
-	replies, code, detail := s.opts.Hub.Wait(ctx, c.reply, c.answers)
+	replies, code, detail := s.opts.Hub.Wait(ctx, c.replyTo, c.isReply)
 	if code != "" {
 		s.waiting.Add(-1)
 		return nil, fieldProblem(wire.Code(code), "/reply", detail)
 	}
-	wait := s.start(c.publication, c.via)
-	return func() (*hub.Message, *wire.Problem) {
-		defer s.waiting.Add(-1)
-		defer replies.Stop()
-		return s.awaitReply(ctx, c, replies.C, wait)
-	}, nil
+	return &asked{call: c, server: s, replies: replies, publish: s.begin(c.publication, c.via)}, nil
 }
 
-// awaitReply waits for the reply, or for the news that the request was not
-// sent. A reply that overtakes the broker's acknowledgement counts.
-func (s *Server) awaitReply(ctx context.Context, c *call, replies <-chan *hub.Message, wait func() (int, *wire.PublishResult, *wire.Problem)) (*hub.Message, *wire.Problem) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	published := make(chan *wire.Problem, 1)
-	go func() {
-		_, _, bad := wait()
-		published <- bad
+// reply waits for the reply, or for the news that the request was not sent. A
+// reply that overtakes the broker's acknowledgement counts.
+func (a *asked) reply(ctx context.Context) (*hub.Message, *wire.Problem) {
+	defer a.server.waiting.Add(-1)
+	defer a.replies.Stop()
+	timeout := time.NewTimer(a.timeout)
+	defer timeout.Stop()
+	bad := problemOf(ErrUnknown) // as long as the broker has said nothing
+	published := a.publish.done()
+	defer func() {
+		if published != nil {
+			go a.publish.outcome()
+		}
 	}()
-	bad := publishProblem(ErrUnknown) // as long as the broker has said nothing
 	for {
 		select {
-		case m := <-replies:
+		case m := <-a.replies.C:
 			return m, nil
-		case outcome := <-published:
+		case <-published:
 			published = nil
+			outcome := a.publish.outcome().problem
 			switch {
 			case outcome == nil:
 				bad = problem(wire.CodeNoReply, "The message was published, but nothing came on the reply topic in time.")
 			case outcome.Code != wire.CodeOutcomeUnknown:
 				return nil, outcome
 			}
+		case <-timeout.C:
+			return nil, bad
 		case <-ctx.Done():
 			return nil, bad
-		case <-s.closing:
+		case <-a.server.closing:
 			return nil, bad
 		}
 	}

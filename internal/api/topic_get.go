@@ -110,7 +110,7 @@ func (s *Server) awaitValue(r *http.Request, name string, wait time.Duration) (*
 // etag is the validator of a message: its cursor, or, on a retained copy,
 // which has none, a digest of what it says.
 func etag(m *hub.Message) string {
-	if cursor := cursorOf(m.JSON); len(cursor) > 0 {
+	if cursor := wire.CursorOf(m.JSON); len(cursor) > 0 {
 		return `"` + string(cursor) + `"`
 	}
 	payload, encoding := m.Payload()
@@ -171,7 +171,6 @@ func writeValue(w http.ResponseWriter, r *http.Request, m *hub.Message, object b
 	}
 	h.Set("Content-Type", mediaType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	defer hurried(w)()
 	_, _ = w.Write(body)
 }
 

@@ -1,4 +1,4 @@
-package api
+package stream
 
 import (
 	"net"
@@ -24,26 +24,13 @@ func TestDeadlineOfASlowTimeDoesNotOutliveIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	s := newSocket(c)
-	s.within = 10 * time.Millisecond
+	const slow = 10 * time.Millisecond
+	s := NewSocket(c, Timing{Write: slow})
 	if _, err := s.WriteAll([]byte("slow")); err != nil {
 		t.Fatal(err)
 	}
-	<-time.After(5 * s.within) // the deadline has passed
+	<-time.After(5 * slow) // the deadline has passed
 	if n, err := s.TryWrite([]byte("again")); n != 5 || err != nil {
 		t.Errorf("got %d, %v, want all 5 bytes written", n, err)
-	}
-}
-
-func TestBusyReaderIsNotSilent(t *testing.T) {
-	w := newWSConn(nil, nil)
-	late := time.Now().Add(2 * deadAfter)
-	w.while(func() {
-		if w.Silent(late) {
-			t.Error("got silent while an op is carried out")
-		}
-	})
-	if !w.Silent(late) {
-		t.Error("got not silent, want silent: nothing was read for long")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -156,6 +157,7 @@ func TestPreferWaitEnds(t *testing.T) {
 	g := startRig(t)
 	g.ingest("a", "1")
 	tag := g.get("/topics/a").header.Get("Etag")
+	var waiting sync.WaitGroup
 	for _, row := range []struct {
 		topic, prefer, ifNoneMatch string
 		status                     int
@@ -164,15 +166,18 @@ func TestPreferWaitEnds(t *testing.T) {
 		{"a", "wait=1", tag, 304, "wait=1"}, {"a", `respond-async, wait="1"; x`, "", 200, "wait=1"}, {"never", "Wait=1", "", 404, "wait=1"},
 		{"a", "wait=0", tag, 304, ""}, {"a", "wait=-1", tag, 304, ""}, {"a", "wait=x", tag, 304, ""}, {"a", "waiting=9", tag, 304, ""},
 	} {
-		headers := []string{"Prefer: " + row.prefer}
-		if row.ifNoneMatch != "" {
-			headers = append(headers, "If-None-Match: "+row.ifNoneMatch)
-		}
-		a := g.get("/topics/"+row.topic, headers...)
-		if a.status != row.status || a.header.Get("Preference-Applied") != row.applied {
-			t.Errorf("%s, Prefer %s: got %d, Preference-Applied %q, want %d %q", row.topic, row.prefer, a.status, a.header.Get("Preference-Applied"), row.status, row.applied)
-		}
+		waiting.Go(func() {
+			headers := []string{"Prefer: " + row.prefer}
+			if row.ifNoneMatch != "" {
+				headers = append(headers, "If-None-Match: "+row.ifNoneMatch)
+			}
+			a := g.get("/topics/"+row.topic, headers...)
+			if a.status != row.status || a.header.Get("Preference-Applied") != row.applied {
+				t.Errorf("%s, Prefer %s: got %d, Preference-Applied %q, want %d %q", row.topic, row.prefer, a.status, a.header.Get("Preference-Applied"), row.status, row.applied)
+			}
+		})
 	}
+	waiting.Wait()
 	r, _ := http.NewRequest(http.MethodGet, "/", nil)
 	if r.Header.Set("Prefer", "wait=99999"); preferredWait(r) != maxWait {
 		t.Errorf("got a wait of %s, want at most %s", preferredWait(r), maxWait)
@@ -181,17 +186,14 @@ func TestPreferWaitEnds(t *testing.T) {
 
 // A client that goes away while it waits leaves nothing behind.
 func TestWhoeverStopsWaitingIsForgotten(t *testing.T) {
-	g := startRig(t)
+	watched, hub := forgetful(t)
+	g := startRig(t, hub)
 	c := connect(t, g.public)
 	fmt.Fprint(c, request("GET", "/topics/a", "", "Prefer: wait=60"))
 	eventuallyTrue(t, "the request waits", func() bool { return g.server.streams.Load() == 1 })
 	_ = c.Close()
 	eventuallyTrue(t, "nobody waits", func() bool { return g.server.streams.Load() == 0 })
-	eventuallyTrue(t, "nothing is watched", func() bool {
-		g.broker.mu.Lock()
-		defer g.broker.mu.Unlock()
-		return g.broker.held == 0
-	})
+	watched.watchesNothing(t)
 }
 
 func TestWaitingIsBounded(t *testing.T) {

@@ -131,7 +131,8 @@ func TestRequestTellsWhatBecameOfThePublish(t *testing.T) {
 }
 
 func TestWaitingRequestsAreBoundedAndForgotten(t *testing.T) {
-	g := startRig(t, func(o *Options) { o.MaxConnections = 10 })
+	watched, hub := forgetful(t)
+	g := startRig(t, hub)
 	s := g.dial(t, "/ws")
 	gone := connect(t, g.public)
 	fmt.Fprint(gone, request("POST", "/request/a?reply=b&timeout=1m", "x"))
@@ -149,11 +150,7 @@ func TestWaitingRequestsAreBoundedAndForgotten(t *testing.T) {
 	_ = gone.Close()
 	_ = s.conn.Close()
 	eventuallyTrue(t, "nobody waits", func() bool { return g.server.waiting.Load() == 0 })
-	eventuallyTrue(t, "nothing is watched", func() bool {
-		g.broker.mu.Lock()
-		defer g.broker.mu.Unlock()
-		return g.broker.held == 0
-	})
+	watched.watchesNothing(t)
 }
 
 func TestRequestOpAnswersLikeTheRoute(t *testing.T) {

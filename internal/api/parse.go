@@ -117,10 +117,11 @@ func pointerEscape(name string) string {
 
 // publication is a message to be published.
 type publication struct {
-	topic   string
-	payload []byte
-	qos     byte
-	retain  bool
+	requestID string // of the request that brings it, for the log
+	topic     string
+	payload   []byte
+	qos       byte
+	retain    bool
 }
 
 // publishFields are the members of a publish object, still raw.
@@ -130,15 +131,15 @@ type publishFields struct {
 
 func (f *publishFields) set(name string, value jsontext.Value) bool {
 	switch name {
-	case "topic":
+	case wire.FieldTopic:
 		f.topic = value
-	case "payload":
+	case wire.FieldPayload:
 		f.payload = value
-	case "encoding":
+	case wire.FieldEncoding:
 		f.encoding = value
-	case "qos":
+	case wire.FieldQoS:
 		f.qos = value
-	case "retain":
+	case wire.FieldRetain:
 		f.retain = value
 	default:
 		return false
@@ -163,7 +164,7 @@ func (f *publishFields) publication(maxPayload int) (*publication, *wire.Problem
 	default:
 		p.topic = name
 		if err := topic.CheckName(name); err != nil {
-			note(topicProblem(err, "/topic"))
+			note(problemAt("/topic", err))
 		}
 	}
 	switch string(f.qos) {

@@ -8,12 +8,13 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
 // opFields are the members of a client's frame, still raw. Which of them an op
-// may have, serve decides.
+// may have, carryOut decides.
 type opFields struct {
 	op, id, topics                         jsontext.Value
 	since, snapshot, overflow, minInterval jsontext.Value
@@ -25,25 +26,25 @@ type opFields struct {
 
 func (f *opFields) set(name string, value jsontext.Value) bool {
 	switch name {
-	case "op":
+	case wire.FieldOp:
 		f.op = value
-	case "id":
+	case wire.FieldID:
 		f.id = value
-	case "topics":
+	case wire.FieldTopics:
 		f.topics = value
-	case "since":
+	case wire.FieldSince:
 		f.since, f.forSubscribe = value, name
-	case "snapshot":
+	case wire.FieldSnapshot:
 		f.snapshot, f.forSubscribe = value, name
-	case "overflow":
+	case wire.FieldOverflow:
 		f.overflow, f.forSubscribe = value, name
-	case "min_interval":
+	case wire.FieldMinInterval:
 		f.minInterval, f.forSubscribe = value, name
-	case "reply":
+	case wire.FieldReply:
 		f.reply, f.forRequest = value, name
-	case "expect":
+	case wire.FieldExpect:
 		f.expect, f.forRequest = value, name
-	case "timeout":
+	case wire.FieldTimeout:
 		f.timeout, f.forRequest = value, name
 	default:
 		f.forPublish = name
@@ -55,22 +56,22 @@ func (f *opFields) set(name string, value jsontext.Value) bool {
 // misplaced names a field that op does not have.
 func (f *opFields) misplaced(op string) string {
 	switch {
-	case op != "publish" && op != "request" && f.forPublish != "":
+	case op != wire.OpPublish && op != wire.OpRequest && f.forPublish != "":
 		return f.forPublish
-	case op != "request" && f.forRequest != "":
+	case op != wire.OpRequest && f.forRequest != "":
 		return f.forRequest
-	case op == "request" && f.publish.retain != nil:
-		return "retain"
-	case op != "subscribe" && f.forSubscribe != "":
+	case op == wire.OpRequest && f.publish.retain != nil:
+		return wire.FieldRetain
+	case op != wire.OpSubscribe && f.forSubscribe != "":
 		return f.forSubscribe
-	case op != "subscribe" && op != "unsubscribe" && f.topics != nil:
-		return "topics"
+	case op != wire.OpSubscribe && op != wire.OpUnsubscribe && f.topics != nil:
+		return wire.FieldTopics
 	}
 	return ""
 }
 
-// serve carries out one frame. False: the client sent too much nonsense.
-func (ws *wsSession) serve(frame []byte) bool {
+// carryOut carries out one frame. False: the client sent too much nonsense.
+func (ws *wsSession) carryOut(frame []byte) bool {
 	var f opFields
 	bad := scanObject(frame, f.set)
 	id, ok := opID(f.id)
@@ -85,8 +86,8 @@ func (ws *wsSession) serve(frame []byte) bool {
 		return ws.malformed(id, fieldProblem(wire.CodeUnknownField, "/"+name, "This op has no such field."))
 	}
 	switch op {
-	case "subscribe", "unsubscribe":
-		results, bad := ws.filters(f.topics, op == "subscribe")
+	case wire.OpSubscribe, wire.OpUnsubscribe:
+		results, bad := ws.filters(f.topics, op == wire.OpSubscribe)
 		options, wrong := f.options()
 		if bad == nil {
 			bad = wrong
@@ -97,7 +98,7 @@ func (ws *wsSession) serve(frame []byte) bool {
 		if bad != nil { // it is told, and the stream begins with a gap
 			ws.fail(id, bad)
 		}
-		if op == "subscribe" {
+		if op == wire.OpSubscribe {
 			ws.client.Subscribe(context.Background(), &hub.Request{
 				ID: id, Results: results, Since: options.Since, Snapshot: options.Snapshot,
 				Overflow: options.Overflow, MinInterval: options.MinInterval,
@@ -105,12 +106,12 @@ func (ws *wsSession) serve(frame []byte) bool {
 		} else {
 			ws.client.Unsubscribe(id, results)
 		}
-	case "publish":
+	case wire.OpPublish:
 		ws.publish(id, &f.publish)
-	case "request":
+	case wire.OpRequest:
 		ws.request(id, &f)
-	case "ping":
-		ws.client.Send("pong", &wire.Pong{Type: "pong", ID: id})
+	case wire.OpPing:
+		ws.client.Send(wire.TypePong, &wire.Pong{Type: wire.TypePong, ID: id})
 	default:
 		return ws.malformed(id, fieldProblem(wire.CodeInvalidOp, "/op", "The op must be subscribe, unsubscribe, publish, request or ping."))
 	}
@@ -142,7 +143,7 @@ func (ws *wsSession) malformed(id hub.ID, p *wire.Problem) bool {
 
 func (ws *wsSession) fail(id hub.ID, p *wire.Problem) {
 	p.RequestID = ws.requestID
-	ws.client.Send("error", &wire.ErrorFrame{Type: "error", ID: id, Problem: p})
+	ws.client.Send(wire.TypeError, &wire.ErrorFrame{Type: wire.TypeError, ID: id, Problem: p})
 }
 
 // maxTopics is how many filters one op may name, good or bad.
@@ -165,7 +166,7 @@ func (ws *wsSession) filters(raw jsontext.Value, subscribe bool) ([]wire.Result,
 	for _, name := range names {
 		r := wire.Result{Topic: name, OK: true}
 		if err := topic.CheckFilter(name); err != nil {
-			p := topicProblem(err, "/topics")
+			p := problemAt("/topics", err)
 			r = wire.Result{Topic: name, Code: p.Code, Detail: p.Detail}
 		} else if subscribe && !counted[name] && !ws.client.Has(name) {
 			counted[name] = true
@@ -206,18 +207,19 @@ func (ws *wsSession) publish(id hub.ID, f *publishFields) {
 		ws.fail(id, shuttingDown())
 		return
 	}
+	p.requestID = ws.requestID
 	ws.inFlight <- struct{}{}
-	wait := ws.server.start(p, transportWS)
-	ws.server.inFlight.Add(1) // until the answer is queued
+	publish := ws.server.begin(p, stream.NameWebSocket)
+	ws.server.inFlight.add(1) // until the answer is queued
 	go func() {
 		defer func() { <-ws.inFlight }()
-		defer ws.server.inFlight.Add(-1)
-		status, res, bad := wait()
-		if bad != nil {
-			ws.fail(id, bad)
+		defer ws.server.inFlight.add(-1)
+		a := publish.outcome()
+		if a.problem != nil {
+			ws.fail(id, a.problem)
 			return
 		}
-		ws.client.Send("published", &wire.Published{Type: "published", ID: id, Status: status, PublishResult: res})
+		ws.client.Send(wire.TypePublished, &wire.Published{Type: wire.TypePublished, ID: id, Status: a.status, PublishResult: a.result})
 	}()
 }
 
@@ -232,8 +234,9 @@ func (ws *wsSession) request(id hub.ID, f *opFields) {
 	if ws.ctx == nil {
 		ws.ctx, ws.end = context.WithCancel(context.Background())
 	}
+	c.publication.requestID = ws.requestID
 	ws.inFlight <- struct{}{}
-	finish, bad := ws.server.beginCall(ws.ctx, c)
+	asked, bad := ws.server.ask(ws.ctx, c)
 	if bad != nil {
 		<-ws.inFlight
 		ws.fail(id, bad)
@@ -241,25 +244,25 @@ func (ws *wsSession) request(id hub.ID, f *opFields) {
 	}
 	go func() {
 		defer func() { <-ws.inFlight }()
-		m, bad := finish()
+		m, bad := asked.reply(ws.ctx)
 		if bad != nil {
 			ws.fail(id, bad)
 			return
 		}
-		ws.client.Send("reply", &wire.Reply{Type: "reply", ID: id, Status: http.StatusOK, Message: m.JSON})
+		ws.client.Send(wire.TypeReply, &wire.Reply{Type: wire.TypeReply, ID: id, Status: http.StatusOK, Message: m.JSON})
 	}()
 }
 
 // call reads the fields of a request op, all of them.
 func (f *opFields) call(maxPayload int) (*call, *wire.Problem) {
-	c := &call{via: transportWS, timeout: defaultTimeout}
+	c := &call{via: stream.NameWebSocket, timeout: defaultTimeout}
 	var wrong []*wire.Problem
 	p, bad := f.publish.publication(maxPayload)
 	if c.publication = p; bad != nil {
 		wrong = append(wrong, bad)
 	}
 	reply, ok := stringValue(f.reply)
-	if c.reply = reply; !ok && f.reply != nil {
+	if c.replyTo = reply; !ok && f.reply != nil {
 		wrong = append(wrong, fieldProblem(wire.CodeInvalidParameter, "/reply", "reply must be a string: a topic or a filter."))
 	} else if bad := checkReply(reply); bad != nil {
 		wrong = append(wrong, bad)

@@ -1,0 +1,141 @@
+package api
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// response is what a handler answers with. It sees to it that every answer
+// ends: a client that takes nothing of it for Timing.Stall, or not all of it in
+// Timing.Answer, is cut off. The time counts from the first byte on: until then
+// the gateway waits for the broker, not for the client.
+type response struct {
+	http.ResponseWriter
+	writing *writing
+	timing  *Timing
+	status  int // 0: nothing was written
+	bytes   int
+
+	piece int           // bytes written since the deadline was set
+	open  bool          // written bit by bit
+	stall time.Duration // Timing.Stall, or what the handler has set
+	end   atomic.Int64  // Unix nanoseconds by which all must be taken; 0: no such time
+}
+
+// pieceBytes is how much is written within one Timing.Stall.
+const pieceBytes = 32 << 10
+
+// WriteHeader implements http.ResponseWriter.
+func (r *response) WriteHeader(status int) {
+	if r.status == 0 && status >= http.StatusOK {
+		r.begin(status)
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// begin is called before the first byte.
+func (r *response) begin(status int) {
+	r.status = status
+	if !r.open {
+		r.stall = r.timing.Stall
+		r.end.Store(time.Now().Add(r.timing.Answer).UnixNano())
+	}
+	r.writing.add(r)
+	r.extend()
+}
+
+// Write implements http.ResponseWriter.
+func (r *response) Write(p []byte) (int, error) {
+	if r.status == 0 {
+		r.begin(http.StatusOK)
+	}
+	done := 0
+	for {
+		piece := p[done:min(done+pieceBytes, len(p))]
+		if r.piece += len(piece); r.piece > pieceBytes || r.open {
+			r.piece = len(piece)
+			r.extend()
+		}
+		n, err := r.ResponseWriter.Write(piece)
+		done += n
+		r.bytes += n
+		if err != nil || done == len(p) {
+			return done, err
+		}
+	}
+}
+
+// extend gives the client Timing.Stall for the next piece.
+func (r *response) extend() {
+	deadline := time.Now().Add(r.stall)
+	if end := r.end.Load(); end != 0 && end < deadline.UnixNano() {
+		deadline = time.Unix(0, end)
+	}
+	_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(deadline)
+}
+
+// hurry leaves the client no more than limit.
+func (r *response) hurry(limit time.Duration) {
+	end := time.Now().Add(limit)
+	if old := r.end.Load(); old == 0 || end.UnixNano() < old {
+		r.end.Store(end.UnixNano())
+		_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(end)
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// openEnded is for answers that are written bit by bit: each bit must be taken
+// within stall, all together may take as long as they do.
+func openEnded(w http.ResponseWriter, stall time.Duration) {
+	if r, ok := w.(*response); ok {
+		r.open, r.stall = true, stall
+	}
+}
+
+// writing is the set of answers that are being written. Its methods may be
+// called concurrently.
+type writing struct {
+	last time.Duration // what is left of them after hurry
+
+	mu      sync.Mutex // guards the rest
+	all     map[*response]struct{}
+	hurried bool
+}
+
+func (w *writing) add(r *response) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.all == nil {
+		w.all = map[*response]struct{}{}
+	}
+	w.all[r] = struct{}{}
+	if w.hurried {
+		r.hurry(w.last)
+	}
+}
+
+func (w *writing) remove(r *response) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.all, r)
+}
+
+// hurry leaves no answer more than last, from now on.
+func (w *writing) hurry() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hurried = true
+	for r := range w.all {
+		r.hurry(w.last)
+	}
+}
+
+func (w *writing) len() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.all)
+}

@@ -1,0 +1,28 @@
+package api
+
+import (
+	"cmp"
+	"time"
+)
+
+// Timing says how long a request may be slow. A zero value gives the default
+// in brackets.
+type Timing struct {
+	Body time.Duration // how long a body may take to arrive [10s]
+	Line time.Duration // how long a batch stream may bring nothing, and leave its results [1m]
+
+	Answer time.Duration // how long an answer may take to be read [1m]
+	Stall  time.Duration // a client that takes nothing of its answer for so long is cut off [10s]
+	Last   time.Duration // what is left of both when the gateway goes down [5s]
+}
+
+// withDefaults fills in what is zero.
+func (t Timing) withDefaults() Timing {
+	return Timing{
+		Body:   cmp.Or(t.Body, 10*time.Second),
+		Line:   cmp.Or(t.Line, time.Minute),
+		Answer: cmp.Or(t.Answer, time.Minute),
+		Stall:  cmp.Or(t.Stall, 10*time.Second),
+		Last:   cmp.Or(t.Last, 5*time.Second),
+	}
+}
