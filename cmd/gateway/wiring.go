@@ -115,7 +115,7 @@ func hubOptions(cfg *config.Config, log *slog.Logger, b *bridge.Bridge, rules *d
 	opts := hub.Options{
 		Upstream: upstream{b, cfg.Watch}, Log: log,
 		QueueBytes: cfg.ClientQueueBytes, TotalQueue: cfg.ClientsQueueBytes,
-		HistoryBytes: cfg.HistoryBytes, HistoryAge: cfg.HistoryAge, ValuesBytes: cfg.ValuesBytes,
+		HistoryBytes: cfg.HistoryBytes, HistoryAge: cfg.HistoryAge, ValuesBytes: cfg.ValuesBytes, IndexBytes: cfg.IndexBytes,
 	}
 	if rules != nil {
 		opts.Decode = rules.Decode

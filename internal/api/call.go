@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/hub/message"
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
@@ -99,21 +100,18 @@ func timeoutOption(s string) (time.Duration, *wire.Problem) {
 	return d, nil
 }
 
-// isReply reports whether m is what is waited for. Behind a wildcard, the
-// request's own topic is not a reply.
-func (c *call) isReply(m *hub.Message) bool {
-	if m.Topic == c.publication.topic && strings.ContainsAny(c.replyTo, "+#") {
-		return false
+// wants says which message is the reply. Behind a wildcard, the request's own
+// topic is none.
+func (c *call) wants() hub.Want {
+	want := hub.Want{Payload: c.expect}
+	if strings.ContainsAny(c.replyTo, "+#") {
+		want.Except = c.publication.topic
 	}
-	if c.expect == nil {
-		return true
-	}
-	payload, err := wire.DecodePayload(m.Payload())
-	return err == nil && string(payload) == string(c.expect)
+	return want
 }
 
 // call publishes and waits for the reply.
-func (s *Server) call(ctx context.Context, c *call) (*hub.Message, *wire.Problem) {
+func (s *Server) call(ctx context.Context, c *call) (*message.Message, *wire.Problem) {
 	asked, bad := s.ask(ctx, c)
 	if bad != nil {
 		return nil, bad
@@ -138,17 +136,17 @@ func (s *Server) ask(ctx context.Context, c *call) (*asked, *wire.Problem) {
 		s.waiting.Add(-1)
 		return nil, problem(wire.CodeTooManyRequests, "As many requests as the gateway allows wait for a reply; nothing was sent.")
 	}
-	replies, code, detail := s.opts.Hub.Wait(ctx, c.replyTo, c.isReply)
-	if code != "" {
+	replies, err := s.opts.Hub.Wait(ctx, c.replyTo, c.wants())
+	if err != nil {
 		s.waiting.Add(-1)
-		return nil, fieldProblem(wire.Code(code), "/reply", detail)
+		return nil, problemAt("/reply", err)
 	}
 	return &asked{call: c, server: s, replies: replies, publish: s.begin(c.publication, c.via)}, nil
 }
 
 // reply waits for the reply, or for the news that the request was not sent. A
 // reply that overtakes the broker's acknowledgement counts.
-func (a *asked) reply(ctx context.Context) (*hub.Message, *wire.Problem) {
+func (a *asked) reply(ctx context.Context) (*message.Message, *wire.Problem) {
 	defer a.server.waiting.Add(-1)
 	defer a.replies.Stop()
 	timeout := time.NewTimer(a.timeout)

@@ -38,7 +38,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	socket := stream.NewSocket(hijacked, s.opts.Stream)
 	response := stream.Response{Format: format, Chunked: r.ProtoAtLeast(1, 1), Timing: s.opts.Stream}
 	head := response.Head(w.Header())
-	client := s.opts.Hub.Attach(transport{socket, response.Codec()}, func(string) []byte { return head })
+	client := s.opts.Hub.Attach(socket, response.Codec(), func(string) []byte { return head })
 	if client == nil { // the gateway is going down
 		socket.Refuse([]byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: " + retryAfter + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
 		s.joined()
@@ -58,8 +58,8 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 // status to tell it with.
 func (s *Server) reach(ctx context.Context, r *hub.Request) *wire.Problem {
 	for _, res := range r.Results {
-		if code, detail := s.opts.Hub.Reach(ctx, res.Topic); code != "" {
-			return fieldProblem(wire.Code(code), "/topic", detail)
+		if err := s.opts.Hub.Reach(ctx, res.Topic); err != nil {
+			return problemAt("/topic", err)
 		}
 	}
 	return nil

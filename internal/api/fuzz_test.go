@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/hub/message"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
@@ -103,11 +105,11 @@ func (*tape) Abort()                         {}
 func (*tape) Silent(time.Time) bool          { return false }
 func (*tape) Hurry()                         {}
 func (*tape) KeepAlive(time.Time) []byte     { return nil }
-func (*tape) AppendMessage(dst []byte, _ *hub.Message, body []byte) []byte {
+func (*tape) AppendMessage(dst []byte, _ *message.Message, body []byte) []byte {
 	return append(dst, body...)
 }
-func (*tape) AppendClose(dst []byte, _ hub.CloseReason) []byte { return dst }
-func (p *tape) AppendFrame(dst []byte, f hub.Frame) []byte {
+func (*tape) AppendClose(dst []byte, _ outbox.CloseReason) []byte { return dst }
+func (p *tape) AppendFrame(dst []byte, f outbox.Frame) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.frames = append(p.frames, bytes.Clone(f.Body))
@@ -135,7 +137,7 @@ func FuzzOp(f *testing.F) {
 	server := New(Options{Hub: h, Publisher: broker, BrokerStats: func() BrokerStats { return BrokerStats{} }, MaxPayload: 1 << 10, PublishTimeout: time.Second})
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		out := &tape{}
-		ws := &wsSession{server: server, client: h.Attach(out, nil), requestID: "r", inFlight: make(chan struct{}, maxInFlight)}
+		ws := &wsSession{server: server, client: h.Attach(out, out, nil), requestID: "r", inFlight: make(chan struct{}, maxInFlight)}
 		defer ws.client.Detach()
 		before := len(broker.publishes())
 		ws.carryOut(bytes.Clone(frame))

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
@@ -154,16 +155,18 @@ func snapshotOption(s string) (bool, *wire.Problem) {
 	return false, fieldProblem(wire.CodeInvalidParameter, "/snapshot", "snapshot must be true or false.")
 }
 
-func overflowOption(s string) (hub.Overflow, *wire.Problem) {
+func overflowOption(s string) (outbox.Overflow, *wire.Problem) {
 	switch s {
+	case "catchup":
+		return outbox.OverflowCatchup, nil
 	case "close":
-		return hub.OverflowClose, nil
+		return outbox.OverflowClose, nil
 	case "drop":
-		return hub.OverflowDrop, nil
+		return outbox.OverflowDrop, nil
 	case "latest":
-		return hub.OverflowLatest, nil
+		return outbox.OverflowLatest, nil
 	}
-	return 0, fieldProblem(wire.CodeInvalidParameter, "/overflow", "overflow must be close, drop or latest.")
+	return 0, fieldProblem(wire.CodeInvalidParameter, "/overflow", "overflow must be catchup, close, drop or latest.")
 }
 
 func minIntervalOption(s string) (time.Duration, *wire.Problem) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
@@ -68,10 +69,13 @@ var (
 // not known here is the gateway's own failure, of which clients learn nothing.
 func problemOf(err error) *wire.Problem {
 	var is *wire.Problem
+	var failed *hub.Error
 	var refused *topic.Error
 	switch {
 	case errors.As(err, &is):
 		return is
+	case errors.As(err, &failed):
+		return problem(failed.Code, failed.Detail)
 	case errors.As(err, &refused):
 		return problem(wire.Code(refused.Code), refused.Detail)
 	case errors.Is(err, ErrNotSent):

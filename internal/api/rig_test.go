@@ -77,7 +77,7 @@ func startRig(t testing.TB, change ...func(*Options)) *rig {
 // forgetful gives the server a hub that watches filters no longer than they are
 // wanted, and the broker side that it asks.
 func forgetful(t testing.TB) (*memoryBroker, func(*Options)) {
-	broker := &memoryBroker{}
+	broker := &memoryBroker{dynamic: true}
 	h := hub.New(hub.Options{Upstream: broker, Linger: time.Millisecond})
 	h.BrokerUp(false)
 	t.Cleanup(h.Close)
@@ -164,11 +164,12 @@ func eventuallyTrue(t testing.TB, what string, cond func() bool) {
 // memoryBroker is the broker side: everything works and is remembered. Filters
 // below "elsewhere" are not covered, those below "refused" not granted.
 type memoryBroker struct {
-	mu     sync.Mutex // guards all below
-	got    []string
-	raw    [][]byte
-	wanted []string
-	held   int
+	dynamic bool       // nothing is watched for good; set before use
+	mu      sync.Mutex // guards all below
+	got     []string
+	raw     [][]byte
+	wanted  []string
+	held    int
 }
 
 func (m *memoryBroker) Publish(topic string, payload []byte, qos byte, retain bool) (Pending, error) {
@@ -205,7 +206,7 @@ func (m *memoryBroker) Release(string) {
 	m.held--
 }
 
-func (m *memoryBroker) Watched(string) bool { return false }
+func (m *memoryBroker) Watched(string) bool { return !m.dynamic }
 
 func (m *memoryBroker) Retained(context.Context, string) ([]hub.Inbound, error) { return nil, nil }
 

@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"github.com/vulturepi/gateway/internal/hub"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/hub/message"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -32,7 +34,7 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
-	var m *hub.Message
+	var m *message.Message
 	if wait := preferredWait(r); wait > 0 {
 		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
 		m, bad = s.awaitValue(r, name, wait)
@@ -46,13 +48,13 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 	writeValue(w, r, m, false)
 }
 
-func (s *Server) value(ctx context.Context, name string) (*hub.Message, *wire.Problem) {
-	m, code, detail := s.opts.Hub.Newest(ctx, name)
+func (s *Server) value(ctx context.Context, name string) (*message.Message, *wire.Problem) {
+	m, err := s.opts.Hub.Newest(ctx, name)
 	switch {
-	case code != "":
-		return nil, fieldProblem(wire.Code(code), "/topic", detail)
-	case m == nil:
-		return nil, problem(wire.CodeTopicNotSeen, "No message has come on this topic, and the broker keeps none as retained.")
+	case errors.Is(err, hub.ErrNotSeen):
+		return nil, problemOf(err)
+	case err != nil:
+		return nil, problemAt("/topic", err)
 	}
 	return m, nil
 }
@@ -78,7 +80,7 @@ func preferredWait(r *http.Request) time.Duration {
 // awaitValue waits for the next message on a topic. Whoever shows with
 // If-None-Match that it has missed one already gets the newest at once; when
 // the time is over, what there is.
-func (s *Server) awaitValue(r *http.Request, name string, wait time.Duration) (*hub.Message, *wire.Problem) {
+func (s *Server) awaitValue(r *http.Request, name string, wait time.Duration) (*message.Message, *wire.Problem) {
 	if bad := s.admit(); bad != nil {
 		return nil, bad
 	}
@@ -86,9 +88,9 @@ func (s *Server) awaitValue(r *http.Request, name string, wait time.Duration) (*
 	defer s.release()
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
-	next, code, detail := s.opts.Hub.Wait(ctx, name, func(*hub.Message) bool { return true })
-	if code != "" {
-		return nil, fieldProblem(wire.Code(code), "/topic", detail)
+	next, err := s.opts.Hub.Wait(ctx, name, hub.Want{})
+	if err != nil {
+		return nil, problemAt("/topic", err)
 	}
 	defer next.Stop()
 	m, bad := s.value(ctx, name)
@@ -109,7 +111,7 @@ func (s *Server) awaitValue(r *http.Request, name string, wait time.Duration) (*
 
 // etag is the validator of a message: its cursor, or, on a retained copy,
 // which has none, a digest of what it says.
-func etag(m *hub.Message) string {
+func etag(m *message.Message) string {
 	if cursor := wire.CursorOf(m.JSON); len(cursor) > 0 {
 		return `"` + string(cursor) + `"`
 	}
@@ -138,7 +140,7 @@ const (
 
 // writeValue answers with a message: as its payload, or as its JSON object if
 // that is asked for, or, with object, if nothing else is.
-func writeValue(w http.ResponseWriter, r *http.Request, m *hub.Message, object bool) {
+func writeValue(w http.ResponseWriter, r *http.Request, m *message.Message, object bool) {
 	var msg wire.Message
 	if err := json.Unmarshal(m.JSON, &msg); err != nil {
 		panic(err) // our own encoding

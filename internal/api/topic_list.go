@@ -38,9 +38,9 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.place(r)()
-	objects, next, code, detail := s.opts.Hub.List(r.Context(), filter, after, limit)
-	if code != "" {
-		writeProblem(w, fieldProblem(wire.Code(code), "/filter", detail))
+	objects, next, err := s.opts.Hub.List(r.Context(), filter, after, limit)
+	if err != nil {
+		writeProblem(w, problemAt("/filter", err))
 		return
 	}
 	if next != "" {

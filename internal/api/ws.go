@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
 )
@@ -36,8 +37,8 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	codec := conn.Codec()
-	client := s.opts.Hub.Attach(transport{conn, codec}, func(cursor string) []byte {
-		return codec.AppendFrame(nil, hub.Frame{Kind: wire.TypeWelcome, Body: marshal(&wire.Welcome{
+	client := s.opts.Hub.Attach(conn, codec, func(cursor string) []byte {
+		return codec.AppendFrame(nil, outbox.Frame{Kind: wire.TypeWelcome, Body: marshal(&wire.Welcome{
 			Type: wire.TypeWelcome, Epoch: s.opts.Hub.Epoch(), Cursor: cursor, Limits: s.limits(),
 		})})
 	})

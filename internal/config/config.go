@@ -60,6 +60,7 @@ type Config struct {
 	HistoryBytes      int64         `envconfig:"GATEWAY_HISTORY_BYTES" default:"67108864" min:"0" max:"1099511627776" desc:"Memory for the history that clients resume from, in bytes. 0: none."`
 	HistoryAge        time.Duration `envconfig:"GATEWAY_HISTORY_AGE" default:"10m" min:"1s" max:"168h" desc:"How long a message stays in the history."`
 	ValuesBytes       int64         `envconfig:"GATEWAY_VALUES_BYTES" default:"67108864" min:"65536" max:"1099511627776" desc:"Memory for the newest message of each topic, for snapshots, in bytes."`
+	IndexBytes        int64         `envconfig:"GATEWAY_INDEX_BYTES" default:"67108864" min:"65536" max:"1099511627776" desc:"Memory for the names of topics, in bytes. When it is full, the topic that was updated longest ago is forgotten."`
 	MaxConnections    int           `envconfig:"GATEWAY_MAX_CONNECTIONS" default:"10000" min:"1" max:"1000000" desc:"Streams (WebSocket and events) that may be open at once."`
 
 	DecodersFile string `envconfig:"GATEWAY_DECODERS_FILE" desc:"YAML file that says how the payloads of which topics are decoded. Not set: none is."`

@@ -6,12 +6,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 )
 
 // codecs are all of them, with bodies that have no chunks.
-func codecs() map[string]Codec {
-	all := map[string]Codec{NameWebSocket: newWebSocket(nil, nil, Timing{}).Codec()}
+func codecs() map[string]outbox.Codec {
+	all := map[string]outbox.Codec{NameWebSocket: newWebSocket(nil, nil, Timing{}).Codec()}
 	for _, f := range Formats {
 		all[string(f)] = Response{Format: f}.Codec()
 	}
@@ -34,11 +34,11 @@ func TestCursorStandsAloneInServerSentEventsOnly(t *testing.T) {
 		if name == string(FormatSSE) {
 			want = "id: e-7\n\n"
 		}
-		if got := c.AppendFrame(nil, hub.Frame{Cursor: "e-7"}); string(got) != want {
+		if got := c.AppendFrame(nil, outbox.Frame{Cursor: "e-7"}); string(got) != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)
 		}
 	}
-	ack := string(Response{Format: FormatSSE}.Codec().AppendFrame(nil, hub.Frame{Kind: "ack", Body: []byte("{}")}))
+	ack := string(Response{Format: FormatSSE}.Codec().AppendFrame(nil, outbox.Frame{Kind: "ack", Body: []byte("{}")}))
 	if strings.Contains(ack, "id:") {
 		t.Errorf("got %q, want no id", ack)
 	}

@@ -3,7 +3,8 @@ package stream
 import (
 	"time"
 
-	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/hub/message"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 )
 
 // ndjson is one JSON object a line.
@@ -16,13 +17,13 @@ func (ndjson) Name() string { return string(FormatNDJSON) }
 func (n ndjson) Framing() string { return n.framing(FormatNDJSON) }
 
 // AppendMessage frames a message.
-func (n ndjson) AppendMessage(dst []byte, _ *hub.Message, body []byte) []byte {
+func (n ndjson) AppendMessage(dst []byte, _ *message.Message, body []byte) []byte {
 	return n.line(dst, body)
 }
 
 // AppendFrame frames a control object: a line like any other. A cursor cannot
 // stand alone.
-func (n ndjson) AppendFrame(dst []byte, f hub.Frame) []byte {
+func (n ndjson) AppendFrame(dst []byte, f outbox.Frame) []byte {
 	if f.Kind == "" {
 		return dst
 	}
@@ -38,4 +39,4 @@ func (n ndjson) line(dst, object []byte) []byte {
 func (ndjson) KeepAlive(time.Time) []byte { return nil }
 
 // AppendClose ends the response in order.
-func (n ndjson) AppendClose(dst []byte, _ hub.CloseReason) []byte { return n.last(dst) }
+func (n ndjson) AppendClose(dst []byte, _ outbox.CloseReason) []byte { return n.last(dst) }

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -43,7 +44,7 @@ type Response struct {
 }
 
 // Codec frames the response's body. It is one client's.
-func (r Response) Codec() Codec {
+func (r Response) Codec() outbox.Codec {
 	body := chunked(r.Chunked)
 	switch r.Format {
 	case FormatSSE:

@@ -3,7 +3,8 @@ package stream
 import (
 	"time"
 
-	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/hub/message"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -22,7 +23,7 @@ func (*sse) Name() string { return string(FormatSSE) }
 func (s *sse) Framing() string { return s.framing(FormatSSE) }
 
 // AppendMessage frames a message.
-func (s *sse) AppendMessage(dst []byte, _ *hub.Message, body []byte) []byte {
+func (s *sse) AppendMessage(dst []byte, _ *message.Message, body []byte) []byte {
 	dst, start := s.begin(dst)
 	if cursor := wire.CursorOf(body); len(cursor) > 0 {
 		dst = appendLine(dst, "id: ", cursor)
@@ -32,7 +33,7 @@ func (s *sse) AppendMessage(dst []byte, _ *hub.Message, body []byte) []byte {
 
 // AppendFrame frames a control object as a named event. A cursor alone sets
 // the browser's last event id, without an event.
-func (s *sse) AppendFrame(dst []byte, f hub.Frame) []byte {
+func (s *sse) AppendFrame(dst []byte, f outbox.Frame) []byte {
 	dst, start := s.begin(dst)
 	if f.Kind != "" {
 		dst = appendLine(dst, "event: ", f.Kind)
@@ -61,4 +62,4 @@ func (s *sse) KeepAlive(now time.Time) []byte {
 }
 
 // AppendClose ends the response in order.
-func (s *sse) AppendClose(dst []byte, _ hub.CloseReason) []byte { return s.last(dst) }
+func (s *sse) AppendClose(dst []byte, _ outbox.CloseReason) []byte { return s.last(dst) }

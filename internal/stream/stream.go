@@ -9,8 +9,6 @@ package stream
 import (
 	"cmp"
 	"time"
-
-	"github.com/vulturepi/gateway/internal/hub"
 )
 
 // MaxFrame is the largest WebSocket message that a client may send, in bytes.
@@ -41,14 +39,4 @@ func (t Timing) withDefaults() Timing {
 		Flood:     cmp.Or(t.Flood, 30*time.Second),
 		KeepAlive: cmp.Or(t.KeepAlive, 15*time.Second),
 	}
-}
-
-// Codec frames what a client is sent; see hub.Transport.
-type Codec interface {
-	Name() string
-	Framing() string
-	AppendMessage(dst []byte, m *hub.Message, body []byte) []byte
-	AppendFrame(dst []byte, f hub.Frame) []byte
-	KeepAlive(now time.Time) []byte
-	AppendClose(dst []byte, why hub.CloseReason) []byte
 }

@@ -7,7 +7,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/hub/message"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -21,23 +22,23 @@ func (text) Name() string { return string(FormatText) }
 func (t text) Framing() string { return t.framing(FormatText) }
 
 // AppendMessage frames a message.
-func (t text) AppendMessage(dst []byte, m *hub.Message, _ []byte) []byte {
+func (t text) AppendMessage(dst []byte, m *message.Message, _ []byte) []byte {
 	dst, start := t.begin(dst)
 	return t.end(append(appendText(dst, m), '\n'), start)
 }
 
 // AppendFrame: plain text has no room for control objects.
-func (text) AppendFrame(dst []byte, _ hub.Frame) []byte { return dst }
+func (text) AppendFrame(dst []byte, _ outbox.Frame) []byte { return dst }
 
 // KeepAlive: a line is a payload, so nothing else can be sent.
 func (text) KeepAlive(time.Time) []byte { return nil }
 
 // AppendClose ends the response in order.
-func (t text) AppendClose(dst []byte, _ hub.CloseReason) []byte { return t.last(dst) }
+func (t text) AppendClose(dst []byte, _ outbox.CloseReason) []byte { return t.last(dst) }
 
 // appendText appends the payload as one line: as it is, or as its JSON string
 // when it has a line break or is not UTF-8.
-func appendText(dst []byte, m *hub.Message) []byte {
+func appendText(dst []byte, m *message.Message) []byte {
 	value, encoding := m.Payload()
 	if encoding != wire.EncodingText {
 		return append(dst, value...)

@@ -4,7 +4,8 @@ import (
 	"encoding/binary"
 	"time"
 
-	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/hub/message"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -25,7 +26,7 @@ type webSocketCodec struct {
 }
 
 // Codec frames what is written to w.
-func (w *WebSocket) Codec() Codec { return &webSocketCodec{conn: w, lastPing: time.Now()} }
+func (w *WebSocket) Codec() outbox.Codec { return &webSocketCodec{conn: w, lastPing: time.Now()} }
 
 // Name implements Codec, as do the methods below.
 func (*webSocketCodec) Name() string { return NameWebSocket }
@@ -34,13 +35,13 @@ func (*webSocketCodec) Name() string { return NameWebSocket }
 func (*webSocketCodec) Framing() string { return NameWebSocket }
 
 // AppendMessage frames a message.
-func (*webSocketCodec) AppendMessage(dst []byte, _ *hub.Message, body []byte) []byte {
+func (*webSocketCodec) AppendMessage(dst []byte, _ *message.Message, body []byte) []byte {
 	return append(appendHeader(dst, firstText, len(body)), body...)
 }
 
 // AppendFrame frames a control object: a text frame too. A cursor cannot stand
 // alone.
-func (*webSocketCodec) AppendFrame(dst []byte, f hub.Frame) []byte {
+func (*webSocketCodec) AppendFrame(dst []byte, f outbox.Frame) []byte {
 	if f.Kind == "" {
 		return dst
 	}
@@ -57,9 +58,9 @@ func (c *webSocketCodec) KeepAlive(now time.Time) []byte {
 }
 
 // AppendClose appends a close frame.
-func (c *webSocketCodec) AppendClose(dst []byte, why hub.CloseReason) []byte {
+func (c *webSocketCodec) AppendClose(dst []byte, why outbox.CloseReason) []byte {
 	code, reason := wire.CloseGoingAway, "the gateway is going down"
-	if why == hub.CloseSlow {
+	if why == outbox.CloseSlow {
 		code, reason = wire.CloseSlow, "too slow: reconnect and resume"
 	}
 	c.conn.ended(code)
