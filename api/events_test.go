@@ -224,7 +224,11 @@ func resumedAnswers(t *testing.T, a *answers, path string) {
 		a.check(t, "GET /events", s.end())
 	}
 	partlyExpired(t, a, path)
+	g = start(t) // one that has not heard of pi/3/mode
+	g.past()
 	g.upstream.play(nil, nil)
+	g.battery()
+	g.led()
 	s := g.open(t, path+"&snapshot=true&overflow=latest&min_interval=1s", nil)
 	s.until(t, "snapshot_end")
 	a.check(t, "GET /events", s.end())
