@@ -7,6 +7,9 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
+
+	"github.com/vulturepi/gateway/internal/address"
+	"github.com/vulturepi/gateway/internal/settings"
 )
 
 // Broker returns the address of the broker, with its port. Embedded is true
@@ -44,17 +47,31 @@ func resolveBroker(c *Config) (notices []string, err error) {
 			notices = append(notices, fmt.Sprintf("%s wins over %s: %q is not read", envMQTTURL, envSettingsFile, c.SettingsFile))
 		}
 	case c.SettingsFile != "":
-		data, _, err := readFile(envSettingsFile, c.SettingsFile)
-		if err != nil {
+		if notices, err = brokerFromSettings(c); err != nil {
 			return nil, err
 		}
-		hostPort, err := parseSettings(data)
-		if err != nil {
-			return nil, refuse(envSettingsFile, "%q: %s", c.SettingsFile, err)
-		}
-		c.broker = &url.URL{Scheme: "mqtt", Host: hostPort}
 	}
 	return notices, checkCAFile(c)
+}
+
+// brokerFromSettings takes address and port from the settings file. Its other
+// keys are for devices; a notice says so where they would matter.
+func brokerFromSettings(c *Config) (notices []string, err error) {
+	file, err := settings.Read(c.SettingsFile)
+	if err != nil {
+		return nil, refuse(envSettingsFile, "%s", err)
+	}
+	if file.Address == settings.Auto {
+		return nil, refuse(envSettingsFile, "%q: %s = %s is for devices; write the broker's address", c.SettingsFile, settings.KeyAddress, settings.Auto)
+	}
+	c.broker = &url.URL{Scheme: "mqtt", Host: file.HostPort()}
+	if file.TLS {
+		notices = append(notices, fmt.Sprintf("%s: %q: %s is for devices; for TLS set %s=mqtts://%s", envSettingsFile, c.SettingsFile, settings.KeyTLS, envMQTTURL, file.HostPort()))
+	}
+	if (file.Username != "" || file.Password != "") && c.MQTTUsername == "" {
+		notices = append(notices, fmt.Sprintf("%s: %q: %s and %s are for devices; set %s and %s", envSettingsFile, c.SettingsFile, settings.KeyUsername, settings.KeyPassword, envUsername, envPassword))
+	}
+	return notices, nil
 }
 
 // parseBrokerURL takes the URL apart by hand: package url accepts much that
@@ -85,7 +102,7 @@ func parseBrokerURL(raw string) (*url.URL, error) {
 		}
 		tail = ""
 	}
-	host, given, err := splitHostPort(authority)
+	host, given, err := address.Split(authority)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +115,7 @@ func parseBrokerURL(raw string) (*url.URL, error) {
 	if given != "" {
 		port = given
 	}
-	if host, err = destination(host); err != nil {
+	if host, err = address.Destination(host); err != nil {
 		return nil, err
 	}
 	u, err := url.Parse(scheme + "://" + net.JoinHostPort(host, port) + tail)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/vulturepi/gateway/internal/address"
 )
 
 // listener is an address to listen on, taken apart.
@@ -13,14 +15,14 @@ type listener struct {
 }
 
 func parseListener(variable, addr string) (listener, error) {
-	host, port, err := splitHostPort(addr)
+	host, port, err := address.Split(addr)
 	if err != nil {
 		return listener{}, refuse(variable, "%q: %s", addr, err)
 	}
 	if port == "" {
 		return listener{}, refuse(variable, "%q has no port; write host:port, for example 127.0.0.1:8080", addr)
 	}
-	if _, err := netip.ParseAddr(host); host != "" && err != nil && !isHostname(host) {
+	if _, err := netip.ParseAddr(host); host != "" && err != nil && !address.IsHostname(host) {
 		return listener{}, refuse(variable, "%q: the host is neither an IP address nor a host name; write for example 127.0.0.1:%s", addr, port)
 	}
 	return listener{variable: variable, addr: addr, host: strings.ToLower(host), port: port}, nil
