@@ -19,6 +19,9 @@ func parseListener(variable, addr string) (listener, error) {
 	if err != nil {
 		return listener{}, refuse(variable, "%q: %s", addr, err)
 	}
+	if port == "" && host != "" && address.CheckPort(host) == nil {
+		return listener{}, refuse(variable, "%q is a port without a host; write 127.0.0.1:%s for this machine alone", addr, host)
+	}
 	if port == "" {
 		return listener{}, refuse(variable, "%q has no port; write host:port, for example 127.0.0.1:8080", addr)
 	}

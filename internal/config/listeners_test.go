@@ -10,7 +10,7 @@ func TestListenerAddressIsHostAndPort(t *testing.T) {
 	for _, name := range []string{"GATEWAY_HTTP_ADDR", "GATEWAY_ADMIN_ADDR", "GATEWAY_EMBEDDED_ADDR"} {
 		for _, c := range []struct{ rule, addr, want string }{
 			{"no port", "127.0.0.1", "has no port"},
-			{"only a port", "8080", "has no port"},
+			{"only a port", "8080", `"8080" is a port without a host; write 127.0.0.1:8080`},
 			{"empty port", "127.0.0.1:", "the port must be"},
 			{"port 65536", "127.0.0.1:65536", "65535"},
 			{"port hex", "127.0.0.1:0x75b", "in decimal"},
