@@ -1,0 +1,124 @@
+package devicecom
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/brokertest"
+)
+
+// tally counts what Publish said of each payload.
+type tally struct {
+	confirmed, refused, unknown []string
+}
+
+// 10 000 messages at QoS 1 while the broker is restarted three times. Whatever
+// was confirmed has arrived, at an independent subscriber whose session and
+// queue the broker keeps over its restarts; whatever was refused was never sent,
+// and nothing was sent twice by the client.
+func TestEveryConfirmedMessageArrivesOverRestarts(t *testing.T) {
+	const messages, publishers, restarts = 10_000, 20, 3
+	b := startBroker(t, brokertest.Persistent())
+	oracle := brokertest.Dial(t, b.Addr(), brokertest.ClientID("oracle"), brokertest.PersistentSession(), brokertest.AutoReconnect())
+	if code := oracle.Subscribe("count/#", 1); code != 1 {
+		t.Fatalf("SUBACK: got %#x, want 1", code)
+	}
+	vals := connect(t, b.Addr(), Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*patience)
+	defer cancel()
+	var confirmed atomic.Int64
+	results := make(chan tally)
+	for p := range publishers {
+		go func() { results <- publishAll(ctx, t, vals, p, messages/publishers, &confirmed) }()
+	}
+	for i := range int64(restarts) {
+		until(t, "so many confirmed", func() bool { return confirmed.Load() > (i+1)*messages/(restarts+1) })
+		b.Restart()
+	}
+	var all tally
+	for range publishers {
+		part := await(t, results)
+		all.confirmed = append(all.confirmed, part.confirmed...)
+		all.refused = append(all.refused, part.refused...)
+		all.unknown = append(all.unknown, part.unknown...)
+	}
+	t.Logf("%d confirmed, %d unknown, %d refused attempts", len(all.confirmed), len(all.unknown), len(all.refused))
+	if len(all.confirmed)+len(all.unknown) != messages {
+		t.Errorf("got %d confirmed and %d unknown, want %d together", len(all.confirmed), len(all.unknown), messages)
+	}
+	if len(all.refused) == 0 {
+		t.Error("no attempt was refused: the restarts had no effect")
+	}
+	all.check(t, oracle)
+}
+
+// publishAll publishes each message until it is confirmed or its fate is
+// unknown; each attempt has a payload of its own.
+func publishAll(ctx context.Context, t *testing.T, vals *Values, publisher, n int, confirmed *atomic.Int64) tally {
+	var all tally
+	retry := time.NewTicker(5 * time.Millisecond)
+	defer retry.Stop()
+	for i := range n {
+		for attempt := 0; ; attempt++ {
+			payload := fmt.Sprintf("%d/%d/%d", publisher, i, attempt)
+			err := vals.Publish(ctx, fmt.Sprintf("count/%d", publisher), payload)
+			switch {
+			case err == nil:
+				all.confirmed = append(all.confirmed, payload)
+				confirmed.Add(1)
+			case errors.Is(err, ErrUnknownOutcome):
+				all.unknown = append(all.unknown, payload)
+			case errors.Is(err, ErrNotConnected):
+				all.refused = append(all.refused, payload)
+				select {
+				case <-retry.C: // the pause before the next attempt
+					continue
+				case <-ctx.Done():
+				}
+				return all
+			default:
+				t.Error(err)
+				return all
+			}
+			break
+		}
+	}
+	return all
+}
+
+// check holds the tally against what the subscriber received.
+func (all *tally) check(t *testing.T, oracle *brokertest.Client) {
+	t.Helper()
+	received := map[string]int{}
+	read := 0
+	missing := func() (n int) {
+		messages := oracle.Received()
+		for _, m := range messages[read:] {
+			if !m.Dup { // a repetition by the broker
+				received[string(m.Payload)]++
+			}
+		}
+		read = len(messages)
+		for _, payload := range all.confirmed {
+			if received[payload] == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	until(t, "everything there that was confirmed", func() bool { return missing() == 0 })
+	for _, payload := range all.refused {
+		if received[payload] != 0 {
+			t.Errorf("%s was refused and arrived", payload)
+		}
+	}
+	for payload, n := range received {
+		if n > 1 {
+			t.Errorf("%s arrived %d times", payload, n)
+		}
+	}
+}
