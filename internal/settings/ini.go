@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/vulturepi/gateway/internal/spelling"
 )
@@ -13,10 +14,11 @@ import (
 // section is the one that is read.
 const section = "system"
 
-// entry is the value of a key, and the line it stands on.
+// entry is the value of a key, and where it stands.
 type entry struct {
 	value string
-	line  int
+	line  int // from 1
+	start int // the value is data[start : start+len(value)]
 }
 
 // readSystem returns the keys of section [system], in lower case.
@@ -24,14 +26,17 @@ func readSystem(data []byte) (map[string]entry, error) {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) || bytes.IndexByte(data, 0) >= 0 {
 		return nil, errors.New("is UTF-16 or binary; save it as UTF-8")
 	}
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
-	var keys map[string]entry // nil until [system] is seen
-	var otherCase string      // a section such as [System], and what to do
+	text := strings.TrimPrefix(string(data), "\ufeff")
+	offset := len(data) - len(text) // of the line in data
+	var keys map[string]entry       // nil until [system] is seen
+	var otherCase string            // a section such as [System], and what to do
 	inside := false
 	number := 0
-	for text := range strings.Lines(string(data)) {
+	for full := range strings.Lines(text) {
 		number++
-		line := strings.TrimSpace(text)
+		start := offset + len(full) - len(strings.TrimLeftFunc(full, unicode.IsSpace))
+		offset += len(full)
+		line := strings.TrimSpace(full)
 		if line == "" || line[0] == ';' || line[0] == '#' {
 			continue
 		}
@@ -54,7 +59,7 @@ func readSystem(data []byte) (map[string]entry, error) {
 		if !inside {
 			continue
 		}
-		if err := addKey(keys, line, number); err != nil {
+		if err := addKey(keys, line, number, start); err != nil {
 			return nil, err
 		}
 	}
@@ -75,7 +80,8 @@ func sectionName(line string, number int) (string, error) {
 	return strings.TrimSpace(name), nil
 }
 
-func addKey(keys map[string]entry, line string, number int) error {
+// addKey takes a line apart that begins at start.
+func addKey(keys map[string]entry, line string, number, start int) error {
 	i := strings.IndexAny(line, "=:")
 	if i < 1 {
 		return fmt.Errorf("line %d: is not of the form key = value", number)
@@ -85,20 +91,23 @@ func addKey(keys map[string]entry, line string, number int) error {
 		return fmt.Errorf("line %d: key %q appears twice in section [system]; keep one", number, key)
 	}
 	value := line[i+1:]
+	start += i + 1
 	if key != KeyUsername && key != KeyPassword { // these two may hold " #"
 		value = withoutComment(value)
 	}
-	keys[key] = entry{withoutQuotes(strings.TrimSpace(value)), number}
+	start += len(value) - len(strings.TrimLeftFunc(value, unicode.IsSpace))
+	value = strings.TrimSpace(value)
+	if isQuoted(value) {
+		value = value[1 : len(value)-1]
+		start++
+	}
+	keys[key] = entry{value, number, start}
 	return nil
 }
 
-func withoutQuotes(value string) string {
-	for _, quote := range []string{`"`, `'`} {
-		if len(value) > 1 && strings.HasPrefix(value, quote) && strings.HasSuffix(value, quote) {
-			return value[1 : len(value)-1]
-		}
-	}
-	return value
+func isQuoted(value string) bool {
+	last := len(value) - 1
+	return last > 0 && value[0] == value[last] && (value[0] == '"' || value[0] == '\'')
 }
 
 // withoutComment cuts at a ; or # that starts the text or follows a space. No

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -117,7 +118,7 @@ func Parse(data []byte) (File, error) {
 func parseAddress(keys map[string]entry) (string, error) {
 	e, found := keys[KeyAddress]
 	if !found {
-		return "", fmt.Errorf("section [system] has no %s; add for example %s = 192.168.1.10", KeyAddress, KeyAddress)
+		return "", noAddress()
 	}
 	if strings.EqualFold(e.value, Auto) {
 		return Auto, nil
@@ -153,4 +154,30 @@ func parseTLS(keys map[string]entry) (bool, error) {
 		return false, nil
 	}
 	return false, fmt.Errorf("%s = %q: write true or false", KeyTLS, e.value)
+}
+
+// Mend writes address as the value of ip_address, and leaves every other byte
+// as it is. It returns what stood there and on which line, 0 if there is nothing
+// to change: it is that address already, or Auto. The rest of the file is not
+// checked.
+func Mend(data []byte, address string) (out []byte, old string, line int, err error) {
+	keys, err := readSystem(data)
+	if err != nil {
+		return data, "", 0, err
+	}
+	e, found := keys[KeyAddress]
+	if !found {
+		if err := checkSpelling(keys); err != nil {
+			return data, "", 0, err
+		}
+		return data, "", 0, noAddress()
+	}
+	if e.value == address || strings.EqualFold(e.value, Auto) {
+		return data, e.value, 0, nil
+	}
+	return slices.Concat(data[:e.start], []byte(address), data[e.start+len(e.value):]), e.value, e.line, nil
+}
+
+func noAddress() error {
+	return fmt.Errorf("section [system] has no %s; add for example %s = 192.168.1.10", KeyAddress, KeyAddress)
 }
