@@ -36,8 +36,9 @@ type conn struct {
 	maxPacket    int
 	filters      int // of the one SUBSCRIBE
 	writeTimeout time.Duration
-	tooLarge     func() // called for each message left out
-	dead         chan struct{}
+	tooLarge     func()        // called for each message left out
+	wrote        chan struct{} // gets a token when a message has been written
+	dead         chan struct{} // closed at the end
 
 	// Of the reader's goroutine.
 	head    []byte // what is left of the header that was looked at
@@ -53,7 +54,7 @@ type conn struct {
 func newConn(c net.Conn, o *Options, tooLarge func()) *conn {
 	return &conn{
 		Conn: c, r: bufio.NewReaderSize(c, 16<<10), maxPacket: o.MaxPacketBytes, filters: len(o.Filters),
-		writeTimeout: o.timing.write, tooLarge: tooLarge, dead: make(chan struct{}),
+		writeTimeout: o.timing.write, tooLarge: tooLarge, wrote: make(chan struct{}, 1), dead: make(chan struct{}),
 	}
 }
 
@@ -101,6 +102,12 @@ func (c *conn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if err != nil {
 		return n, c.fail(err)
+	}
+	if p[0]>>4 == typePublish { // the library writes a packet at a time
+		select {
+		case c.wrote <- struct{}{}:
+		default: // nobody waits any more
+		}
 	}
 	return n, nil
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"time"
 
+	"github.com/vulturepi/gateway/internal/mdns"
 	"github.com/vulturepi/gateway/internal/settings"
 )
 
@@ -70,24 +72,32 @@ func readSettings(o *Options) (finder, error) {
 }
 
 // place says where the broker is now.
-func (f *finder) place(context.Context) (place, error) {
+func (f *finder) place(ctx context.Context, patience time.Duration) (place, error) {
 	p := place{address: f.HostPort(), username: f.Username, password: f.Password, tls: f.tls}
+	if f.Address == settings.Auto {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		var err error
+		if p.address, err = mdns.Find(ctx, mdns.MQTT); err != nil {
+			return place{}, &attemptError{where: f, cause: err}
+		}
+	}
 	if p.tls != nil && p.tls.ServerName == "" {
 		p.tls = p.tls.Clone()
-		p.tls.ServerName = f.Address
+		p.tls.ServerName, _, _ = net.SplitHostPort(p.address)
 	}
 	return p, nil
 }
 
 // open makes one attempt. Its error is a sentence.
 func (v *Values) open(ctx context.Context) (*session, error) {
-	p, err := v.where.place(ctx)
+	p, err := v.where.place(ctx, v.o.timing.find)
 	if err != nil {
 		return nil, err
 	}
 	s, err := openSession(ctx, p, &v.o, v.receive, v.leftOut)
 	if err != nil {
-		return nil, &attemptError{where: &v.where, cause: err}
+		return nil, &attemptError{where: &v.where, address: p.address, cause: err}
 	}
 	return s, nil
 }

@@ -37,6 +37,9 @@ func attempt(t *testing.T, name, path string, o Options, want ...string) {
 			t.Errorf("%s: got %v, want %q", name, err, part)
 		}
 	}
+	if o.Timeout == patience && strings.Contains(err.Error(), "tried for") {
+		t.Errorf("%s: got %v, want it at once", name, err)
+	}
 	if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%s: got %q, want one line without the password", name, err)
 	}
@@ -82,6 +85,9 @@ func TestBadOptionsAreNamedAtOnce(t *testing.T) {
 		`Options.Filters: "a/#/b": The filter has #`: {Filters: []string{"a/#/b"}},
 		`Options.Filters: "a" appears twice`:         {Filters: []string{"a", "b", "a"}},
 		"Options.Will: The topic has the wildcard":   {Will: &Will{Topic: "a/+"}},
+		"Options.ClientID: use":                      {ClientID: "a\xff"},
+		"Options.ClientID":                           {ClientID: "a\x00b"},
+		"Options.Will: the payload has 70000 bytes":  {Will: &Will{Topic: "a", Value: strings.Repeat("x", 70_000)}},
 		"Options.Will: QoS 3":                        {Will: &Will{Topic: "a", QoS: 3}},
 		"Options.Will: the value, a func(), cannot":  {Will: &Will{Topic: "a", Value: func() {}}},
 	} {
@@ -218,7 +224,7 @@ func TestLoginComesFromTheSettings(t *testing.T) {
 	if err := vals.Publish(within(t), "a", 1); err != nil {
 		t.Error(err)
 	}
-	b.WaitLog("as lamp-7")
+	b.WaitLog("as lamp-7 (p2, c1, k15") // MQTT 3.1.1, a clean session, 15 s
 }
 
 // secure is a mosquitto behind TLS, and the authority of its certificate, which

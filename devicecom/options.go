@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/vulturepi/gateway/internal/topic"
 )
@@ -60,6 +63,7 @@ type Options struct {
 	// warn and info. Default: [slog.Default].
 	Logger *slog.Logger
 
+	will   []byte // the will's payload
 	timing timing // what tests shorten
 }
 
@@ -87,6 +91,7 @@ type Message struct {
 
 // timing is what tests shorten.
 type timing struct {
+	find     time.Duration // for an answer by mDNS
 	connect  time.Duration // for TCP and TLS; as long again for the answer to CONNECT
 	answer   time.Duration // for the answer to SUBSCRIBE
 	write    time.Duration // for one packet to leave
@@ -98,7 +103,7 @@ type timing struct {
 }
 
 var usual = timing{
-	connect: 10 * time.Second, answer: 10 * time.Second, write: 10 * time.Second, confirm: 30 * time.Second,
+	find: 5 * time.Second, connect: 10 * time.Second, answer: 10 * time.Second, write: 10 * time.Second, confirm: 30 * time.Second,
 	stable: 10 * time.Second, minPause: 250 * time.Millisecond, maxPause: 10 * time.Second, close: 5 * time.Second,
 }
 
@@ -114,6 +119,10 @@ const (
 	// the largest is MQTT's own (MQTT 3.1.1, 2.2.3).
 	leastMaxPacket = 256
 	mostMaxPacket  = 268435455
+
+	// The longest string, and the longest payload of a will (MQTT 3.1.1, 1.5.3
+	// and 3.1.3.3). The library would cut what is longer.
+	mqttString = 65535
 )
 
 // withDefaults fills in what is not set, and refuses what cannot be.
@@ -132,7 +141,21 @@ func (o Options) withDefaults() (Options, error) {
 	if len(o.Filters) == 0 {
 		o.Filters = []string{"#"}
 	}
-	return o, o.check()
+	if err := o.check(); err != nil {
+		return o, err
+	}
+	if o.Will != nil {
+		will := *o.Will
+		payload, err := encode(will.Topic, will.Value, will.QoS, o.MaxPacketBytes)
+		if err != nil {
+			return o, fmt.Errorf("Options.Will: %w", err)
+		}
+		if len(payload) > mqttString {
+			return o, fmt.Errorf("Options.Will: the payload has %d bytes; MQTT has room for %d", len(payload), mqttString)
+		}
+		o.Will, o.will = &will, payload
+	}
+	return o, nil
 }
 
 func orElse[T comparable](v, otherwise T) T {
@@ -144,6 +167,9 @@ func orElse[T comparable](v, otherwise T) T {
 }
 
 func (o *Options) check() error {
+	if len(o.ClientID) > mqttString || !utf8.ValidString(o.ClientID) || strings.ContainsFunc(o.ClientID, unicode.IsControl) {
+		return fmt.Errorf("Options.ClientID: use at most %d bytes of UTF-8 without control characters", mqttString)
+	}
 	if o.KeepAlive < time.Second || o.KeepAlive > 65535*time.Second {
 		return fmt.Errorf("Options.KeepAlive = %v: use 1s to 65535s", o.KeepAlive)
 	}
@@ -162,12 +188,6 @@ func (o *Options) check() error {
 			return fmt.Errorf("Options.Filters: %q appears twice; name it once", filter)
 		}
 		seen[filter] = true
-	}
-	if o.Will == nil {
-		return nil
-	}
-	if _, err := encode(o.Will.Topic, o.Will.Value, o.Will.QoS, o.MaxPacketBytes); err != nil {
-		return fmt.Errorf("Options.Will: %w", err)
 	}
 	return nil
 }

@@ -179,6 +179,37 @@ func TestStalledWriteEndsTheConnection(t *testing.T) {
 	}
 }
 
+// Of many that publish at once, only those whose message has left, or begun to,
+// are left in doubt.
+func TestMessagesThatWaitedAreRefused(t *testing.T) {
+	b := startBroker(t)
+	short := usual
+	short.write = 300 * time.Millisecond
+	vals, book := logged(t, b.Addr(), Options{timing: short, KeepAlive: time.Hour, MaxPacketBytes: 64 << 20})
+	s := vals.session.Load()
+	b.Pause()
+	const n = 20
+	results := make(chan error, n)
+	payload := make([]byte, 4<<20)
+	for range n {
+		go func() { results <- vals.Publish(within(t), "a", payload) }()
+	}
+	book.wait(t, lostLine, 1)
+	refused := 0
+	for range n {
+		switch err := await(t, results); {
+		case errors.Is(err, ErrNotConnected):
+			refused++
+		case !errors.Is(err, ErrUnknownOutcome):
+			t.Errorf("got %v, want ErrNotConnected or ErrUnknownOutcome", err)
+		}
+	}
+	if refused < n/2 { // no kernel takes half of it
+		t.Errorf("got %d refused of %d, want most", refused, n)
+	}
+	<-s.ended
+}
+
 func TestCloseIsQuickWithAStalledBroker(t *testing.T) {
 	b := startBroker(t)
 	vals := connect(t, b.Addr(), Options{MaxPacketBytes: 64 << 20})
@@ -192,6 +223,38 @@ func TestCloseIsQuickWithAStalledBroker(t *testing.T) {
 	}
 	if err := await(t, result); !errors.Is(err, ErrUnknownOutcome) {
 		t.Errorf("got %v, want ErrUnknownOutcome", err)
+	}
+}
+
+// Close in the middle of publishes: each ends, in one of the ways it may.
+func TestCloseEndsPublishes(t *testing.T) {
+	b := startBroker(t)
+	for range 20 {
+		vals := connect(t, b.Addr(), Options{Filters: []string{"nothing"}})
+		const n = 20
+		first, results := make(chan struct{}, n), make(chan error, n)
+		for range n {
+			go func() {
+				for {
+					err := vals.Publish(context.Background(), "a", 1)
+					if err != nil {
+						results <- err
+						return
+					}
+					select {
+					case first <- struct{}{}:
+					default:
+					}
+				}
+			}()
+		}
+		await(t, first)
+		_ = vals.Close()
+		for range n {
+			if err := await(t, results); !errors.Is(err, ErrUnknownOutcome) && !errors.Is(err, ErrNotConnected) && !errors.Is(err, ErrClosed) {
+				t.Errorf("got %v, want unknown, not connected or closed", err)
+			}
+		}
 	}
 }
 

@@ -6,9 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
-
-	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/vulturepi/gateway/internal/topic"
 )
@@ -88,7 +85,7 @@ func encode(name string, value any, qos byte, maxPacket int) ([]byte, error) {
 	case string:
 		payload = []byte(value)
 	case []byte:
-		payload = value
+		payload = bytes.Clone(value) // it may be sent after the caller has given up
 	default:
 		var b bytes.Buffer
 		e := json.NewEncoder(&b)
@@ -118,61 +115,4 @@ func (v *Values) publish(ctx context.Context, p publication) error {
 		return ErrNotConnected
 	}
 	return s.publish(ctx, p, v.o.timing.confirm)
-}
-
-// publish sends on this connection and waits for the outcome. When it gives up
-// waiting, the goroutine that it leaves behind keeps the token of the window
-// until the outcome is known or the connection ends.
-func (s *session) publish(ctx context.Context, p publication, patience time.Duration) error {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case s.window <- struct{}{}:
-	case <-s.conn.dead:
-		return ErrNotConnected
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return fmt.Errorf("nothing was sent: %d messages before it wait for the broker's confirmation", cap(s.window))
-	}
-	outcome := make(chan error, 1)
-	go func() {
-		outcome <- s.send(p)
-		<-s.window
-	}()
-	select {
-	case err := <-outcome:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("%w (%w)", ErrUnknownOutcome, ctx.Err())
-	case <-timer.C:
-		return fmt.Errorf("%w (within %v)", ErrUnknownOutcome, patience)
-	}
-}
-
-// send hands the message to the library and waits for what becomes of it.
-func (s *session) send(p publication) error {
-	select {
-	case <-s.conn.dead:
-		return ErrNotConnected
-	default:
-	}
-	t := s.client.Publish(p.topic, p.qos, p.retain, p.payload)
-	select {
-	case <-t.Done():
-	case <-s.ended: // a token that was taken at the very end would stay open
-		select {
-		case <-t.Done():
-		default:
-			return ErrUnknownOutcome
-		}
-	}
-	switch err := t.Error(); {
-	case err == nil:
-		return nil
-	case errors.Is(err, mqtt.ErrNotConnected):
-		return ErrNotConnected
-	default:
-		return fmt.Errorf("%w (%w)", ErrUnknownOutcome, s.lost(err))
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -21,6 +22,7 @@ type session struct {
 	client mqtt.Client
 	conn   *conn
 	window chan struct{} // a token for each publish whose outcome is not known yet
+	turn   chan struct{} // a token for the one that is being written
 	ended  chan struct{} // closed when no publish will be confirmed any more
 }
 
@@ -30,7 +32,6 @@ const maxInFlight = 100
 // place is where the broker is, and how to log in.
 type place struct {
 	address            string // host:port
-	host               string // for its certificate
 	username, password string
 	tls                *tls.Config // nil without
 }
@@ -42,15 +43,21 @@ func openSession(ctx context.Context, p place, o *Options, receive func(*entry),
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: newConn(raw, o, tooLarge), window: make(chan struct{}, maxInFlight), ended: make(chan struct{})}
-	unwatch := context.AfterFunc(ctx, func() { _ = s.conn.fail(context.Cause(ctx)) })
+	s := &session{
+		conn: newConn(raw, o, tooLarge), window: make(chan struct{}, maxInFlight), turn: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+	unwatch := context.AfterFunc(ctx, func() { _ = s.conn.fail(ctx.Err()) })
 	defer unwatch()
 	s.client = mqtt.NewClient(s.clientOptions(p, o, receive))
 	if err := s.hello(); err != nil {
 		_ = s.conn.Close() // nothing else has begun
 		return nil, err
 	}
-	if err := s.subscribe(o); err != nil {
+	err = s.subscribe(o)
+	if !unwatch() {
+		err = ctx.Err()
+	}
+	if err != nil {
 		s.end()
 		return nil, err
 	}
@@ -83,10 +90,12 @@ func (s *session) clientOptions(p place, o *Options, receive func(*entry)) *mqtt
 	m.SetProtocolVersion(4) // said aloud, or a refused CONNECT would be repeated as MQTT 3.1
 	m.SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(true)
 	m.SetKeepAlive(o.KeepAlive).SetPingTimeout(min(o.KeepAlive, 5*time.Second))
-	m.SetConnectTimeout(o.timing.connect).SetWriteTimeout(o.timing.write)
+	m.SetConnectTimeout(o.timing.connect)
+	// conn bounds the writes. This bounds how long a call may hang in a client
+	// that is just ending.
+	m.SetWriteTimeout(2 * time.Second)
 	if w := o.Will; w != nil {
-		payload, _ := encode(w.Topic, w.Value, w.QoS, o.MaxPacketBytes) // checked with the options
-		m.SetBinaryWill(w.Topic, payload, w.QoS, w.Retain)
+		m.SetBinaryWill(w.Topic, o.will, w.QoS, w.Retain)
 	}
 	m.SetDefaultPublishHandler(func(_ mqtt.Client, msg mqtt.Message) {
 		receive(&entry{topic: msg.Topic(), payload: msg.Payload(), retained: msg.Retained()})
@@ -141,6 +150,104 @@ func (s *session) subscribe(o *Options) error {
 		}
 	}
 	return nil
+}
+
+// publish sends on this connection and waits for the outcome. When it gives up
+// waiting, the goroutine that it leaves behind keeps the token of the window
+// until the outcome is known or the connection ends.
+func (s *session) publish(ctx context.Context, p publication, patience time.Duration) error {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for i, gate := range []chan struct{}{s.window, s.turn} {
+		err := s.enter(ctx, gate, timer.C)
+		if err != nil && i > 0 {
+			<-s.window
+		}
+		if err != nil {
+			return err
+		}
+	}
+	outcome := make(chan error, 1)
+	go func() {
+		outcome <- s.send(p)
+		<-s.window
+	}()
+	var why error
+	select {
+	case err := <-outcome:
+		return err
+	case <-ctx.Done():
+		why = ctx.Err()
+	case <-timer.C:
+		why = fmt.Errorf("within %v", patience)
+	}
+	select {
+	case err := <-outcome: // both were ready
+		return err
+	default:
+		return fmt.Errorf("%w (%w)", ErrUnknownOutcome, why)
+	}
+}
+
+// enter waits for a token. With an error nothing was sent.
+func (s *session) enter(ctx context.Context, gate chan struct{}, timeout <-chan time.Time) error {
+	select {
+	case gate <- struct{}{}:
+		return nil
+	case <-s.conn.dead:
+		return ErrNotConnected
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timeout:
+		return errors.New("nothing was sent: others before it still wait for the broker")
+	}
+}
+
+// send hands the message to the library and waits for what becomes of it.
+func (s *session) send(p publication) error {
+	t := s.write(p)
+	if t == nil {
+		return ErrNotConnected
+	}
+	select {
+	case <-t.Done():
+	case <-s.ended: // a token that was taken at the very end would stay open
+		select {
+		case <-t.Done():
+		default:
+			return ErrUnknownOutcome
+		}
+	}
+	switch err := t.Error(); {
+	case err == nil:
+		return nil
+	case errors.Is(err, mqtt.ErrNotConnected):
+		return ErrNotConnected
+	default:
+		return fmt.Errorf("%w (%w)", ErrUnknownOutcome, s.lost(err))
+	}
+}
+
+// write has the library write the message and gives the turn back when that is
+// done. So nobody is in the queue of the library, which nobody empties once the
+// connection is lost. It returns nil when the connection was lost before.
+func (s *session) write(p publication) mqtt.Token {
+	defer func() { <-s.turn }()
+	select {
+	case <-s.conn.dead:
+		return nil
+	default:
+	}
+	t := s.client.Publish(p.topic, p.qos, p.retain, p.payload)
+	select {
+	case <-s.conn.wrote:
+	case <-s.conn.dead:
+	case <-t.Done():
+		if t.Error() == nil {
+			<-s.conn.wrote // it comes first
+		}
+	}
+	return t
 }
 
 // lost is the cause as conn knows it, which is more than the library does.

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
@@ -247,6 +248,31 @@ func TestSeveralCallersShareTheMessages(t *testing.T) {
 	if len(seen) != callers*each {
 		t.Errorf("got %d different messages, want %d", len(seen), callers*each)
 	}
+}
+
+// Two messages, of which only the first wakes somebody: the second is not left
+// lying while others wait.
+func TestOneWakesTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(10, 1<<20)
+		got := make(chan string, 2)
+		for range 2 {
+			go func() {
+				if e, err := q.pop(t.Context(), nil); err == nil {
+					got <- e.topic
+				}
+			}()
+		}
+		synctest.Wait() // both wait
+		q.mu.Lock()
+		q.entries = append(q.entries, &entry{topic: "a"}, &entry{topic: "b"})
+		q.signal()
+		q.mu.Unlock()
+		synctest.Wait()
+		if len(got) != 2 {
+			t.Errorf("got %d served, want both", len(got))
+		}
+	})
 }
 
 func TestNextEndsWithItsContext(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/vulturepi/gateway/internal/mdns"
 	"github.com/vulturepi/gateway/internal/settings"
 )
 
@@ -45,7 +46,7 @@ func final(err error) bool {
 	switch {
 	case errors.As(err, &code):
 		return code != unavailable
-	case errors.As(err, new(*filterRefused)), errors.As(err, new(*notMQTT)):
+	case errors.As(err, new(*filterRefused)), errors.As(err, new(*notMQTT)), errors.Is(err, mdns.ErrSeveral):
 		return true
 	}
 	return errors.As(err, new(*tls.CertificateVerificationError)) || errors.As(err, &record)
@@ -53,15 +54,23 @@ func final(err error) bool {
 
 // attemptError says why there is no connection, and what to do.
 type attemptError struct {
-	where *finder
-	cause error
+	where   *finder
+	address string // host:port; "" while it was looked for
+	cause   error
 }
 
 func (e *attemptError) Unwrap() error { return e.cause }
 
 func (e *attemptError) Error() string {
 	f := e.where
-	return fmt.Sprintf("%q: [system] %s = %s, %s = %d: %s", f.file, settings.KeyAddress, f.Address, settings.KeyPort, f.Port, e.words())
+	at := fmt.Sprintf("%q: [system] %s = %s", f.file, settings.KeyAddress, f.Address)
+	switch {
+	case f.Address != settings.Auto:
+		at += fmt.Sprintf(", %s = %d", settings.KeyPort, f.Port)
+	case e.address != "":
+		at += ", found at " + e.address
+	}
+	return at + ": " + e.words()
 }
 
 func (e *attemptError) words() string {
@@ -70,6 +79,10 @@ func (e *attemptError) words() string {
 	var other *notMQTT
 	var handshake *tlsError
 	switch {
+	case errors.Is(e.cause, mdns.ErrNone):
+		return "no broker announces itself by mDNS on this network; write its IP address"
+	case errors.Is(e.cause, mdns.ErrSeveral):
+		return fmt.Sprintf("%v; write the IP address of the one that is meant", e.cause)
 	case errors.As(e.cause, &code):
 		return code.words(e.where)
 	case errors.As(e.cause, &filter):

@@ -14,8 +14,13 @@ import (
 	"github.com/pion/mdns/v2"
 )
 
-// ErrNone: nobody on the local network announces the service.
-var ErrNone = errors.New("nobody answers")
+var (
+	// ErrNone: nobody on the local network announces the service.
+	ErrNone = errors.New("nobody answers")
+
+	// ErrSeveral: more than one does; the text names them.
+	ErrSeveral = errors.New("several answer")
+)
 
 // settle is how long others may answer after the first.
 const settle = 500 * time.Millisecond
@@ -91,5 +96,5 @@ func one(all []found) (string, error) {
 	for i, f := range places {
 		words[i] = fmt.Sprintf("%s (%q)", f.hostPort, f.instance)
 	}
-	return "", fmt.Errorf("several answer: %s", strings.Join(words, ", "))
+	return "", fmt.Errorf("%w: %s", ErrSeveral, strings.Join(words, ", "))
 }
