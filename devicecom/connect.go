@@ -157,8 +157,8 @@ func (v *Values) supervise(life context.Context, s *session) {
 		if s = v.again(life, &pause); s == nil {
 			return
 		}
-		v.o.Logger.Info("connected to the broker again")
 		v.session.Store(s)
+		v.o.Logger.Info("connected to the broker again")
 	}
 }
 
