@@ -20,6 +20,8 @@ func TestArrowsPointOneWay(t *testing.T) {
 		"internal/api":      {module + "internal/bridge": "cmd puts them together", module + "internal/config": "cmd alone reads configuration", module + "internal/embedded": "cmd starts the broker", paho: "the api knows no MQTT"},
 		"internal/config":   {module + "internal/api": "it is read by cmd", module + "internal/bridge": "it is read by cmd", module + "internal/hub": "it is read by cmd", module + "internal/decode": "cmd makes rules of the file"},
 		"internal/settings": {module + "internal/config": "devices read it, too", module + "internal/bridge": "it knows no MQTT"},
+		"internal/lan":      {module + "internal/config": "cmd puts them together", module + "internal/bridge": "it knows no MQTT", module + "internal/mdns": "it says nothing to the network"},
+		"internal/mdns":     {module + "internal/config": "cmd puts them together", module + "internal/bridge": "it knows no MQTT", module + "internal/embedded": "the broker announces itself"},
 		"internal/embedded": {module + "internal/bridge": "the broker is a process of its own", module + "internal/hub": "the broker is a process of its own", module + "internal/api": "the broker is a process of its own"},
 	} {
 		out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+pkg).Output()
