@@ -112,7 +112,7 @@ func announce(t *testing.T, h *lantest.Host, ports ...string) {
 func TestAutoFindsTheBrokerOfTheNetwork(t *testing.T) {
 	here, there := lantest.Two(t, "192.168.78.1/24", "192.168.78.2/24")
 	auto := []string{"[system]", "ip_address = auto"}
-	want := `[system] ip_address = auto: no broker announces itself by mDNS on this network; write its IP address (tried for 1s)`
+	want := `[system] ip_address = auto: no broker announces itself by mDNS on this network; write its IP address, or start one with gateway broker --lan (tried for 1s)`
 	if got := device(t, there, time.Second, auto...); !strings.HasSuffix(got, want) {
 		t.Errorf("alone: got %q, want %q", got, want)
 	}

@@ -80,7 +80,7 @@ func (e *attemptError) words() string {
 	var handshake *tlsError
 	switch {
 	case errors.Is(e.cause, mdns.ErrNone):
-		return "no broker announces itself by mDNS on this network; write its IP address"
+		return "no broker announces itself by mDNS on this network; write its IP address, or start one with gateway broker --lan"
 	case errors.Is(e.cause, mdns.ErrSeveral):
 		return fmt.Sprintf("%v; write the IP address of the one that is meant", e.cause)
 	case errors.As(e.cause, &code):

@@ -22,6 +22,8 @@ func TestArrowsPointOneWay(t *testing.T) {
 		"internal/config":   {module + "internal/api": "it is read by cmd", module + "internal/bridge": "it is read by cmd", module + "internal/hub": "it is read by cmd", module + "internal/decode": "cmd makes rules of the file"},
 		"internal/settings": {module + "internal/config": "devices read it, too", module + "internal/bridge": "it knows no MQTT"},
 		"devicecom":         {module + "internal/bridge": "a device speaks to the broker, not to the gateway", module + "internal/hub": "nor to the gateway", module + "internal/api": "nor to the gateway", module + "internal/config": "its settings are settings.ini alone", module + "wire": "nor the gateway's JSON", chi: "it knows no HTTP", prometheus: "it counts for its caller"},
+		"internal/lan":      {module + "internal/config": "cmd puts them together", module + "internal/bridge": "it knows no MQTT", module + "internal/mdns": "it says nothing to the network"},
+		"internal/mdns":     {module + "internal/config": "cmd puts them together", module + "internal/bridge": "it knows no MQTT", module + "internal/embedded": "the broker announces itself"},
 		"internal/embedded": {module + "internal/bridge": "the broker is a process of its own", module + "internal/hub": "the broker is a process of its own", module + "internal/api": "the broker is a process of its own"},
 	} {
 		out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+pkg).Output()

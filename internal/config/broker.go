@@ -37,6 +37,10 @@ func (c *Config) Broker() (u *url.URL, embedded bool) {
 	return u, true
 }
 
+// FindBroker is true when the settings file says ip_address = auto: the caller
+// asks the local network for the broker, whose address Broker does not know.
+func (c *Config) FindBroker() bool { return c.broker != nil && c.broker.Host == settings.Auto }
+
 func resolveBroker(c *Config) (notices []string, err error) {
 	switch {
 	case c.MQTTURL != "":
@@ -61,12 +65,15 @@ func brokerFromSettings(c *Config) (notices []string, err error) {
 	if err != nil {
 		return nil, refuse(envSettingsFile, "%s", err)
 	}
-	if file.Address == settings.Auto {
-		return nil, refuse(envSettingsFile, "%q: %s = %s is for devices; write the broker's address", c.SettingsFile, settings.KeyAddress, settings.Auto)
-	}
 	c.broker = &url.URL{Scheme: "mqtt", Host: file.HostPort()}
+	if file.Address == settings.Auto {
+		c.broker.Host = settings.Auto
+		if c.MQTTPassword.Reveal() != "" {
+			notices = append(notices, fmt.Sprintf("%s: %q: %s = %s sends the password to whoever on the local network answers first as a broker", envSettingsFile, c.SettingsFile, settings.KeyAddress, settings.Auto))
+		}
+	}
 	if file.TLS {
-		notices = append(notices, fmt.Sprintf("%s: %q: %s is for devices; for TLS set %s=mqtts://%s", envSettingsFile, c.SettingsFile, settings.KeyTLS, envMQTTURL, file.HostPort()))
+		notices = append(notices, fmt.Sprintf("%s: %q: %s is for devices; for TLS set %s=mqtts:// and the broker's address", envSettingsFile, c.SettingsFile, settings.KeyTLS, envMQTTURL))
 	}
 	if (file.Username != "" || file.Password != "") && c.MQTTUsername == "" {
 		notices = append(notices, fmt.Sprintf("%s: %q: %s and %s are for devices; set %s and %s", envSettingsFile, c.SettingsFile, settings.KeyUsername, settings.KeyPassword, envUsername, envPassword))

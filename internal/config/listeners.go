@@ -64,7 +64,7 @@ func (l listener) clashes(other listener) bool {
 	return l.host == other.host || aok && bok && a == b
 }
 
-func checkListeners(c *Config) ([]string, error) {
+func checkListeners(c *Config) (notices []string, err error) {
 	var all [3]listener
 	for i, p := range []struct{ variable, addr string }{
 		{envHTTPAddr, c.HTTPAddr},
@@ -93,10 +93,13 @@ func checkListeners(c *Config) ([]string, error) {
 	if err := checkExposure(c, public, embedded); err != nil {
 		return nil, err
 	}
-	if c.PProf && !admin.loopback() {
-		return []string{fmt.Sprintf("GATEWAY_PPROF: everybody who reaches %s=%q can read profiles of this process", envAdminAddr, admin.addr)}, nil
+	if c.MDNS && public.loopback() && (c.broker != nil || embedded.loopback()) {
+		notices = append(notices, fmt.Sprintf("GATEWAY_MDNS: nothing is announced, because the gateway listens on loopback only; set %s to an address of this machine", envHTTPAddr))
 	}
-	return nil, nil
+	if c.PProf && !admin.loopback() {
+		notices = append(notices, fmt.Sprintf("GATEWAY_PPROF: everybody who reaches %s=%q can read profiles of this process", envAdminAddr, admin.addr))
+	}
+	return notices, nil
 }
 
 // checkExposure refuses listeners without access control that other machines

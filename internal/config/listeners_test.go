@@ -86,3 +86,21 @@ func TestProfilesBeyondLoopbackAreNoticed(t *testing.T) {
 		t.Errorf("notices on loopback: got %q, want none", notices)
 	}
 }
+
+func TestAnnouncingNothingIsNoticed(t *testing.T) {
+	for _, tc := range []struct {
+		env  env
+		want int // notices
+	}{
+		{env{"GATEWAY_MDNS": "true"}, 1},
+		{env{"GATEWAY_MDNS": "true", "GATEWAY_MQTT_URL": "mqtt://10.0.0.1", "GATEWAY_EMBEDDED_ADDR": "127.0.0.1:1"}, 1},
+		{env{"GATEWAY_MDNS": "true", "GATEWAY_HTTP_ADDR": "192.168.1.10:8080", "GATEWAY_ALLOW_ANONYMOUS": "true"}, 0},
+		{env{"GATEWAY_MDNS": "true", "GATEWAY_EMBEDDED_ADDR": "0.0.0.0:1883", "GATEWAY_ALLOW_ANONYMOUS": "true"}, 0},
+		{env{"GATEWAY_MDNS": "false"}, 0},
+	} {
+		_, notices := mustLoad(t, tc.env)
+		if len(notices) != tc.want || tc.want > 0 && !strings.Contains(notices[0], "GATEWAY_MDNS: nothing is announced") {
+			t.Errorf("%v: got notices %q, want %d", tc.env, notices, tc.want)
+		}
+	}
+}

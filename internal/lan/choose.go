@@ -6,6 +6,14 @@ import (
 	"net/netip"
 )
 
+// ChoiceError: people have to choose an address, or have chosen one that cannot
+// be used.
+type ChoiceError string
+
+func (e ChoiceError) Error() string { return string(e) }
+
+func choiceErrorf(format string, args ...any) error { return ChoiceError(fmt.Sprintf(format, args...)) }
+
 // Choose returns this machine's LAN address. Where there are several, want
 // names one of them; it is the zero Addr where nobody has chosen.
 func Choose(all []Interface, want netip.Addr) (Address, error) {
@@ -15,28 +23,46 @@ func Choose(all []Interface, want netip.Addr) (Address, error) {
 	}
 	switch len(list) {
 	case 0:
+		if other := publicOnes(all); len(other) > 0 {
+			return Address{}, choiceErrorf("this machine has no private address; it has %s: if that is its local network, say so with --addr %s", Names(other), other[0].IP)
+		}
 		return Address{}, errors.New("this machine has no address on a local network; connect it to one")
 	case 1:
 		return list[0], nil
 	}
-	return Address{}, fmt.Errorf("this machine has several addresses: %s; choose one, for example with --addr %s", Names(list), list[0].IP)
+	return Address{}, choiceErrorf("this machine has several addresses: %s; choose one, for example with --addr %s", Names(list), list[0].IP)
 }
 
-// chosen takes any private address of this machine, also behind a virtual
-// interface.
+// publicOnes are the addresses that the Internet may reach.
+func publicOnes(all []Interface) (list []Address) {
+	for _, i := range all {
+		for _, p := range i.Prefixes {
+			if ip := p.Addr(); i.Up && ip.Is4() && !ip.IsLoopback() && !IsLocal(ip) {
+				list = append(list, Address{ip, i.Name})
+			}
+		}
+	}
+	return list
+}
+
+// IsLocal is true for an IPv4 address that no router of the Internet knows:
+// private (RFC 1918), or one that a machine has given itself (RFC 3927).
+func IsLocal(ip netip.Addr) bool {
+	return ip.Is4() && (ip.IsPrivate() || ip.IsLinkLocalUnicast())
+}
+
+// chosen takes any IPv4 address of this machine but loopback.
 func chosen(all []Interface, list []Address, want netip.Addr) (Address, error) {
 	i, found := find(all, want)
 	switch {
 	case want.IsLoopback():
-		return Address{}, fmt.Errorf("--addr %s is loopback, which no other machine reaches; leave --lan out for that", want)
+		return Address{}, choiceErrorf("--addr %s is loopback, which no other machine reaches", want)
 	case !want.Is4():
-		return Address{}, fmt.Errorf("--addr %s is no IPv4 address, which devices on a local network speak", want)
+		return Address{}, choiceErrorf("--addr %s is no IPv4 address, which devices on a local network speak", want)
 	case !found && len(list) == 0:
-		return Address{}, fmt.Errorf("--addr %s is not an address of this machine, which has none on a local network", want)
+		return Address{}, choiceErrorf("--addr %s is not an address of this machine, which has none on a local network", want)
 	case !found:
-		return Address{}, fmt.Errorf("--addr %s is not an address of this machine; it has %s", want, Names(list))
-	case !want.IsPrivate() && !want.IsLinkLocalUnicast():
-		return Address{}, fmt.Errorf("--addr %s is no private address: it may be reached from the Internet, where nobody may be let in without a password", want)
+		return Address{}, choiceErrorf("--addr %s is not an address of this machine; it has %s", want, Names(list))
 	}
 	return Address{want, i.Name}, nil
 }

@@ -2,6 +2,7 @@ package lan
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -53,7 +54,7 @@ type place struct {
 func mendConf(data []byte, ip string) ([]byte, Change, error) {
 	listeners, places := listenerAddresses(data)
 	if listeners == 0 {
-		return data, Change{}, fmt.Errorf("has neither a section [system] nor a line that begins with listener; is it the settings.ini of a device or a configuration of mosquitto?")
+		return data, Change{}, errors.New("has neither a section [system] nor a line that begins with listener; is it the settings.ini of a device or a configuration of mosquitto?")
 	}
 	if len(places) == 0 {
 		return data, Change{}, fmt.Errorf("has no listener with a LAN address or <your_ip_address>; write for example listener 1883 %s", ip)
@@ -123,7 +124,7 @@ func isLAN(address string) bool {
 		return true
 	}
 	ip, err := netip.ParseAddr(address)
-	return err == nil && ip.Is4() && (ip.IsPrivate() || ip.IsLinkLocalUnicast())
+	return err == nil && IsLocal(ip)
 }
 
 func lineNames(places []place) string {

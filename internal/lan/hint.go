@@ -8,9 +8,9 @@ import (
 // Hint is what may be wrong when the broker at host does not answer: host is a
 // private address that this machine does not have, as after it has joined
 // another network. It may as well be another machine's, so the sentence leaves
-// that open. "" when there is nothing to say. repair says what to do, with %s
-// for the address.
-func Hint(all []Interface, host, repair string) string {
+// that open. "" when there is nothing to say. repair says what to do to use the
+// address that this machine has.
+func Hint(all []Interface, host string, repair func(ip string) string) string {
 	ip, err := netip.ParseAddr(host)
 	if err != nil {
 		return ""
@@ -24,7 +24,7 @@ func Hint(all []Interface, host, repair string) string {
 	case 0:
 		return fmt.Sprintf("%s is not an address of this machine, which has none on a local network at present; if the broker runs here, connect this machine first", ip)
 	case 1:
-		return fmt.Sprintf("%s is not an address of this machine at present; its LAN address is %s; if the broker runs here, %s", ip, list[0].IP, fmt.Sprintf(repair, list[0].IP))
+		return fmt.Sprintf("%s is not an address of this machine at present; its LAN address is %s; if the broker runs here, %s", ip, list[0].IP, repair(list[0].IP.String()))
 	}
-	return fmt.Sprintf("%s is not an address of this machine at present; its LAN addresses are %s; if the broker runs here, %s", ip, Names(list), fmt.Sprintf(repair, list[0].IP))
+	return fmt.Sprintf("%s is not an address of this machine at present; its LAN addresses are %s; if the broker runs here, %s", ip, Names(list), repair(list[0].IP.String()))
 }

@@ -101,6 +101,12 @@ func Addresses(all []Interface) []Address {
 	return nil
 }
 
+// Has finds an address, other than loopback, among those of the interfaces.
+func Has(all []Interface, ip netip.Addr) (Address, bool) {
+	i, found := find(all, ip)
+	return Address{ip.Unmap(), i.Name}, found && i.Up && !i.Loopback && ip.Unmap().Is4()
+}
+
 // find returns the interface that has the address.
 func find(all []Interface, ip netip.Addr) (Interface, bool) {
 	for _, i := range all {

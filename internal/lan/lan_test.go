@@ -64,7 +64,7 @@ func TestChooseAsksWhereThereIsAChoice(t *testing.T) {
 	}{
 		{"one", []Interface{lo, eth0, docker}, "", "192.168.1.10 (eth0)"},
 		{"none", []Interface{lo}, "", "no address on a local network"},
-		{"public alone", []Interface{lo, public}, "", "no address on a local network"},
+		{"public alone", []Interface{lo, public}, "", "no private address; it has 203.0.113.5 (ens3): if that is its local network, say so with --addr 203.0.113.5"},
 		{"two", []Interface{lo, eth0, wlan0}, "", "several addresses: 192.168.1.10 (eth0) and 10.0.0.7 (wlan0); choose one, for example with --addr 192.168.1.10"},
 		{"the first of two", []Interface{lo, eth0, wlan0}, "192.168.1.10", "192.168.1.10 (eth0)"},
 		{"the second of two", []Interface{lo, eth0, wlan0}, "10.0.0.7", "10.0.0.7 (wlan0)"},
@@ -72,7 +72,7 @@ func TestChooseAsksWhereThereIsAChoice(t *testing.T) {
 		{"somebody else's", []Interface{lo, eth0}, "192.168.1.11", "--addr 192.168.1.11 is not an address of this machine; it has 192.168.1.10 (eth0)"},
 		{"somebody else's without a network", []Interface{lo}, "192.168.1.11", "has none on a local network"},
 		{"loopback", []Interface{lo, eth0}, "127.0.0.1", "--addr 127.0.0.1 is loopback"},
-		{"public", []Interface{lo, eth0, public}, "203.0.113.5", "from the Internet"},
+		{"public", []Interface{lo, eth0, public}, "203.0.113.5", "203.0.113.5 (ens3)"},
 		{"IPv6", []Interface{lo, eth0}, "fd00::10", "no IPv4 address"},
 		{"mapped", []Interface{lo, eth0}, "::ffff:192.168.1.10", "192.168.1.10 (eth0)"},
 	} {
@@ -121,7 +121,7 @@ func TestNextFollowsTheInterface(t *testing.T) {
 }
 
 func TestHintIsForAddressesThatThisMachineMayHaveHad(t *testing.T) {
-	const repair = "write %s"
+	repair := func(ip string) string { return "write " + ip }
 	for _, tc := range []struct {
 		name, host string
 		all        []Interface

@@ -45,7 +45,7 @@ func Announce(ctx context.Context, log *slog.Logger, every time.Duration, servic
 					continue
 				}
 				voices = append(voices, v)
-				log.Info("services are announced by mDNS", "interface", s.at.Interface, "addr", s.at.IP.String(), "services", len(s.services))
+				log.Info("services are announced by mDNS", "interface", s.at.Interface, "addr", s.at.IP.String(), "name", HostName(), "services", len(s.services))
 			}
 		}
 		select {
@@ -69,15 +69,24 @@ func (s spot) equal(other spot) bool {
 // spotsOf finds out what is announced where: a service on its own address, or
 // on every LAN address. Loopback is not announced.
 func spotsOf(all []lan.Interface, services []Service) (spots []spot) {
-	for _, a := range lan.Addresses(all) {
-		s := spot{at: a}
-		for _, service := range services {
-			if to := service.Addr.Unmap(); !to.IsValid() || to.IsUnspecified() || to == a.IP {
-				s.services = append(s.services, service)
+	add := func(at lan.Address, service Service) {
+		for i := range spots {
+			if spots[i].at == at {
+				spots[i].services = append(spots[i].services, service)
+				return
 			}
 		}
-		if len(s.services) > 0 {
-			spots = append(spots, s)
+		spots = append(spots, spot{at, []Service{service}})
+	}
+	for _, service := range services {
+		if service.Addr.IsValid() && !service.Addr.IsUnspecified() {
+			if at, found := lan.Has(all, service.Addr); found {
+				add(at, service)
+			}
+			continue
+		}
+		for _, at := range lan.Addresses(all) {
+			add(at, service)
 		}
 	}
 	return spots
@@ -99,7 +108,7 @@ func speak(s spot) (*voice, error) {
 	}
 	options := []mdns.ServerOption{
 		mdns.WithInterfaces(*iface), mdns.WithLocalAddress(net.IP(s.at.IP.AsSlice())),
-		mdns.WithLocalNames(hostName()), mdns.WithCacheRefresh(false),
+		mdns.WithLocalNames(HostName()), mdns.WithCacheRefresh(false),
 	}
 	for _, service := range s.services {
 		options = append(options, mdns.WithService(service.instance()))

@@ -40,9 +40,9 @@ func Instance(what string) string {
 	return name[:min(len(name), longest)]
 }
 
-// hostName is the name that the announcements give this machine. It is one of
+// HostName is the name that the announcements give this machine. It is one of
 // its own, so that no other responder here has a claim to it.
-func hostName() string { return "vulture-" + machine() + ".local" }
+func HostName() string { return "vulture-" + machine() + ".local" }
 
 // machine is the first label of this machine's name, fit for DNS.
 func machine() string {

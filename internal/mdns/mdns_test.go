@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,6 +36,8 @@ func TestMain(m *testing.M) {
 		findRole(os.Args[1], os.Args[2])
 	case "ask":
 		askRole(os.Args[1], os.Args[2] == "unicast", os.Args[3])
+	case "flood":
+		floodRole(os.Args[1])
 	case "listen":
 		listenRole()
 	default:
@@ -97,6 +101,41 @@ func askRole(service string, unicast bool, limit string) {
 	_, err = socket.WriteTo(packet, group)
 	exitOn(err)
 	printAnswer(socket)
+}
+
+// floodRole sends packets that are almost queries and answers, to the group and
+// to one host.
+func floodRole(host string) {
+	var models [][]byte
+	for _, kind := range []dnsmessage.Type{dnsmessage.TypePTR, dnsmessage.TypeSRV, dnsmessage.TypeTXT, dnsmessage.TypeA, dnsmessage.TypeAAAA, dnsmessage.TypeALL} {
+		for _, name := range []string{"_mqtt._tcp.local.", "_services._dns-sd._udp.local.", Instance("Test 1884") + "._mqtt._tcp.local.", HostName() + "."} {
+			m := dnsmessage.Message{Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName(name), Type: kind, Class: dnsmessage.ClassINET}}}
+			packet, err := m.Pack()
+			exitOn(err)
+			models = append(models, packet)
+		}
+	}
+	for _, ttl := range []uint32{ttl, goodbye, 1 << 31} {
+		packet, err := announcement([]Service{{Type: MQTT, Instance: "Flood", Port: 1}, {Type: HTTP, Instance: "Flood", Port: 2, Path: "/"}}, netip.MustParseAddr("10.0.0.1"), ttl)
+		exitOn(err)
+		models = append(models, packet)
+	}
+	iface, err := net.InterfaceByName(lantest.Interface)
+	exitOn(err)
+	socket, err := net.ListenMulticastUDP("udp4", iface, group)
+	exitOn(err)
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 20000 {
+		packet := slices.Clone(models[random.IntN(len(models))])
+		for range random.IntN(4) {
+			packet[random.IntN(len(packet))] = byte(random.Uint32())
+		}
+		packet = packet[:len(packet)-random.IntN(2)*random.IntN(len(packet))]
+		for _, to := range []*net.UDPAddr{group, {IP: net.ParseIP(host), Port: group.Port}} {
+			_, _ = socket.WriteTo(packet, to)
+		}
+	}
+	fmt.Println("flooded")
 }
 
 // listenRole prints what is said to the group, packet by packet.
@@ -294,6 +333,23 @@ func TestSeveralAnswersAreNamed(t *testing.T) {
 			t.Errorf("got %q, want %q in it", got, want)
 		}
 	}
+}
+
+// Nothing that somebody on the network sends ends the program that announces.
+func TestHostilePacketsAreSurvived(t *testing.T) {
+	here, there := lantest.Two(t, "192.168.77.1/24", "192.168.77.2/24")
+	announcer := start(t, here, "announce", MQTT+"=1884")
+	announcer.wait("services are announced")
+	if got := output(t, there, "flood", "192.168.77.1"); got != "flooded" {
+		t.Fatalf("got %q, want flooded", got)
+	}
+	if got := output(t, there, "find", MQTT, patience.String()); got != "192.168.77.1:1884" {
+		t.Errorf("afterwards: got %q, want 192.168.77.1:1884", got)
+	}
+	if err := announcer.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	announcer.wait("stopped")
 }
 
 func TestServiceIsAnnouncedWhereItListens(t *testing.T) {

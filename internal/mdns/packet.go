@@ -22,7 +22,7 @@ const cacheFlush dnsmessage.Class = 1 << 15
 // this machine may still need it.
 func announcement(services []Service, at netip.Addr, ttl uint32) ([]byte, error) {
 	m := dnsmessage.Message{Header: dnsmessage.Header{Response: true, Authoritative: true}}
-	host, err := dnsmessage.NewName(hostName() + ".")
+	host, err := dnsmessage.NewName(HostName() + ".")
 	if err != nil {
 		return nil, err
 	}
