@@ -52,7 +52,7 @@ type place struct {
 }
 
 func mendConf(data []byte, ip string) ([]byte, Change, error) {
-	listeners, places := listenerAddresses(data)
+	listeners, places := listenerAddresses(data, ip)
 	if listeners == 0 {
 		return data, Change{}, errors.New("has neither a section [system] nor a line that begins with listener; is it the settings.ini of a device or a configuration of mosquitto?")
 	}
@@ -77,8 +77,8 @@ func mendConf(data []byte, ip string) ([]byte, Change, error) {
 }
 
 // listenerAddresses counts the listener lines, and finds the addresses in them
-// that are private or a placeholder.
-func listenerAddresses(data []byte) (listeners int, places []place) {
+// that are private, a placeholder, or ip already.
+func listenerAddresses(data []byte, ip string) (listeners int, places []place) {
 	offset, number := 0, 0
 	for line := range bytes.Lines(data) {
 		number++
@@ -87,7 +87,7 @@ func listenerAddresses(data []byte) (listeners int, places []place) {
 			listeners++
 			if len(words) > 2 {
 				start, end := words[2][0], words[2][1]
-				if address := string(line[start:end]); isLAN(address) {
+				if address := string(line[start:end]); isLAN(address) || address == ip {
 					places = append(places, place{number, offset + start, offset + end, address})
 				}
 			}

@@ -36,6 +36,15 @@ func TestMendFindsTheListener(t *testing.T) {
 	}
 }
 
+// An address that was named by hand need not be private, and is known again.
+func TestMendKnowsTheAddressThatItHasWritten(t *testing.T) {
+	public := netip.MustParseAddr("203.0.113.5")
+	conf := []byte("listener 1883 203.0.113.5\n")
+	if out, change, err := Mend(conf, public); err != nil || !bytes.Equal(out, conf) || len(change.Lines) != 0 {
+		t.Errorf("got %q, %+v, %v, want no change", out, change, err)
+	}
+}
+
 func TestMendRefusesWhatItCannotTell(t *testing.T) {
 	for _, tc := range []struct{ name, content, want string }{
 		{"empty", "", "neither a section [system] nor a line that begins with listener"},
