@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -8,23 +9,30 @@ import (
 	"log/slog"
 
 	"github.com/vulturepi/gateway/internal/embedded"
+	"github.com/vulturepi/gateway/internal/mdns"
 )
 
-// brokerCommand is `gateway broker`: the built-in broker alone, or as the
-// gateway's child, which ends with its parent.
+// brokerCommand is `gateway broker`: the built-in broker alone, on loopback or
+// for the local network, or as the gateway's child, which ends with its parent.
 func brokerCommand(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("broker", flag.ContinueOnError)
-	addr := flags.String("addr", "127.0.0.1:1883", "`address` to listen on")
+	addr := flags.String("addr", "", "`address` to listen on, 127.0.0.1:1883 if not set; with --lan one of this machine's, for example 192.168.1.10 or :1884")
 	child := flags.Bool("child", false, "end when standard input does")
 	anyAddr := flags.Bool("allow-anonymous", false, "listen on an address that other machines reach, though everybody is let in")
+	network := flags.Bool("lan", false, "listen on this machine's LAN address, follow it, and let everybody on the network in")
+	announce := flags.Bool("mdns", true, "with --lan: announce the broker by mDNS")
+	every := flags.Duration("every", mdns.Every, "with --lan: how often to look whether the address has changed")
 	if err := parseFlags(flags, args, stderr); err != nil {
 		return err
+	}
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	if *network {
+		return blame(embedded.RunLAN(ctx, embedded.LAN{Addr: *addr, Every: *every, Announce: *announce, Out: stdout}, log))
 	}
 	if *child {
 		ctx = embedded.UntilEOF(ctx, stdin)
 	}
-	log := slog.New(slog.NewTextHandler(stderr, nil))
-	return embedded.Run(ctx, *addr, *anyAddr, log, func(addr string) {
+	return embedded.Run(ctx, cmp.Or(*addr, "127.0.0.1:1883"), *anyAddr, log, func(addr string) {
 		fmt.Fprintln(stdout, embedded.ReadyLine(addr))
 	})
 }

@@ -31,6 +31,25 @@ func Run(ctx context.Context, addr string, anyAddr bool, log *slog.Logger, ready
 	if err := checkLoopback(addr); err != nil && !anyAddr {
 		return err
 	}
+	l, err := Listen(addr)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, l, log, func() { ready(l.Addr().String()) })
+}
+
+// Listen opens addr. The error says what to do.
+func Listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, listenError(addr, err)
+	}
+	return l, nil
+}
+
+// serve serves MQTT on l, which it closes, until ctx is done.
+func serve(ctx context.Context, l net.Listener, log *slog.Logger, ready func()) error {
+	defer l.Close()
 	caps := mqtt.NewDefaultServerCapabilities()
 	caps.MaximumPacketSize = maxPacket
 	caps.MaximumClientWritesPending = maxPending
@@ -40,17 +59,13 @@ func Run(ctx context.Context, addr string, anyAddr bool, log *slog.Logger, ready
 	if err := server.AddHook(new(auth.AllowHook), nil); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return listenError(addr, err)
-	}
 	if err := server.AddListener(listeners.NewNet("mqtt", l)); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
 	if err := server.Serve(); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
-	ready(l.Addr().String())
+	ready()
 	<-ctx.Done()
 	return server.Close()
 }
@@ -64,7 +79,7 @@ func checkLoopback(addr string) error {
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("the built-in broker lets everybody in, so it listens on loopback only, not on %q; for a network run mosquitto with an access list, or add -allow-anonymous", addr)
+	return fmt.Errorf("the built-in broker lets everybody in, so it listens on loopback only, not on %q; for a network run mosquitto with an access list, or let everybody on it in with -lan, or with -allow-anonymous", addr)
 }
 
 // listenError says what to do about an address that cannot be had.
