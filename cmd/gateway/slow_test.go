@@ -34,7 +34,7 @@ func TestStalledReadersHarmNobody(t *testing.T) {
 	healthy := g.dial("?topic=flood/%23")
 	const readers = 1000
 	for range readers {
-		g.stall("?topic=flood/%23")
+		g.stall("?topic=flood/%23&overflow=close")
 	}
 	eventually(t, "all are subscribed", func() bool {
 		return g.metric(`gateway_subscriptions`) == readers+1
