@@ -3,11 +3,13 @@ package devicecom
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"net"
+	"os"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/mdns"
@@ -63,12 +65,37 @@ func readSettings(o *Options) (finder, error) {
 		return finder{}, err
 	}
 	f := finder{file: o.SettingsFile, File: file}
-	if o.TLS != nil {
-		f.tls = o.TLS.Clone()
-	} else if file.TLS {
-		f.tls = &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.tls, err = tlsConfig(o, file); err != nil {
+		return finder{}, err
+	}
+	if file.Address == settings.Auto && file.Username != "" && (f.tls == nil || f.tls.RootCAs == nil) {
+		return finder{}, fmt.Errorf("%q: section [system]: %s = %s takes whoever answers, and would show it the password; write the broker's address, or use %s = true with %s",
+			o.SettingsFile, settings.KeyAddress, settings.Auto, settings.KeyTLS, settings.KeyCAFile)
 	}
 	return f, nil
+}
+
+// tlsConfig is that of the options, or what the file asks for; nil without TLS.
+func tlsConfig(o *Options, file settings.File) (*tls.Config, error) {
+	if o.TLS != nil {
+		return o.TLS.Clone(), nil
+	}
+	if !file.TLS {
+		return nil, nil
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if file.CAFile == "" {
+		return t, nil
+	}
+	pem, err := os.ReadFile(file.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("%q: section [system]: %s cannot be read", o.SettingsFile, settings.KeyCAFile)
+	}
+	t.RootCAs = x509.NewCertPool()
+	if !t.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%q: section [system]: %s holds no certificate in PEM", o.SettingsFile, settings.KeyCAFile)
+	}
+	return t, nil
 }
 
 // place says where the broker is now.

@@ -60,6 +60,10 @@ func TestBadSettingsAreNamedAtOnce(t *testing.T) {
 		{"template", []string{"[system]", "ip_address = <your_ip_address>"}, []string{file, `ip_address = "<your_ip_address>"`}},
 		{"TLS in other words", []string{"[system]", "ip_address = 10.0.0.1", "mqtt_tls = perhaps"}, []string{file, `mqtt_tls = "perhaps"`}},
 		{"secret line", []string{"[system]", "hunter2"}, []string{file, "line 2"}},
+		{"auto and a password", []string{"[system]", "ip_address = auto", "username = pi", "password = hunter2"}, []string{file, "takes whoever answers", "mqtt_ca_file"}},
+		{"auto, TLS and a password", []string{"[system]", "ip_address = auto", "mqtt_tls = true", "username = pi", "password = hunter2"}, []string{file, "takes whoever answers"}},
+		{"no such CA file", []string{"[system]", "ip_address = 10.0.0.1", "mqtt_tls = true", "mqtt_ca_file = /nowhere/ca.pem"}, []string{file, "mqtt_ca_file cannot be read"}},
+		{"no certificate", []string{"[system]", "ip_address = 10.0.0.1", "mqtt_tls = true", "mqtt_ca_file = connect_test.go"}, []string{file, "mqtt_ca_file holds no certificate"}},
 	} {
 		attempt(t, tc.name, writeSettings(t, tc.lines...), Options{Timeout: patience}, tc.want...)
 	}
@@ -258,6 +262,23 @@ func TestTLSCarriesEverything(t *testing.T) {
 	}
 	b.Restart()
 	until(t, "connected again", func() bool { return vals.Publish(t.Context(), "a", 1) == nil })
+}
+
+func TestCAFileIsTrusted(t *testing.T) {
+	b, _ := secure(t)
+	certFile := filepath.Join(t.TempDir(), "ca.pem")
+	write(t, certFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: httptestCertificate()})))
+	vals := connect(t, b.Addr(), Options{}, "mqtt_tls = true", "mqtt_ca_file = "+certFile)
+	if err := vals.Publish(within(t), "a", 1); err != nil {
+		t.Error(err)
+	}
+}
+
+// httptestCertificate is that of all test servers of net/http/httptest.
+func httptestCertificate() []byte {
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	return server.Certificate().Raw
 }
 
 func TestWrongTLSIsNamed(t *testing.T) {

@@ -126,7 +126,7 @@ func withoutComment(text string) string {
 func checkSpelling(keys map[string]entry) error {
 	first, message := 0, ""
 	for key, e := range keys {
-		for _, known := range []string{KeyAddress, KeyPort, KeyUsername, KeyPassword, KeyTLS} {
+		for _, known := range []string{KeyAddress, KeyPort, KeyUsername, KeyPassword, KeyTLS, KeyCAFile} {
 			if _, found := keys[known]; found || !misspells(key, known) || first > 0 && e.line > first {
 				continue
 			}

@@ -26,13 +26,17 @@ const (
 	KeyUsername = "username"
 	KeyPassword = "password"
 	KeyTLS      = "mqtt_tls"
+	KeyCAFile   = "mqtt_ca_file"
 )
 
 // Auto is the ip_address of a broker that is to be found by mDNS.
 const Auto = "auto"
 
-// DefaultPort is the port of a file without mqtt_port.
-const DefaultPort = 1883
+// The port of a file without mqtt_port.
+const (
+	DefaultPort    = 1883
+	DefaultTLSPort = 8883
+)
 
 // maxFile bounds what is read: a settings.ini is small, and a wrong path may
 // lead anywhere.
@@ -45,6 +49,7 @@ type File struct {
 	Username string // "" without
 	Password string // "" without; a secret
 	TLS      bool
+	CAFile   string // the CA that signed the broker's certificate, in PEM; "": the system's
 }
 
 // HostPort returns host:port of the broker, with brackets around IPv6. It means
@@ -102,14 +107,14 @@ func Parse(data []byte) (File, error) {
 	if err := checkSpelling(keys); err != nil {
 		return File{}, err
 	}
-	f := File{Username: keys[KeyUsername].value, Password: keys[KeyPassword].value}
+	f := File{Username: keys[KeyUsername].value, Password: keys[KeyPassword].value, CAFile: keys[KeyCAFile].value}
 	if f.Address, err = parseAddress(keys); err != nil {
 		return File{}, err
 	}
-	if f.Port, err = parsePort(keys); err != nil {
+	if f.TLS, err = parseTLS(keys); err != nil {
 		return File{}, err
 	}
-	if f.TLS, err = parseTLS(keys); err != nil {
+	if f.Port, err = parsePort(keys, f.TLS); err != nil {
 		return File{}, err
 	}
 	return f, nil
@@ -130,9 +135,12 @@ func parseAddress(keys map[string]entry) (string, error) {
 	return host, nil
 }
 
-func parsePort(keys map[string]entry) (int, error) {
+func parsePort(keys map[string]entry, tls bool) (int, error) {
 	e, found := keys[KeyPort]
-	if !found {
+	switch {
+	case !found && tls:
+		return DefaultTLSPort, nil
+	case !found:
 		return DefaultPort, nil
 	}
 	if err := address.CheckPort(e.value); err != nil || e.value == "0" {

@@ -43,12 +43,13 @@ func TestFileHoldsTheLogin(t *testing.T) {
 		want          File
 	}{
 		{"none", plain, File{Address: "192.168.1.10", Port: 1883}},
-		{"all", plain + "username = pi-3\npassword = hunter2\nmqtt_tls = true\n", File{"192.168.1.10", 1883, "pi-3", "hunter2", true}},
+		{"all", plain + "username = pi-3\npassword = hunter2\nmqtt_tls = true\n", File{"192.168.1.10", 1883, "pi-3", "hunter2", true, ""}},
 		{"auto", "[system]\nip_address = Auto\n", File{Address: Auto, Port: 1883}},
 		{"no TLS", "[system]\nip_address=auto\nmqtt_tls=Off ; yet\n", File{Address: Auto, Port: 1883}},
-		{"a password that looks like a comment", plain + "password = #a ;b #c\t\nusername = # d\n", File{"192.168.1.10", 1883, "# d", "#a ;b #c", false}},
-		{"a password with delimiters", plain + "password:a=b:c\n", File{"192.168.1.10", 1883, "", "a=b:c", false}},
-		{"quotes keep spaces", plain + "password = ' a \"b\" '\n", File{"192.168.1.10", 1883, "", " a \"b\" ", false}},
+		{"a password that looks like a comment", plain + "password = #a ;b #c\t\nusername = # d\n", File{"192.168.1.10", 1883, "# d", "#a ;b #c", false, ""}},
+		{"a password with delimiters", plain + "password:a=b:c\n", File{"192.168.1.10", 1883, "", "a=b:c", false, ""}},
+		{"quotes keep spaces", plain + "password = ' a \"b\" '\n", File{"192.168.1.10", 1883, "", " a \"b\" ", false, ""}},
+		{"TLS has its own port", "[system]\nip_address = 10.0.0.1\nmqtt_tls = yes\nmqtt_ca_file = ca.pem\n", File{"10.0.0.1", 8883, "", "", true, "ca.pem"}},
 		{"empty", plain + "username =\npassword =\n", File{Address: "192.168.1.10", Port: 1883}},
 	} {
 		got, err := Parse([]byte(tc.content))
