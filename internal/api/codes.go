@@ -104,8 +104,8 @@ var kinds = []kind{
 
 	// The broker and the gateway's state.
 	{wire.CodeBrokerUnavailable, http.StatusServiceUnavailable, "Broker unavailable", true, "There is no connection to the broker. Nothing was sent; try again after `Retry-After` seconds."},
-	{wire.CodeOverloaded, http.StatusServiceUnavailable, "Overloaded", true, "Too many publishes wait for the broker. Nothing was sent; try again after `Retry-After` seconds."},
-	{wire.CodeOutcomeUnknown, http.StatusGatewayTimeout, "Outcome unknown", false, "The message was sent, and then the connection was lost or GATEWAY_PUBLISH_TIMEOUT passed. It may or may not have reached the broker; publishing again may deliver it twice."},
+	{wire.CodeOverloaded, http.StatusServiceUnavailable, "Overloaded", true, "Too many publishes wait for the broker; or all unfinished bodies, or all answers that wait to be read, together are as large as they may be (GATEWAY_BODIES_BYTES, GATEWAY_ANSWERS_BYTES). Nothing was sent; try again after `Retry-After` seconds."},
+	{wire.CodeOutcomeUnknown, http.StatusGatewayTimeout, "Outcome unknown", false, "The message was sent, and then the connection was lost or GATEWAY_PUBLISH_TIMEOUT passed. It may or may not have reached the broker; publishing again may deliver it twice. With an `Idempotency-Key` it may also be that the first answer was given, but was too large to be kept."},
 	{wire.CodeTooManyConnections, http.StatusServiceUnavailable, "Too many connections", true, "GATEWAY_MAX_CONNECTIONS streams are open, or very many are being opened at this moment. Try again after `Retry-After` seconds."},
 	{wire.CodeShuttingDown, http.StatusServiceUnavailable, "Shutting down", true, "The gateway is going down. Nothing was sent; try again after `Retry-After` seconds."},
 }
