@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vulturepi/gateway/internal/api"
 	"github.com/vulturepi/gateway/internal/hub"
@@ -160,6 +161,7 @@ func TestEveryDocumentedAnswerHappens(t *testing.T) {
 	streamAnswers(t, a)
 	eventsAnswers(t, a)
 	historyAnswers(t, a)
+	overloadedAnswers(t, a)
 	pageAnswers(t, a, g)
 	commonAnswers(t, a, g)
 	for key, op := range a.ops {
@@ -178,6 +180,28 @@ func TestEveryDocumentedAnswerHappens(t *testing.T) {
 			}
 			a.examplesAreSaid(t, key, status)
 		}
+	}
+}
+
+// overloadedAnswers are those of a gateway without room for anything.
+func overloadedAnswers(t *testing.T, a *answers) {
+	g := start(t, func(o *api.Options) { o.BodiesBytes, o.AnswersBytes, o.Timing.Room = 1, 1, time.Millisecond })
+	g.battery()
+	for key, r := range map[string]request{
+		"POST /publish":         {method: "POST", path: "/publish", header: jsonHeader, body: `{"topic":"a","payload":1}`},
+		"POST /publish/batch":   arrayBatch("", "[]"),
+		"POST /topics/{topic}":  {method: "POST", path: "/topics/a", body: "on"},
+		"PUT /topics/{topic}":   {method: "PUT", path: "/topics/a", body: "on"},
+		"POST /request/{topic}": {method: "POST", path: "/request/a?reply=b", body: "on"},
+		"GET /topics":           {method: "GET", path: "/topics"},
+		"GET /topics/{topic}":   {method: "GET", path: "/topics/pi/3/battery"},
+		"GET /history":          {method: "GET", path: "/history?filter=%23"},
+	} {
+		got := g.do(t, r)
+		if got.status != http.StatusServiceUnavailable {
+			t.Errorf("%s: got %d %s, want 503", key, got.status, got.body)
+		}
+		a.check(t, key, got)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/coder/websocket"
 
 	spec "github.com/vulturepi/gateway/api"
+	"github.com/vulturepi/gateway/internal/api"
 )
 
 // Every close code of asyncapi.yaml happens, when the file says so, and the
@@ -46,6 +47,10 @@ func TestCloseCodes(t *testing.T) {
 		},
 		1009: func(t *testing.T, g *gateway) int {
 			return g.written(t, websocket.MessageText, strings.Repeat(" ", 256<<10+1))
+		},
+		1013: func(t *testing.T, _ *gateway) int {
+			g := start(t, func(o *api.Options) { o.BodiesBytes = 1 })
+			return g.written(t, websocket.MessageText, strings.Repeat(" ", 8<<10))
 		},
 		4509: func(t *testing.T, g *gateway) int {
 			s := g.dial(t, "")

@@ -70,7 +70,7 @@ func onceAnswers(t *testing.T, a *answers) {
 	}
 	unknownAgain(t, a)
 	inProgress(t, a)
-	g = start(t, func(o *api.Options) { o.IdempotencyBytes = 1 })
+	g = start(t, func(o *api.Options) { o.IdempotencyBytes = 2400 })
 	g.lamp("a", "b")
 	g.do(t, keyed(post("fills the memory", `{"topic":"a","payload":1}`), "first"))
 	for key, r := range publishing() {

@@ -112,6 +112,7 @@ const (
 	CloseInvalidUTF8   CloseCode = 1007 // a text message, or a close reason, that is not UTF-8
 	ClosePolicy        CloseCode = 1008 // frames without end and no message
 	CloseTooBig        CloseCode = 1009 // a message larger than max_frame_bytes
+	CloseOverloaded    CloseCode = 1013 // all unfinished messages together are too large
 	CloseSlow          CloseCode = 4008 // the client does not keep up
 	CloseMalformed     CloseCode = 4509 // ten frames that are no ops
 )

@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"strconv"
 
 	"github.com/vulturepi/gateway/wire"
 )
@@ -12,7 +11,7 @@ import (
 type answer struct {
 	status  int
 	result  *wire.PublishResult // 200, 202
-	batch   []byte              // of a batch: the array
+	batch   [][]byte            // of a batch: the elements of the array, not nil
 	message []byte              // of a request: the reply, as its JSON object
 	problem *wire.Problem       // the error; nothing else is set then
 	nothing bool                // of a batch: no message of it was sent
@@ -25,7 +24,10 @@ func (a *answer) sent() bool {
 
 // size is roughly what the answer holds in memory.
 func (a *answer) size() int {
-	n := 256 + len(a.batch) + len(a.message)
+	n := 256 + len(a.message)
+	for _, line := range a.batch {
+		n += sliceHeader + len(line)
+	}
 	if a.result != nil {
 		n += len(a.result.Topic)
 	}
@@ -47,9 +49,7 @@ func (a *answer) write(w http.ResponseWriter) {
 		_, _ = w.Write(append(a.message[:len(a.message):len(a.message)], '\n'))
 	default:
 		w.Header().Set("Content-Type", typeJSON)
-		w.Header().Set("Content-Length", strconv.Itoa(len(a.batch)))
-		w.WriteHeader(a.status)
-		_, _ = w.Write(a.batch)
+		writeArray(w, a.status, a.batch)
 	}
 }
 

@@ -20,6 +20,8 @@ const typeNDJSON = "application/x-ndjson"
 const (
 	maxBatch      = 10_000
 	maxBatchBytes = 16 << 20
+	resultRoom    = 512 // of each result, besides as much as its object has
+	sliceHeader   = 24
 )
 
 // postBatch is POST /publish/batch: many messages, each with its own outcome.
@@ -55,23 +57,36 @@ func isUTF8(params map[string]string) bool {
 
 // batchArray publishes the objects of an array and answers with an array.
 func (s *Server) batchArray(w http.ResponseWriter, r *http.Request) {
-	body, bad := readBody(w, r, max(maxBatchBytes, s.maxObject()))
+	held := hold{budget: s.bodies}
+	defer held.release()
+	body, bad := readBody(w, r, s.maxArray(), &held)
 	var objects []jsontext.Value
 	if bad == nil {
 		objects, bad = splitArray(body)
 	}
-	if bad == nil && s.draining.Load() {
+	room := len(objects)*resultRoom + len(body)
+	switch {
+	case bad != nil:
+	case s.draining.Load():
 		bad = shuttingDown()
+	case !held.Take(room):
+		bad = noRoom()
 	}
 	if bad != nil {
 		writeProblem(w, bad)
 		return
 	}
-	s.once(w, r, body, func() *answer { return s.publishArray(objects, requestID(w)) })
+	s.once(w, r, body, max(room, answerRoom), func() *answer { return s.publishArray(objects, requestID(w)) })
 }
 
-// splitArray gives the elements of a JSON array; what is wrong inside of one
-// is found out later and concerns that one only.
+// maxArray is how large an array may be: reading it and answering it takes
+// nearly three times as much.
+func (s *Server) maxArray() int64 {
+	return max(min(maxBatchBytes, s.bodies.limit/4), s.maxObject())
+}
+
+// splitArray gives the elements of a JSON array, which are parts of body; what
+// is wrong inside of one is found out later and concerns that one only.
 func splitArray(body []byte) ([]jsontext.Value, *wire.Problem) {
 	trimmed := bytes.TrimLeft(body, " \t\r\n")
 	switch {
@@ -97,7 +112,8 @@ func splitArray(body []byte) ([]jsontext.Value, *wire.Problem) {
 		if len(objects) == maxBatch {
 			return nil, problem(wire.CodeBatchTooLarge, fmt.Sprintf("The array has more than %d objects; send them as application/x-ndjson, which has no limit. Nothing was published.", maxBatch))
 		}
-		objects = append(objects, v.Clone())
+		end := dec.InputOffset()
+		objects = append(objects, jsontext.Value(trimmed[end-int64(len(v)):end]))
 	}
 	if _, err := dec.ReadToken(); err != nil {
 		return nil, malformed()
@@ -108,33 +124,35 @@ func splitArray(body []byte) ([]jsontext.Value, *wire.Problem) {
 	return objects, nil
 }
 
+// publishArray publishes the objects. What it answers takes no more memory
+// than resultRoom for each and what they take themselves.
 func (s *Server) publishArray(objects []jsontext.Value, requestID string) *answer {
+	read := 0
 	next := func() (batchItem, bool) {
-		if len(objects) == 0 {
+		if read == len(objects) {
 			return batchItem{}, false
 		}
-		object := objects[0]
-		objects = objects[1:]
-		return s.batchItem(object, requestID), true
+		read++
+		return s.batchItem(objects[read-1], requestID), true
 	}
-	out := []byte("[")
-	allWell, sent := true, false
+	a := &answer{status: http.StatusOK, batch: make([][]byte, 0, len(objects)), nothing: true}
 	s.pipeline(next, func(line []byte, res *batchResult, _ bool) bool {
 		if line == nil {
 			return true
 		}
-		if len(out) > 1 {
-			out = append(out, ",\n"...)
+		index := len(a.batch)
+		if len(line) > resultRoom-sliceHeader+len(objects[index]) {
+			brief := *res.problem // a good outcome is never so long
+			brief.Errors = nil
+			line = appendResult(line[:0], index, &batchResult{problem: &brief})
 		}
-		out = append(out, line...)
-		allWell = allWell && res.problem == nil
-		sent = sent || res.sent()
+		a.batch = append(a.batch, bytes.Clone(line))
+		if res.problem != nil {
+			a.status = http.StatusMultiStatus
+		}
+		a.nothing = a.nothing && !res.sent()
 		return true
 	})
-	a := &answer{status: http.StatusOK, batch: append(out, "]\n"...), nothing: !sent}
-	if !allWell {
-		a.status = http.StatusMultiStatus
-	}
 	return a
 }
 

@@ -13,9 +13,22 @@ import (
 	"github.com/vulturepi/gateway/wire"
 )
 
+// Buffers of a batch stream.
+const (
+	readBytes  = 32 << 10
+	writeBytes = 32 << 10
+	maxLine    = 8 << 10 // no result is longer
+)
+
 // batchStream publishes one object a line and answers with one line each,
 // while the body is still being read.
 func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string) {
+	held := hold{budget: s.bodies}
+	defer held.release()
+	if !held.Take(readBytes + writeBytes) {
+		writeProblem(w, noRoom())
+		return
+	}
 	if bad := s.admit(); bad != nil {
 		writeProblem(w, bad)
 		return
@@ -35,10 +48,8 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 		}
 	}()
 
-	lines := &lineReader{
-		buf:   bufio.NewReaderSize(&patientReader{body: r.Body, control: control, idle: s.opts.Timing.Line, closing: s.closing}, 64<<10),
-		limit: int(s.maxObject()), requestID: requestID(w),
-	}
+	body := &patientReader{body: r.Body, control: control, idle: s.opts.Timing.Line, closing: s.closing}
+	lines := &lineReader{buf: bufio.NewReaderSize(body, readBytes), limit: int(s.maxObject()), held: &held, requestID: requestID(w)}
 	if r.Header.Get("Expect") != "" {
 		_, _ = lines.buf.Peek(1) // reading is what answers 100 Continue
 	}
@@ -49,7 +60,7 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 	w.WriteHeader(http.StatusOK)
 	_ = control.Flush()
 
-	out := make([]byte, 0, 32<<10)
+	out := make([]byte, 0, writeBytes)
 	send := func() bool {
 		if len(out) == 0 {
 			return true
@@ -65,7 +76,7 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 		if line != nil {
 			out = append(append(out, line...), '\n')
 		}
-		if more && len(out) < 32<<10 {
+		if more && len(out) < writeBytes-maxLine {
 			return true
 		}
 		return send()
@@ -78,24 +89,27 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 
 // nextLine gets the next line ready to be published.
 func (s *Server) nextLine(lines *lineReader, r *http.Request, key string) (batchItem, bool) {
-	line, tooLong, ok := lines.next()
-	if !ok {
+	line, err := lines.next()
+	if err != nil {
 		return batchItem{}, false
 	}
 	index := lines.count
 	lines.count++
-	if tooLong {
+	switch {
+	case line.tooLong:
 		return batchItem{problem: problem(wire.CodeBodyTooLarge, "The line is larger than any allowed message.")}, true
+	case line.noRoom:
+		return batchItem{problem: noRoom()}, true
 	}
 	if key != "" && index == maxBatch {
 		lines.count, lines.failed = index, errKeyedTooLong
 		return batchItem{}, false
 	}
-	item := s.batchItem(line, lines.requestID)
+	item := s.batchItem(line.text, lines.requestID)
 	if key == "" || item.publication == nil {
 		return item, true
 	}
-	item.claim, item.first, item.problem = s.idempotency.begin(onceKey{key: key, line: index}, sha256.Sum256(line))
+	item.claim, item.first, item.problem = s.idempotency.begin(onceKey{key: key, line: index}, sha256.Sum256(line.text), answerRoom)
 	if item.claim == nil {
 		item.publication = nil
 	}
@@ -147,48 +161,79 @@ func (p *patientReader) Read(b []byte) (int, error) {
 	return p.body.Read(b)
 }
 
-// lineReader reads lines that are not blank. What it returns is valid until
-// the next call.
+// line is one that is not blank, without its end; or what it could not be read
+// for.
+type line struct {
+	text    []byte // valid until the next one is read
+	tooLong bool
+	noRoom  bool
+}
+
+// lineReader reads lines that are not blank.
 type lineReader struct {
 	buf       *bufio.Reader
 	limit     int
-	long      []byte
+	held      *hold
+	long      []byte // of a line that is longer than buf; held counts it
 	count     int
 	requestID string
 	failed    error // why the body ended, if not by its end
 }
 
-// next gives a line without its end. One that is longer than the limit is
-// passed over. The body's last line needs no line break; but when the body
-// broke off, what there is of a line is none.
-func (l *lineReader) next() (line []byte, tooLong, ok bool) {
+// next gives a line; one that cannot be read is passed over. The body's last
+// line needs no line break; but when the body broke off, what there is of a
+// line is none. The error is io.EOF at the end of the body.
+func (l *lineReader) next() (line, error) {
 	for {
-		line, tooLong, err := l.read()
+		found, err := l.read()
 		if err != nil && !errors.Is(err, io.EOF) {
 			l.failed = err
-			return nil, false, false
+			return line{}, err
 		}
-		if line = bytes.Trim(line, " \t\r\n"); len(line) > 0 || tooLong {
-			return line, tooLong, true
+		if found.text = bytes.Trim(found.text, " \t\r\n"); len(found.text) > 0 || found.tooLong || found.noRoom {
+			return found, nil
 		}
 		if err != nil {
-			return nil, false, false
+			return line{}, err
 		}
 	}
 }
 
-func (l *lineReader) read() (line []byte, tooLong bool, err error) {
-	l.long = l.long[:0]
+func (l *lineReader) read() (found line, err error) {
+	l.held.Give(cap(l.long)) // of the last line
+	l.long = nil
 	for {
 		part, err := l.buf.ReadSlice('\n')
-		if !errors.Is(err, bufio.ErrBufferFull) && len(l.long) == 0 && !tooLong {
-			return part, false, err // the usual case: a line within the buffer
+		full := errors.Is(err, bufio.ErrBufferFull)
+		if !full && l.long == nil && !found.tooLong && !found.noRoom {
+			found.text = part // the usual case: a line within the buffer
+			return found, err
 		}
-		if tooLong = tooLong || len(l.long)+len(part) > l.limit; !tooLong {
-			l.long = append(l.long, part...)
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return l.long, tooLong, err
+		l.keep(part, &found)
+		if !full {
+			found.text = l.long
+			return found, err
 		}
 	}
+}
+
+// keep appends a part of a long line, unless it is passed over.
+func (l *lineReader) keep(part []byte, to *line) {
+	need := len(l.long) + len(part)
+	switch {
+	case to.tooLong || to.noRoom:
+		return
+	case need > l.limit:
+		to.tooLong = true
+	case need > cap(l.long):
+		larger, err := grow(l.long, min(max(2*cap(l.long), need), l.limit), l.held)
+		to.noRoom = err != nil
+		l.long = larger
+	}
+	if to.tooLong || to.noRoom {
+		l.held.Give(cap(l.long))
+		l.long = nil
+		return
+	}
+	l.long = append(l.long, part...)
 }

@@ -15,6 +15,7 @@ import (
 
 const (
 	maxWaiting     = 1024 // requests that wait for a reply
+	maxOrphaned    = 64   // of them, those whose clients are gone and may come back
 	defaultTimeout = 5 * time.Second
 	minTimeout     = 10 * time.Millisecond
 	maxTimeout     = time.Minute
@@ -28,11 +29,14 @@ type call struct {
 	expect      []byte // wait for this payload; nil: any
 	timeout     time.Duration
 	via         string
+	keep        bool // whoever has gone may come back for the answer
 }
 
 // postRequest is POST /request/{topic}: publish the body, answer with the
 // first message on ?reply=.
 func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
+	held := hold{budget: s.bodies}
+	defer held.release()
 	p, query, bad := s.rawPublication(r, "/request/", "reply", "expect", "timeout", "qos")
 	c := &call{publication: p, via: "request", timeout: defaultTimeout}
 	if query != nil { // the parameters can be read: everything that is wrong is told at once
@@ -44,22 +48,24 @@ func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
 	}
 	if bad == nil {
 		p.requestID = requestID(w)
-		bad = s.readPayload(w, r, p)
+		bad = s.readPayload(w, r, p, &held)
 	}
 	if bad != nil {
 		writeProblem(w, bad)
 		return
 	}
-	ctx := r.Context()
-	if r.Header.Get("Idempotency-Key") != "" {
-		// Whoever is gone may come back for the answer.
-		ctx = context.WithoutCancel(ctx)
-	}
-	s.once(w, r, p.payload, func() *answer {
-		m, bad := s.call(ctx, c)
+	c.keep = r.Header.Get("Idempotency-Key") != ""
+	var asked *asked
+	defer func() { asked.end() }() // when the reply is written
+	s.once(w, r, p.payload, answerRoom, func() *answer {
+		var m *message.Message
+		if asked, bad = s.ask(r.Context(), c); bad == nil {
+			m, bad = asked.reply(r.Context())
+		}
 		if bad != nil {
 			return &answer{problem: bad}
 		}
+		asked.held.add(len(m.JSON))
 		return &answer{message: m.JSON}
 	})
 }
@@ -110,21 +116,13 @@ func (c *call) wants() hub.Want {
 	return want
 }
 
-// call publishes and waits for the reply.
-func (s *Server) call(ctx context.Context, c *call) (*message.Message, *wire.Problem) {
-	asked, bad := s.ask(ctx, c)
-	if bad != nil {
-		return nil, bad
-	}
-	return asked.reply(ctx)
-}
-
-// asked is a call under way. Its reply must be asked for once.
+// asked is a call under way. Its reply must be asked for once, and then its end.
 type asked struct {
 	*call
 	server  *Server
 	replies *hub.Waiter
 	publish *underway
+	held    hold // of a reply that is being written
 }
 
 // ask publishes when the subscription to the reply is in force.
@@ -141,13 +139,12 @@ func (s *Server) ask(ctx context.Context, c *call) (*asked, *wire.Problem) {
 		s.waiting.Add(-1)
 		return nil, problemAt("/reply", err)
 	}
-	return &asked{call: c, server: s, replies: replies, publish: s.begin(c.publication, c.via)}, nil
+	return &asked{call: c, server: s, replies: replies, publish: s.begin(c.publication, c.via), held: hold{budget: s.answers}}, nil
 }
 
 // reply waits for the reply, or for the news that the request was not sent. A
 // reply that overtakes the broker's acknowledgement counts.
 func (a *asked) reply(ctx context.Context) (*message.Message, *wire.Problem) {
-	defer a.server.waiting.Add(-1)
 	defer a.replies.Stop()
 	timeout := time.NewTimer(a.timeout)
 	defer timeout.Stop()
@@ -158,6 +155,7 @@ func (a *asked) reply(ctx context.Context) (*message.Message, *wire.Problem) {
 			go a.publish.outcome()
 		}
 	}()
+	gone := ctx.Done()
 	for {
 		select {
 		case m := <-a.replies.C:
@@ -173,10 +171,25 @@ func (a *asked) reply(ctx context.Context) (*message.Message, *wire.Problem) {
 			}
 		case <-timeout.C:
 			return nil, bad
-		case <-ctx.Done():
-			return nil, bad
+		case <-gone:
+			gone = nil
+			if !a.keep {
+				return nil, bad
+			}
+			defer a.server.orphaned.Add(-1)
+			if a.server.orphaned.Add(1) > maxOrphaned {
+				return nil, bad
+			}
 		case <-a.server.closing:
 			return nil, bad
 		}
+	}
+}
+
+// end gives the place of the call back.
+func (a *asked) end() {
+	if a != nil {
+		a.held.release()
+		a.server.waiting.Add(-1)
 	}
 }

@@ -26,7 +26,7 @@ var kinds = []kind{
 	{wire.CodeInvalidParameter, http.StatusBadRequest, "Invalid parameter", false, "A query parameter or stream option has a value that it cannot have; `detail` says which it can."},
 	{wire.CodeInvalidCursor, http.StatusBadRequest, "Invalid cursor", false, "`since` is neither a cursor that a gateway has given out, nor a duration such as `10m`, nor an RFC 3339 time; or `Last-Event-ID` is no cursor. Leave it out to start fresh."},
 	{wire.CodeNotAcceptable, http.StatusNotAcceptable, "Not acceptable", false, "`Accept` takes none of the forms that there are. A stream comes as `text/event-stream`, `application/x-ndjson` or `text/plain`, or use `format=sse|ndjson|text`. A topic's value comes as its payload, or with `application/json` as an object."},
-	{wire.CodeInvalidHost, http.StatusBadRequest, "Invalid Host", false, "The request has no Host header."},
+	{wire.CodeInvalidHost, http.StatusBadRequest, "Invalid Host", false, "The request has no Host header, or one that is no name or address with an optional port from 1 to 65535. An IPv6 address stands in brackets."},
 	{wire.CodeHostNotAllowed, http.StatusMisdirectedRequest, "Host not allowed", false, "The Host header is none of localhost, the machine's own addresses, or GATEWAY_ALLOWED_HOSTS. This keeps foreign web pages out (DNS rebinding)."},
 	{wire.CodeCrossOrigin, http.StatusForbidden, "Cross-origin request", false, "A web page of another origin sent the request. List its origin in GATEWAY_ALLOWED_ORIGINS to let it in."},
 	{wire.CodeRequestTimeout, http.StatusRequestTimeout, "Request timeout", true, "The body did not arrive in time."},
@@ -104,8 +104,8 @@ var kinds = []kind{
 
 	// The broker and the gateway's state.
 	{wire.CodeBrokerUnavailable, http.StatusServiceUnavailable, "Broker unavailable", true, "There is no connection to the broker. Nothing was sent; try again after `Retry-After` seconds."},
-	{wire.CodeOverloaded, http.StatusServiceUnavailable, "Overloaded", true, "Too many publishes wait for the broker. Nothing was sent; try again after `Retry-After` seconds."},
-	{wire.CodeOutcomeUnknown, http.StatusGatewayTimeout, "Outcome unknown", false, "The message was sent, and then the connection was lost or GATEWAY_PUBLISH_TIMEOUT passed. It may or may not have reached the broker; publishing again may deliver it twice."},
+	{wire.CodeOverloaded, http.StatusServiceUnavailable, "Overloaded", true, "Too many publishes wait for the broker; or all unfinished bodies, or all answers that wait to be read, together are as large as they may be (GATEWAY_BODIES_BYTES, GATEWAY_ANSWERS_BYTES). Nothing was sent; try again after `Retry-After` seconds."},
+	{wire.CodeOutcomeUnknown, http.StatusGatewayTimeout, "Outcome unknown", false, "The message was sent, and then the connection was lost or GATEWAY_PUBLISH_TIMEOUT passed. It may or may not have reached the broker; publishing again may deliver it twice. With an `Idempotency-Key` it may also be that the first answer was given, but was too large to be kept."},
 	{wire.CodeTooManyConnections, http.StatusServiceUnavailable, "Too many connections", true, "GATEWAY_MAX_CONNECTIONS streams are open, or very many are being opened at this moment. Try again after `Retry-After` seconds."},
 	{wire.CodeShuttingDown, http.StatusServiceUnavailable, "Shutting down", true, "The gateway is going down. Nothing was sent; try again after `Retry-After` seconds."},
 }

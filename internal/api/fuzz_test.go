@@ -89,7 +89,7 @@ func FuzzPublishBody(f *testing.F) {
 	})
 }
 
-// tape is a hub.Transport that keeps what the gateway says.
+// tape is a connection and a codec that keep what the gateway says.
 type tape struct {
 	mu     sync.Mutex
 	frames [][]byte
@@ -180,12 +180,13 @@ func FuzzHost(f *testing.F) {
 	}
 	g := newGuard([]string{"gw.example:9000"}, nil)
 	f.Fuzz(func(t *testing.T, host string) {
-		if !g.hostAllowed(host) {
+		parsed, ok := parseHost(host)
+		if !ok || !g.hostAllowed(parsed) {
 			return
 		}
 		u, err := url.Parse("http://" + host + "/")
 		if err != nil || u.User != nil || u.Host != host {
-			return // no browser sends that
+			t.Fatalf("Host %q is accepted, but no browser sends it: %v", host, err)
 		}
 		name := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 		addr, err := netip.ParseAddr(name)

@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/vulturepi/gateway/wire"
 )
@@ -20,16 +18,15 @@ const maxURI = 8 << 10
 type guard struct {
 	hosts   map[string]bool // lower case, without port
 	origins map[string]bool
-
-	mu     sync.Mutex // guards own and readAt
-	own    map[netip.Addr]bool
-	readAt time.Time
+	own     *ownAddresses
 }
 
 func newGuard(hosts, origins []string) *guard {
-	g := &guard{hosts: map[string]bool{"localhost": true}, origins: map[string]bool{}}
+	g := &guard{hosts: map[string]bool{"localhost": true}, origins: map[string]bool{}, own: newOwnAddresses(net.InterfaceAddrs)}
 	for _, h := range hosts {
-		g.hosts[hostname(h)] = true
+		if host, ok := parseHost(h); ok { // the configuration lets nothing else through
+			g.hosts[host] = true
+		}
 	}
 	for _, o := range origins {
 		g.origins[strings.ToLower(o)] = true
@@ -40,6 +37,7 @@ func newGuard(hosts, origins []string) *guard {
 // protect is around every request.
 func (g *guard) protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, ok := parseHost(r.Host)
 		switch {
 		case len(r.RequestURI) > maxURI:
 			writeProblem(w, problem(wire.CodeURITooLong, "Path and query have more than 8192 bytes."))
@@ -47,7 +45,10 @@ func (g *guard) protect(next http.Handler) http.Handler {
 		case r.Host == "":
 			writeProblem(w, problem(wire.CodeInvalidHost, "The request has no Host header."))
 			return
-		case !g.hostAllowed(r.Host):
+		case !ok:
+			writeProblem(w, problem(wire.CodeInvalidHost, "The Host header is no name or address with an optional port."))
+			return
+		case !g.hostAllowed(host):
 			writeProblem(w, problem(wire.CodeHostNotAllowed, "This Host is not one of the gateway's; add it to GATEWAY_ALLOWED_HOSTS."))
 			return
 		}
@@ -64,40 +65,13 @@ func (g *guard) protect(next http.Handler) http.Handler {
 	})
 }
 
-// hostname is host without port, brackets and a trailing dot, in lower case.
-func hostname(hostport string) string {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	return strings.ToLower(strings.TrimSuffix(host, "."))
-}
-
-func (g *guard) hostAllowed(hostport string) bool {
-	host := hostname(hostport)
+// hostAllowed reports whether a host that parseHost gave is one of ours.
+func (g *guard) hostAllowed(host string) bool {
 	if g.hosts[host] {
 		return true
 	}
 	addr, err := netip.ParseAddr(host)
-	return err == nil && (addr.IsLoopback() || g.isOwn(addr))
-}
-
-// isOwn reports whether addr is one of the machine's. The list is read again
-// at most every ten seconds: addresses come and go.
-func (g *guard) isOwn(addr netip.Addr) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if time.Since(g.readAt) > 10*time.Second {
-		g.own, g.readAt = map[netip.Addr]bool{}, time.Now()
-		list, _ := net.InterfaceAddrs()
-		for _, a := range list {
-			if p, err := netip.ParsePrefix(a.String()); err == nil {
-				g.own[p.Addr().Unmap()] = true
-			}
-		}
-	}
-	return g.own[addr.Unmap()]
+	return err == nil && (addr.IsLoopback() || g.own.has(addr))
 }
 
 // originAllowed reports whether the request may change something: it comes

@@ -24,11 +24,20 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
-	defer s.place(r)()
-	page := s.opts.Hub.History(filter, since, limit)
+	held := hold{budget: s.answers}
+	defer held.release()
+	var page hub.Page
+	if bad := s.makeList(r, func() { page = s.opts.Hub.History(filter, since, limit) }); bad != nil {
+		writeProblem(w, bad)
+		return
+	}
 	objects := page.Objects
 	if page.Gap != nil {
 		objects = append([][]byte{marshal(page.Gap)}, objects...)
+	}
+	if bad := s.countAnswer(r, &held, objects...); bad != nil {
+		writeProblem(w, bad)
+		return
 	}
 	if page.Next != "" {
 		next := url.Values{"filter": {filter}, "since": {page.Next}, "limit": {strconv.Itoa(limit)}}

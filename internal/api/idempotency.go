@@ -30,7 +30,8 @@ type onceEntry struct {
 	hash   [sha256.Size]byte // of the request
 	answer *answer           // nil while it is under way
 	until  time.Time
-	size   int
+	size   int // with room
+	room   int // for the answer
 	next   *onceEntry
 }
 
@@ -53,18 +54,20 @@ func newOnceStore(limit int) *onceStore {
 // entryOverhead is what an entry takes besides its answer.
 const entryOverhead = 256
 
-// begin claims a key. Either the entry is the caller's, to be given back with
-// end, or there is an answer to repeat, or a problem.
-func (o *onceStore) begin(key onceKey, hash [sha256.Size]byte) (*onceEntry, *answer, *wire.Problem) {
+// begin claims a key, and room for an answer of that size. Either the entry is
+// the caller's, to be given back with end, or there is an answer to repeat, or
+// a problem.
+func (o *onceStore) begin(key onceKey, hash [sha256.Size]byte, room int) (*onceEntry, *answer, *wire.Problem) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.expire(time.Now())
 	e := o.entries[key]
+	size := entryOverhead + len(key.key) + len(key.principal) + room
 	switch {
-	case e == nil && o.bytes >= o.limit:
+	case e == nil && o.bytes+size > o.limit:
 		return nil, nil, problem(wire.CodeIdempotencyFull, "As many Idempotency-Keys are remembered as there is room for; nothing was published.")
 	case e == nil:
-		e = &onceEntry{key: key, hash: hash, size: entryOverhead + len(key.key) + len(key.principal)}
+		e = &onceEntry{key: key, hash: hash, size: size, room: room}
 		o.entries[key] = e
 		o.bytes += e.size
 		return e, nil, nil
@@ -78,7 +81,8 @@ func (o *onceStore) begin(key onceKey, hash [sha256.Size]byte) (*onceEntry, *ans
 }
 
 // end remembers the answer, unless nothing was published: then the key is free
-// again.
+// again. Of the room that was claimed it keeps what the answer takes; where
+// that is more, and more than there is, it keeps a problem that says so.
 func (o *onceStore) end(e *onceEntry, a *answer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -87,9 +91,14 @@ func (o *onceStore) end(e *onceEntry, a *answer) {
 		o.bytes -= e.size
 		return
 	}
+	more := a.size() - e.room
+	if more > 0 && o.bytes+more > o.limit {
+		a = &answer{problem: problem(wire.CodeOutcomeUnknown, "The first request with this Idempotency-Key was carried out and answered; there was no room to keep the answer.")}
+		more = a.size() - e.room
+	}
+	e.size, e.room = e.size+more, e.room+more
+	o.bytes += more
 	e.answer, e.until = a, time.Now().Add(idempotencyTime)
-	e.size += a.size()
-	o.bytes += a.size()
 	if o.newest != nil {
 		o.newest.next = e
 	} else {
@@ -143,9 +152,13 @@ func requestHash(r *http.Request, body []byte) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// once answers with what do gives, or, when the request's Idempotency-Key was
-// seen with the same request before, with the first answer.
-func (s *Server) once(w http.ResponseWriter, r *http.Request, body []byte, do func() *answer) {
+// answerRoom is the room for an answer that is small, as nearly all are.
+const answerRoom = 2 << 10
+
+// once answers with what do gives, which takes about room bytes, or, when the
+// request's Idempotency-Key was seen with the same request before, with the
+// first answer.
+func (s *Server) once(w http.ResponseWriter, r *http.Request, body []byte, room int, do func() *answer) {
 	key, bad := idempotencyKey(r)
 	if bad != nil {
 		writeProblem(w, bad)
@@ -155,7 +168,7 @@ func (s *Server) once(w http.ResponseWriter, r *http.Request, body []byte, do fu
 		do().write(w)
 		return
 	}
-	entry, first, bad := s.idempotency.begin(onceKey{key: key, line: -1}, requestHash(r, body))
+	entry, first, bad := s.idempotency.begin(onceKey{key: key, line: -1}, requestHash(r, body), room)
 	switch {
 	case bad != nil:
 		writeProblem(w, bad)

@@ -186,7 +186,7 @@ func TestKeysAreForgottenAfterFiveMinutes(t *testing.T) {
 		store := newOnceStore(1 << 20)
 		hash := [32]byte{1}
 		answered := func(key string) {
-			e, first, bad := store.begin(onceKey{key: key, line: -1}, hash)
+			e, first, bad := store.begin(onceKey{key: key, line: -1}, hash, 300)
 			if e == nil {
 				t.Fatalf("%s is taken: %v %v", key, first, bad)
 			}
@@ -196,12 +196,12 @@ func TestKeysAreForgottenAfterFiveMinutes(t *testing.T) {
 		time.Sleep(4 * time.Minute) // no wait: the clock of the bubble
 		answered("b")
 		time.Sleep(time.Minute)
-		if _, first, _ := store.begin(onceKey{key: "a", line: -1}, hash); first == nil {
+		if _, first, _ := store.begin(onceKey{key: "a", line: -1}, hash, 300); first == nil {
 			t.Error("a is forgotten within five minutes")
 		}
 		time.Sleep(time.Millisecond)
 		answered("a")
-		if _, first, _ := store.begin(onceKey{key: "b", line: -1}, hash); first == nil {
+		if _, first, _ := store.begin(onceKey{key: "b", line: -1}, hash, 300); first == nil {
 			t.Error("b is forgotten within five minutes")
 		}
 		time.Sleep(5*time.Minute + time.Millisecond)
@@ -215,7 +215,7 @@ func TestKeysAreForgottenAfterFiveMinutes(t *testing.T) {
 func TestFullStoreTakesNoNewKeys(t *testing.T) {
 	store := newOnceStore(4096)
 	begin := func(n int) (*onceEntry, *answer, *wire.Problem) {
-		return store.begin(onceKey{key: fmt.Sprint(n), line: -1}, [32]byte{})
+		return store.begin(onceKey{key: fmt.Sprint(n), line: -1}, [32]byte{}, 300)
 	}
 	kept := 0
 	for ; ; kept++ {
@@ -228,7 +228,7 @@ func TestFullStoreTakesNoNewKeys(t *testing.T) {
 		}
 		store.end(e, &answer{status: 200})
 	}
-	if kept < 2 || store.bytes > 2*store.limit {
+	if kept < 2 || store.bytes > store.limit {
 		t.Errorf("got %d keys and %d bytes with a limit of %d", kept, store.bytes, store.limit)
 	}
 	if _, first, _ := begin(0); first == nil {
@@ -248,7 +248,7 @@ func TestKeyedStreamEndsWhereThereIsNoRoom(t *testing.T) {
 		t.Errorf("got %d results, the last %s, want %d and batch_too_large", len(got), got[len(got)-1], maxBatch+1)
 	}
 	g.wantPublishes(t, maxBatch)
-	g.server.idempotency.limit = g.server.idempotency.bytes + 1
+	g.server.idempotency.limit = g.server.idempotency.bytes + entryOverhead + len("full") + answerRoom
 	if got := stream(5, "full"); len(got) != 2 || got[1] != "1 503 idempotency_full" {
 		t.Errorf("got %v, want one line and idempotency_full", got)
 	}

@@ -140,7 +140,7 @@ func methodLabel(method string) string {
 func closeLabel(code wire.CloseCode) string {
 	switch code {
 	case wire.CloseGoingAway, wire.CloseProtocolError, wire.CloseBinary, wire.CloseNoCode, wire.CloseAbnormal, wire.CloseInvalidUTF8,
-		wire.ClosePolicy, wire.CloseTooBig, wire.CloseSlow, wire.CloseMalformed,
+		wire.ClosePolicy, wire.CloseTooBig, wire.CloseOverloaded, wire.CloseSlow, wire.CloseMalformed,
 		1000, 1011: // only clients send these
 		return strconv.Itoa(int(code))
 	}
@@ -162,6 +162,10 @@ type serverStats struct {
 	keys    int    // Idempotency-Keys held
 	replays uint64 // answers repeated for one
 	waiting int    // requests that wait for a reply
+	orphans int    // of them, those whose clients are gone
+
+	bodies, bodiesLimit   int64 // bytes of unfinished bodies and messages
+	answers, answersLimit int64 // bytes of answers that are being written
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -193,6 +197,11 @@ var (
 	descReplays      = desc("gateway_idempotent_replays_total", "Answers repeated for an Idempotency-Key, without publishing again.")
 	descWaiting      = desc("gateway_requests_waiting", "Requests that wait for a reply.")
 	descInFlight     = desc("gateway_publishes_in_flight", "Publishes that wait for the broker.")
+	descOrphans      = desc("gateway_requests_orphaned", "Requests that wait for a reply though their clients are gone, because they have an Idempotency-Key.")
+	descBodies       = desc("gateway_bodies_bytes", "Bytes of unfinished bodies and WebSocket messages.")
+	descBodiesMax    = desc("gateway_bodies_limit_bytes", "What unfinished bodies and WebSocket messages may have.")
+	descAnswers      = desc("gateway_answers_bytes", "Bytes of lists and values that are being written.")
+	descAnswersMax   = desc("gateway_answers_limit_bytes", "What lists and values that are being written may have.")
 )
 
 // Describe is empty: which $SYS values exist depends on the broker.
@@ -213,6 +222,11 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 	send(descKeys, prometheus.GaugeValue, float64(own.keys))
 	send(descReplays, prometheus.CounterValue, float64(own.replays))
 	send(descWaiting, prometheus.GaugeValue, float64(own.waiting))
+	send(descOrphans, prometheus.GaugeValue, float64(own.orphans))
+	send(descBodies, prometheus.GaugeValue, float64(own.bodies))
+	send(descBodiesMax, prometheus.GaugeValue, float64(own.bodiesLimit))
+	send(descAnswers, prometheus.GaugeValue, float64(own.answers))
+	send(descAnswersMax, prometheus.GaugeValue, float64(own.answersLimit))
 	send(descInFlight, prometheus.GaugeValue, float64(b.InFlight))
 	send(descHistory, prometheus.GaugeValue, float64(h.Memory.History))
 	send(descHistoryLimit, prometheus.GaugeValue, float64(h.MemoryLimits.History))

@@ -120,6 +120,7 @@ type publication struct {
 	requestID string // of the request that brings it, for the log
 	topic     string
 	payload   []byte
+	counted   bool // the payload is the request's body, which is counted until its end
 	qos       byte
 	retain    bool
 }

@@ -1,15 +1,9 @@
 package api
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
-	"net/url"
-	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/vulturepi/gateway/wire"
@@ -32,7 +26,9 @@ type Pending interface {
 
 // postPublish is POST /publish.
 func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
-	body, bad := s.readJSON(w, r)
+	held := hold{budget: s.bodies}
+	defer held.release()
+	body, bad := s.readJSON(w, r, &held)
 	if bad != nil {
 		writeProblem(w, bad)
 		return
@@ -48,7 +44,7 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.requestID = requestID(w)
-	s.once(w, r, body, func() *answer { return s.publishAnswer(p) })
+	s.once(w, r, body, answerRoom, func() *answer { return s.publishAnswer(p) })
 }
 
 // underway is a publish that was handed to the broker side. Its outcome must be
@@ -62,6 +58,7 @@ type underway struct {
 	via       string // metrics' name of the way in
 	start     time.Time
 
+	held    int     // bytes of its payload that are counted until it has ended
 	pending Pending // nil: it was not sent, because of err
 	err     error
 }
@@ -88,6 +85,13 @@ func (u *underway) hand(p *publication) {
 			u.pending, u.err = nil, fmt.Errorf("panic: %v", r)
 		}
 	}()
+	if u.held == 0 && !p.counted {
+		if !u.server.bodies.take(0, int64(len(p.payload))) {
+			u.err = ErrOverloaded
+			return
+		}
+		u.held = len(p.payload)
+	}
 	u.pending, u.err = u.server.opts.Publisher.Publish(p.topic, p.payload, p.qos, p.retain)
 }
 
@@ -110,6 +114,7 @@ func (u *underway) done() <-chan struct{} {
 func (u *underway) outcome() *answer {
 	s := u.server
 	defer s.inFlight.add(-1)
+	defer s.bodies.give(int64(u.held))
 	if u.err == nil {
 		s.untilDone(u.pending.Done(), s.opts.PublishTimeout-time.Since(u.start))
 		u.err = u.pending.Outcome()
@@ -153,7 +158,7 @@ func (s *Server) untilDone(done <-chan struct{}, limit time.Duration) {
 }
 
 // readJSON checks that the request brings JSON and reads it.
-func (s *Server) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, *wire.Problem) {
+func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, held *hold) ([]byte, *wire.Problem) {
 	if bad := onlyParams(r); bad != nil {
 		return nil, bad
 	}
@@ -166,61 +171,5 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, *wire
 			return nil, problem(wire.CodeUnsupportedMediaType, "Send Content-Type: application/json, in UTF-8.")
 		}
 	}
-	return readBody(w, r, s.maxObject())
-}
-
-// readBody reads at most limit bytes.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *wire.Problem) {
-	if r.ContentLength > limit {
-		return nil, problem(wire.CodeBodyTooLarge, "The body is larger than any allowed message.")
-	}
-	body, err := readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength)
-	var tooLarge *http.MaxBytesError
-	switch {
-	case err == nil:
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-		if r.ContentLength >= 0 { // a chunked body's end is not beyond doubt for everybody on the way
-			w.Header().Del("Connection")
-		}
-		return body, nil
-	case errors.As(err, &tooLarge):
-		return nil, problem(wire.CodeBodyTooLarge, "The body is larger than any allowed message.")
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, problem(wire.CodeRequestTimeout, "The body did not arrive in time.")
-	}
-	return nil, problem(wire.CodeInvalidJSON, "The body broke off or its framing is malformed.")
-}
-
-// readAll reads to the end, into a buffer of the announced size if that is
-// small: a large one must first come true.
-func readAll(body io.Reader, announced int64) ([]byte, error) {
-	if announced < 0 || announced > 64<<10 {
-		return io.ReadAll(body)
-	}
-	b := make([]byte, announced)
-	_, err := io.ReadFull(body, b)
-	return b, err
-}
-
-// onlyParams refuses query parameters other than the named ones.
-func onlyParams(r *http.Request, names ...string) *wire.Problem {
-	if r.URL.RawQuery == "" {
-		return nil
-	}
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return problem(wire.CodeUnknownParameter, "The query string is malformed.")
-	}
-	var wrong []wire.FieldError
-	for name := range query {
-		if !slices.Contains(names, name) {
-			wrong = append(wrong, wire.FieldError{Pointer: "/" + pointerEscape(name), Detail: "There is no such query parameter here."})
-		}
-	}
-	if len(wrong) > 0 {
-		slices.SortFunc(wrong, func(a, b wire.FieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
-		wrong = wrong[:min(len(wrong), maxFieldErrors)]
-		return problem(wire.CodeUnknownParameter, "The route has no such query parameter.", wrong...)
-	}
-	return nil
+	return readBody(w, r, s.maxObject(), held)
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/vulturepi/gateway/wire"
 )
 
 func TestWrongMethodNamesTheRightOnes(t *testing.T) {
@@ -141,11 +143,15 @@ func TestHostMustBeOurs(t *testing.T) {
 	rows := map[string]int{
 		"localhost": 200, "LocalHost:1": 200, "localhost.": 200, "127.0.0.1": 200, "127.0.0.1:8080": 200, "127.7.7.7": 200, "[::1]": 200, "[::1]:8080": 200,
 		"gw.example": 200, "GW.EXAMPLE:8443": 200, "gw.example.:80": 200, "box.example": 200,
-		"evil.example": 421, "localhost.evil.example": 421, "evil.example:127.0.0.1": 421, "evil-localhost": 421, "localhostx": 421,
+		"evil.example": 421, "localhost.evil.example": 421, "evil.example:127.0.0.1": 400, "evil-localhost": 421, "localhostx": 421,
 		"127.0.0.1.nip.io": 421, "127.0.0.1.evil.example:8080": 421, "gw.example.evil.example": 421, "evilgw.example": 421, "sub.gw.example": 421,
 		"0.0.0.0": 421, "0.0.0.0:8080": 421, "[::]": 421, "192.0.2.1": 421, "[2001:db8::1]": 421, "8.8.8.8:80": 421,
 		"0": 421, "2130706433": 421, "0x7f.1": 421, "localhost..": 421, "user@localhost": 400, "gw.example@evil.example": 400, "*": 421, "%6cocalhost": 421,
 		"a b": 400, "local host": 400, "localhost/": 400, "gw.example,evil.example": 421, "": 400, "xn--gw-example": 421, "gw。example": 400,
+		"localhost:abc": 400, "localhost:": 400, "localhost:0": 400, "localhost:99999": 400, "localhost:65536": 400, "localhost:65535": 200, "localhost:-1": 400,
+		"localhost:+1": 400, "localhost:8080:8080": 400, "localhost:80 ": 200, "127.0.0.1:80:80": 400, "127.0.0.1:": 400, "127.0.0.1:x": 400, ":80": 400, ".": 400,
+		"::1": 400, "::1]": 400, "[::1": 400, "[::1]x": 400, "[::1]:": 400, "[::1]:x": 400, "[::1]]": 400, "[[::1]]": 400, "[]": 400, "[localhost]": 400, "[127.0.0.1]": 400,
+		"[::1%25lo]": 400, "[::ffff:127.0.0.1]": 200, "localhost%": 400, "localhost%2e": 421, "gw.example:x": 400, "evil.example:x": 400,
 	}
 	if own != "" {
 		rows[own], rows[own+":8080"] = 200, 200
@@ -158,6 +164,9 @@ func TestHostMustBeOurs(t *testing.T) {
 			}
 			if want == http.StatusMisdirectedRequest && !a.open() {
 				t.Error("the connection is closed, want it open")
+			}
+			if want == http.StatusBadRequest && a.header.Get("X-Request-Id") != "" { // otherwise net/http has refused it
+				a.wantProblem(t, want, wire.CodeInvalidHost)
 			}
 		})
 	}

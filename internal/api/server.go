@@ -31,7 +31,9 @@ type Options struct {
 	MaxConnections int // streams open at once
 	PublishTimeout time.Duration
 
-	IdempotencyBytes int // what is remembered by Idempotency-Key; 0: 32 MiB
+	BodiesBytes      int64 // bodies and frames under way; 0: 64 MiB
+	AnswersBytes     int64 // answers that are being written; 0: 64 MiB
+	IdempotencyBytes int   // what is remembered by Idempotency-Key; 0: 32 MiB
 
 	AllowedHosts   []string       // besides localhost and the machine's addresses; may be empty
 	AllowedOrigins []string       // besides same-origin; may be empty
@@ -61,14 +63,17 @@ type Server struct {
 	joining  atomic.Int64 // of them, those whose subscriptions are not in force yet
 	inFlight tally        // publishes that have not ended
 	waiting  atomic.Int64 // requests that wait for a reply
+	orphaned atomic.Int64 // of them, those whose clients are gone
 	draining atomic.Bool
 	closing  chan struct{} // closed by Drain
 	drain    sync.Once
 	writing  writing // answers that are being written
+	bodies   *budget // of what has come of bodies and frames under way
+	answers  *budget // of what is being written
 
 	idempotency *onceStore
 	names       *names
-	answers     chan struct{} // places for lists
+	lists       chan struct{} // places for lists that are being made
 	timers      sync.Pool     // of *time.Timer, stopped
 }
 
@@ -76,7 +81,9 @@ type Server struct {
 func New(o Options) *Server {
 	o.Timing = o.Timing.withDefaults()
 	s := &Server{opts: o, guard: newGuard(o.AllowedHosts, o.AllowedOrigins), closing: make(chan struct{}), writing: writing{last: o.Timing.Last}}
-	s.answers = make(chan struct{}, maxAnswers)
+	s.bodies = newBudget(cmp.Or(o.BodiesBytes, 64<<20))
+	s.answers = newBudget(cmp.Or(o.AnswersBytes, 64<<20))
+	s.lists = make(chan struct{}, maxLists)
 	s.names = newNames()
 	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, idempotencyBytes))
 	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats, s.stats)
@@ -95,7 +102,10 @@ func (s *Server) Drain() {
 // stats are the server's own readings.
 func (s *Server) stats() serverStats {
 	keys, replays := s.idempotency.stats()
-	return serverStats{keys: keys, replays: replays, waiting: int(s.waiting.Load())}
+	return serverStats{
+		keys: keys, replays: replays, waiting: int(s.waiting.Load()), orphans: int(s.orphaned.Load()),
+		bodies: s.bodies.bytes(), bodiesLimit: s.bodies.limit, answers: s.answers.bytes(), answersLimit: s.answers.limit,
+	}
 }
 
 // Quiesce returns when no publish is in flight any more, or when ctx ends.

@@ -45,7 +45,7 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
-	writeValue(w, r, m, false)
+	s.writeValue(w, r, m)
 }
 
 func (s *Server) value(ctx context.Context, name string) (*message.Message, *wire.Problem) {
@@ -139,13 +139,19 @@ const (
 )
 
 // writeValue answers with a message: as its payload, or as its JSON object if
-// that is asked for, or, with object, if nothing else is.
-func writeValue(w http.ResponseWriter, r *http.Request, m *message.Message, object bool) {
+// that is asked for.
+func (s *Server) writeValue(w http.ResponseWriter, r *http.Request, m *message.Message) {
+	held := hold{budget: s.answers}
+	defer held.release()
+	if bad := s.countAnswer(r, &held, m.JSON, m.JSON, m.JSON); bad != nil { // besides itself taken apart, and put together
+		writeProblem(w, bad)
+		return
+	}
 	var msg wire.Message
 	if err := json.Unmarshal(m.JSON, &msg); err != nil {
 		panic(err) // our own encoding
 	}
-	mediaType, asObject := valueType(r, msg.Encoding, object)
+	mediaType, asObject := valueType(r, msg.Encoding)
 	if mediaType == "" {
 		writeProblem(w, problem(wire.CodeNotAcceptable, "The message comes as its payload, or with Accept: application/json as a JSON object."))
 		return
@@ -154,7 +160,7 @@ func writeValue(w http.ResponseWriter, r *http.Request, m *message.Message, obje
 	h.Add("Vary", "Accept") // besides Origin
 	h.Set("Cache-Control", "private, no-cache")
 	h.Set("ETag", etag(m))
-	if r.Method != http.MethodPost && matchesTag(r.Header.Values("If-None-Match"), etag(m)) && len(r.Header.Values("If-None-Match")) > 0 {
+	if tags := r.Header.Values("If-None-Match"); len(tags) > 0 && matchesTag(tags, etag(m)) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
@@ -178,14 +184,14 @@ func writeValue(w http.ResponseWriter, r *http.Request, m *message.Message, obje
 
 // valueType chooses how a message is written; an empty type means that the
 // request takes none.
-func valueType(r *http.Request, encoding string, object bool) (mediaType string, asObject bool) {
+func valueType(r *http.Request, encoding string) (mediaType string, asObject bool) {
 	raw := map[string][]string{
 		wire.EncodingJSON: {typeJSON, typeText, typeBinary},
 		wire.EncodingText: {typeText, typeBinary}, wire.EncodingBase64: {typeBinary},
 	}[encoding]
 	wanted, refused := accepted(r)
 	for _, mediaRange := range wanted {
-		if mediaRange == typeJSON || object && takes(mediaRange, typeJSON) {
+		if mediaRange == typeJSON {
 			return typeJSON, true
 		}
 		if t := pick(mediaRange, refused, raw); t != "" {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
@@ -37,10 +38,21 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, merge(wrong))
 		return
 	}
-	defer s.place(r)()
-	objects, next, err := s.opts.Hub.List(r.Context(), filter, after, limit)
-	if err != nil {
-		writeProblem(w, problemAt("/filter", err))
+	held := hold{budget: s.answers}
+	defer held.release()
+	var objects [][]byte
+	var next string
+	var err error
+	bad = s.makeList(r, func() { objects, next, err = s.opts.Hub.List(r.Context(), filter, after, limit) })
+	switch {
+	case bad != nil:
+	case err != nil:
+		bad = problemAt("/filter", err)
+	default:
+		bad = s.countAnswer(r, &held, objects...)
+	}
+	if bad != nil {
+		writeProblem(w, bad)
 		return
 	}
 	if next != "" {
@@ -52,44 +64,75 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 
 // writeObjects writes a list as a JSON array, or one object a line.
 func writeObjects(w http.ResponseWriter, r *http.Request, objects [][]byte) {
-	open, between, end := "[", ",\n", "]\n"
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Accept") // besides Origin
 	h.Set("Content-Type", typeJSON)
-	if choose(r, typeJSON, typeNDJSON) == typeNDJSON {
-		open, between, end = "", "\n", ""
-		if len(objects) > 0 {
-			end = "\n"
-		}
-		h.Set("Content-Type", typeNDJSON)
+	if choose(r, typeJSON, typeNDJSON) != typeNDJSON {
+		writeArray(w, http.StatusOK, objects)
+		return
 	}
-	length := len(open) + len(end) + len(between)*max(0, len(objects)-1)
-	for _, o := range objects {
-		length += len(o)
+	h.Set("Content-Type", typeNDJSON)
+	end := ""
+	if len(objects) > 0 {
+		end = "\n"
 	}
-	h.Set("Content-Length", strconv.Itoa(length))
+	writeParts(w, http.StatusOK, "", "\n", end, objects)
+}
+
+// writeArray answers with a JSON array.
+func writeArray(w http.ResponseWriter, status int, elements [][]byte) {
+	writeParts(w, status, "[", ",\n", "]\n", elements)
+}
+
+func writeParts(w http.ResponseWriter, status int, open, between, end string, parts [][]byte) {
+	length := len(open) + len(end) + len(between)*max(0, len(parts)-1)
+	for _, p := range parts {
+		length += len(p)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(length))
+	w.WriteHeader(status)
 	_, _ = w.Write([]byte(open))
-	for i, o := range objects {
+	for i, p := range parts {
 		if i > 0 {
 			_, _ = w.Write([]byte(between))
 		}
-		if _, err := w.Write(o); err != nil {
+		if _, err := w.Write(p); err != nil {
 			return
 		}
 	}
 	_, _ = w.Write([]byte(end))
 }
 
-// maxAnswers is how many lists may be under way; the next waits for a place.
-const maxAnswers = 64
+// maxLists is how many lists may be made at the same moment.
+const maxLists = 64
 
-// place takes a place among the lists; the function gives it back.
-func (s *Server) place(r *http.Request) (leave func()) {
+// makeList calls do when there is a place for it, which is given back when do
+// has made the list, not when that is read. Who finds none for Timing.Room is
+// to come again.
+func (s *Server) makeList(r *http.Request, do func()) *wire.Problem {
+	room := time.NewTimer(s.opts.Timing.Room)
+	defer room.Stop()
 	select {
-	case s.answers <- struct{}{}:
-		return func() { <-s.answers }
+	case s.lists <- struct{}{}:
+	case <-room.C:
+		return problem(wire.CodeOverloaded, "Very many lists are being made at this moment.")
 	case <-r.Context().Done(): // nobody will read it
-		return func() {}
+		return problem(wire.CodeOverloaded, "The client is gone.")
 	}
+	defer func() { <-s.lists }()
+	do()
+	return nil
+}
+
+// countAnswer counts what is about to be written, until held is released.
+func (s *Server) countAnswer(r *http.Request, held *hold, parts ...[]byte) *wire.Problem {
+	size := 0
+	for _, p := range parts {
+		size += sliceHeader + len(p)
+	}
+	if !held.wait(r.Context(), size, s.opts.Timing.Room) {
+		return problem(wire.CodeOverloaded, "Very many answers wait to be read by their clients at this moment.")
+	}
+	return nil
 }

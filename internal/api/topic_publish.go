@@ -1,15 +1,11 @@
 package api
 
 import (
-	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 
-	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -27,20 +23,23 @@ func (s *Server) putTopic(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained bool, params ...string) {
+	held := hold{budget: s.bodies}
+	defer held.release()
 	p, _, bad := s.rawPublication(r, "/topics/", params...)
 	if bad == nil && retained && r.URL.Query().Get("retain") == "false" {
 		bad = fieldProblem(wire.CodeInvalidRetain, "/retain", "PUT publishes a retained message; POST one that is not.")
 	}
 	if bad == nil {
 		p.requestID = requestID(w)
+		p.counted = true
 		p.retain = p.retain || retained
-		bad = s.readPayload(w, r, p)
+		bad = s.readPayload(w, r, p, &held)
 	}
 	if bad != nil {
 		writeProblem(w, bad)
 		return
 	}
-	s.once(w, r, p.payload, func() *answer { return s.publishAnswer(p) })
+	s.once(w, r, p.payload, answerRoom, func() *answer { return s.publishAnswer(p) })
 }
 
 // deleteTopic is DELETE /topics/{topic}: it clears the retained message, as
@@ -56,7 +55,7 @@ func (s *Server) deleteTopic(w http.ResponseWriter, r *http.Request) {
 	}
 	p.requestID = requestID(w)
 	p.retain = true
-	s.once(w, r, nil, func() *answer {
+	s.once(w, r, nil, answerRoom, func() *answer {
 		settle := s.opts.Hub.ExpectClear(p.topic)
 		a := s.publishAnswer(p)
 		settle(a.sent())
@@ -95,55 +94,6 @@ func (s *Server) rawPublication(r *http.Request, prefix string, params ...string
 	return p, query, merge(wrong)
 }
 
-// queryOnce reads query parameters of which each may be given once.
-func queryOnce(r *http.Request, names ...string) (url.Values, *wire.Problem) {
-	if bad := onlyParams(r, names...); bad != nil {
-		return nil, bad
-	}
-	query := r.URL.Query()
-	return query, single(query)
-}
-
-// single refuses parameters that are given more than once.
-func single(query url.Values, many ...string) *wire.Problem {
-	for name, values := range query {
-		if len(values) > 1 && !slices.Contains(many, name) {
-			return fieldProblem(wire.CodeInvalidParameter, "/"+pointerEscape(name), "This parameter can be given once.")
-		}
-	}
-	return nil
-}
-
-// pathTopic is what follows prefix in the path, percent-decoded once and
-// otherwise as it is.
-func pathTopic(r *http.Request, prefix string) (string, *wire.Problem) {
-	name, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), prefix))
-	if err != nil {
-		return "", fieldProblem(wire.CodeTopicUTF8, "/topic", "The topic in the path is not percent-encoded.")
-	}
-	if err := topic.CheckName(name); err != nil {
-		return "", problemAt("/topic", err)
-	}
-	return name, nil
-}
-
-func qosOption(s string) (byte, *wire.Problem) {
-	if s == "0" || s == "1" || s == "2" {
-		return s[0] - '0', nil
-	}
-	return 1, invalidQoS()
-}
-
-func retainOption(s string) (bool, *wire.Problem) {
-	switch s {
-	case "true":
-		return true, nil
-	case "false":
-		return false, nil
-	}
-	return false, invalidRetain()
-}
-
 // simpleTypes are what a web page of any origin can send without asking first
 // (Fetch standard, CORS-safelisted request-header).
 var simpleTypes = []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"}
@@ -163,8 +113,8 @@ func foreignForm(r *http.Request) *wire.Problem {
 }
 
 // readPayload reads the body as p's payload.
-func (s *Server) readPayload(w http.ResponseWriter, r *http.Request, p *publication) *wire.Problem {
-	body, bad := readBody(w, r, int64(s.opts.MaxPayload))
+func (s *Server) readPayload(w http.ResponseWriter, r *http.Request, p *publication, held *hold) *wire.Problem {
+	body, bad := readBody(w, r, int64(s.opts.MaxPayload), held)
 	switch {
 	case bad != nil && bad.Code == wire.CodeBodyTooLarge:
 		return payloadTooLarge(s.opts.MaxPayload)
@@ -177,24 +127,4 @@ func (s *Server) readPayload(w http.ResponseWriter, r *http.Request, p *publicat
 	}
 	p.payload = body
 	return nil
-}
-
-func invalidQoS() *wire.Problem {
-	return fieldProblem(wire.CodeInvalidQoS, "/qos", "The QoS must be the number 0, 1 or 2.")
-}
-
-func invalidRetain() *wire.Problem {
-	return fieldProblem(wire.CodeInvalidRetain, "/retain", "retain must be true or false.")
-}
-
-// pageLimit reads how many objects one answer may have.
-func pageLimit(query url.Values, usual, most int) (int, *wire.Problem) {
-	if !query.Has("limit") {
-		return usual, nil
-	}
-	n, err := strconv.Atoi(query.Get("limit"))
-	if err != nil || n < 1 || n > most {
-		return 0, fieldProblem(wire.CodeInvalidParameter, "/limit", fmt.Sprintf("limit must be a number from 1 to %d.", most))
-	}
-	return n, nil
 }

@@ -48,8 +48,8 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 		s.release()
 		return
 	}
-	conn.Start(client)
-	ws := &wsSession{server: s, conn: conn, client: client, requestID: requestID(w), inFlight: make(chan struct{}, maxInFlight)}
+	ws := &wsSession{server: s, conn: conn, held: hold{budget: s.bodies}, client: client, requestID: requestID(w), inFlight: make(chan struct{}, maxInFlight)}
+	conn.Start(client, &ws.held)
 	go ws.start(request)
 }
 
@@ -98,6 +98,7 @@ type wsSession struct {
 	requestID string
 	inFlight  chan struct{}
 	errors    int
+	held      hold // of a message that is not read to its end
 
 	ctx context.Context // ends with the connection; made when something first waits for a reply
 	end context.CancelFunc

@@ -244,6 +244,7 @@ func (ws *wsSession) request(id hub.ID, f *opFields) {
 	}
 	go func() {
 		defer func() { <-ws.inFlight }()
+		defer asked.end()
 		m, bad := asked.reply(ws.ctx)
 		if bad != nil {
 			ws.fail(id, bad)

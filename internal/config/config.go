@@ -57,6 +57,8 @@ type Config struct {
 	ShutdownTimeout   time.Duration `envconfig:"GATEWAY_SHUTDOWN_TIMEOUT" default:"15s" min:"1ms" max:"1h" desc:"How long a stop waits for open requests and streams. Longer than GATEWAY_PUBLISH_TIMEOUT."`
 	ClientQueueBytes  int           `envconfig:"GATEWAY_CLIENT_QUEUE_BYTES" default:"1048576" min:"1" max:"1073741824" desc:"Bytes that may wait for one client. At least twice GATEWAY_MAX_PAYLOAD_BYTES."`
 	ClientsQueueBytes int64         `envconfig:"GATEWAY_CLIENTS_QUEUE_BYTES" default:"268435456" min:"1" max:"1099511627776" desc:"Bytes that may wait for all clients together. At least GATEWAY_CLIENT_QUEUE_BYTES."`
+	BodiesBytes       int64         `envconfig:"GATEWAY_BODIES_BYTES" default:"67108864" min:"16777216" max:"1099511627776" desc:"Bytes of unfinished bodies and WebSocket messages, all together; beyond it requests get 503. At least 4 times GATEWAY_MAX_PAYLOAD_BYTES."`
+	AnswersBytes      int64         `envconfig:"GATEWAY_ANSWERS_BYTES" default:"67108864" min:"16777216" max:"1099511627776" desc:"Bytes of lists and values that wait to be read by their clients, all together; beyond it requests get 503. At least 4 times GATEWAY_MAX_PAYLOAD_BYTES."`
 	HistoryBytes      int64         `envconfig:"GATEWAY_HISTORY_BYTES" default:"67108864" min:"0" max:"1099511627776" desc:"Memory for the history that clients resume from, in bytes. 0: none."`
 	HistoryAge        time.Duration `envconfig:"GATEWAY_HISTORY_AGE" default:"10m" min:"1s" max:"168h" desc:"How long a message stays in the history."`
 	ValuesBytes       int64         `envconfig:"GATEWAY_VALUES_BYTES" default:"67108864" min:"65536" max:"1099511627776" desc:"Memory for the newest message of each topic, for snapshots, in bytes."`

@@ -14,6 +14,8 @@ func checkLimits(c *Config) ([]string, error) {
 		payload  = "GATEWAY_MAX_PAYLOAD_BYTES"
 		queue    = "GATEWAY_CLIENT_QUEUE_BYTES"
 		queues   = "GATEWAY_CLIENTS_QUEUE_BYTES"
+		bodies   = "GATEWAY_BODIES_BYTES"
+		answers  = "GATEWAY_ANSWERS_BYTES"
 		publish  = "GATEWAY_PUBLISH_TIMEOUT"
 		shutdown = "GATEWAY_SHUTDOWN_TIMEOUT"
 	)
@@ -23,6 +25,15 @@ func checkLimits(c *Config) ([]string, error) {
 	}
 	if least := int64(c.ClientQueueBytes); c.ClientsQueueBytes < least {
 		return nil, refuse(queues, "%d is less than %s; write at least %d", c.ClientsQueueBytes, queue, least)
+	}
+	// A buffer that grows is there twice, the payload is a part of it, and a
+	// quarter is for small requests.
+	least := 4 * int64(c.MaxPayloadBytes)
+	if c.BodiesBytes < least {
+		return nil, refuse(bodies, "%d is less than 4 times %s; write at least %d", c.BodiesBytes, payload, least)
+	}
+	if c.AnswersBytes < least {
+		return nil, refuse(answers, "%d is less than 4 times %s; write at least %d", c.AnswersBytes, payload, least)
 	}
 	// A stop must outlast a publish in flight.
 	if c.ShutdownTimeout <= c.PublishTimeout {

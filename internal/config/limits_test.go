@@ -20,6 +20,16 @@ func TestLimitsFitTogether(t *testing.T) {
 			[]string{"GATEWAY_CLIENTS_QUEUE_BYTES", "GATEWAY_CLIENT_QUEUE_BYTES", "at least 1048576"},
 		},
 		{
+			"bodies below four payloads",
+			env{"GATEWAY_BODIES_BYTES": "16777216", "GATEWAY_MAX_PAYLOAD_BYTES": "4194305", "GATEWAY_CLIENT_QUEUE_BYTES": "16777216"},
+			[]string{"GATEWAY_BODIES_BYTES", "GATEWAY_MAX_PAYLOAD_BYTES", "at least 16777220"},
+		},
+		{
+			"answers below four payloads",
+			env{"GATEWAY_ANSWERS_BYTES": "16777216", "GATEWAY_MAX_PAYLOAD_BYTES": "4194305", "GATEWAY_CLIENT_QUEUE_BYTES": "16777216"},
+			[]string{"GATEWAY_ANSWERS_BYTES", "GATEWAY_MAX_PAYLOAD_BYTES", "at least 16777220"},
+		},
+		{
 			"shutdown shorter than a publish",
 			env{"GATEWAY_PUBLISH_TIMEOUT": "20s"},
 			[]string{"GATEWAY_SHUTDOWN_TIMEOUT", "GATEWAY_PUBLISH_TIMEOUT", "make it longer"},

@@ -21,8 +21,10 @@ import (
 // closeNone: no close frame was sent or received yet.
 const closeNone wire.CloseCode = 0
 
-// errFlood: the client sends frames without end and no message.
-var errFlood = errors.New("too many bytes without a message")
+var (
+	errFlood  = errors.New("too many bytes without a message") // the client sends frames without end and no message
+	errNoRoom = errors.New("too many bytes of unfinished messages")
+)
 
 // Queue is where frames go that must keep their place among the messages: the
 // client's place in the hub.
@@ -30,6 +32,17 @@ type Queue interface {
 	SendRaw(frame []byte)
 	CloseRaw(last []byte) // and end the connection behind it
 }
+
+// Budget is where the bytes of unfinished messages are counted. Take reports
+// whether there is room for n bytes more; Give gives them back.
+type Budget interface {
+	Take(n int) bool
+	Give(n int)
+}
+
+// ownBytes is the part of a message's buffer that is not counted: the number
+// of connections bounds it, and an idle one keeps no more.
+const ownBytes = 4096
 
 // WebSocket is a WebSocket's connection, shared by two writers: the hub, which
 // writes data frames that were encoded once for everybody, and
@@ -41,7 +54,8 @@ type Queue interface {
 type WebSocket struct {
 	*Socket
 	frames *websocket.Conn
-	queue  Queue // set before the first Read
+	queue  Queue  // set by Start, as is budget
+	budget Budget // has cap(buf) beyond ownBytes
 	buf    []byte
 
 	lastRead atomic.Int64 // Unix time in nanoseconds
@@ -103,8 +117,9 @@ func newWebSocket(c net.Conn, early []byte, t Timing) *WebSocket {
 	return w
 }
 
-// Start says where control frames go. Nothing is read before.
-func (w *WebSocket) Start(q Queue) { w.queue = q }
+// Start says where control frames go, and where messages are counted. Nothing
+// is read before.
+func (w *WebSocket) Start(q Queue, b Budget) { w.queue, w.budget = q, b }
 
 // Refuse sends a close frame instead of a stream, and closes the connection.
 func (w *WebSocket) Refuse(code wire.CloseCode, reason string) {
@@ -116,18 +131,20 @@ func (w *WebSocket) Refuse(code wire.CloseCode, reason string) {
 // the connection ends there is none; a code, unless it is 0, is what End is to
 // close it with.
 func (w *WebSocket) Read() (message []byte, code wire.CloseCode, reason string) {
-	if cap(w.buf) > 4096 {
-		w.buf = nil // an idle connection stays small
+	if cap(w.buf) > ownBytes {
+		w.drop()
 	}
 	kind, r, err := w.frames.Reader(context.Background())
 	if err == nil && kind == websocket.MessageBinary {
 		return nil, wire.CloseBinary, "text frames only"
 	}
 	if err == nil {
-		w.buf, err = appendAll(w.buf[:0], r)
+		err = w.readAll(r)
 	}
 	switch {
 	case err == nil:
+	case errors.Is(err, errNoRoom):
+		return nil, wire.CloseOverloaded, "overloaded: connect again a little later"
 	case errors.Is(err, errFlood):
 		return nil, wire.ClosePolicy, "too many frames without a message"
 	case w.failed.Load() || w.CloseCode() != closeNone:
@@ -142,23 +159,44 @@ func (w *WebSocket) Read() (message []byte, code wire.CloseCode, reason string) 
 	return w.buf, closeNone, ""
 }
 
-// appendAll reads r to its end onto buf, which is made for the first message:
+// readAll reads r to its end into buf, which is made for the first message:
 // most clients send none.
-func appendAll(buf []byte, r io.Reader) ([]byte, error) {
+func (w *WebSocket) readAll(r io.Reader) error {
+	w.buf = w.buf[:0]
 	for {
-		if len(buf) == cap(buf) {
-			buf = slices.Grow(buf, 512)
+		if len(w.buf) == cap(w.buf) {
+			if !w.grow(max(512, min(2*cap(w.buf), MaxFrame+512))) {
+				return errNoRoom
+			}
 		}
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
+		n, err := r.Read(w.buf[len(w.buf):cap(w.buf)])
+		w.buf = w.buf[:len(w.buf)+n]
 		if errors.Is(err, io.EOF) {
-			return buf, nil
+			return nil
 		}
 		if err != nil {
-			return buf, err
+			return err
 		}
 	}
 }
+
+// grow gives buf that capacity, if there is room.
+func (w *WebSocket) grow(capacity int) bool {
+	if !w.budget.Take(counted(capacity)) {
+		return false
+	}
+	larger := append(make([]byte, 0, capacity), w.buf...)
+	w.drop()
+	w.buf = larger
+	return true
+}
+
+func (w *WebSocket) drop() {
+	w.budget.Give(counted(cap(w.buf)))
+	w.buf = nil
+}
+
+func counted(capacity int) int { return max(0, capacity-ownBytes) }
 
 // While runs f, which may take long, on the reading goroutine: pongs are not
 // read meanwhile, and their absence proves nothing. Who takes no bytes is
@@ -177,6 +215,7 @@ func (w *WebSocket) End(code wire.CloseCode, reason string) {
 		w.ended(code)
 		w.queue.CloseRaw(closeFrame(nil, code, reason))
 	}
+	w.drop()
 	w.linger()
 	_ = w.frames.CloseNow() // without it the library's finalizer keeps the connection for ever
 }
