@@ -24,7 +24,7 @@ func (c *Client) catchingUp() *catchup {
 		for f, s := range c.subs {
 			u.match.Add(f, s)
 			if s.throttle == nil {
-				u.search.Filters = append(u.search.Filters, f)
+				u.search.Filters = append(u.search.Filters, memory.Sought{Filter: f, From: s.joined})
 			}
 		}
 		c.catchup = u
@@ -66,7 +66,7 @@ func (c *Client) Feed() {
 	if m := h.missing(from, &u.search); m.reason != "" {
 		u.told = m.end
 		m.reason = wire.GapSlowConsumer
-		c.sendGap(h.cursor(pos), m, h.cursor(c.safe(pos)))
+		c.sendGap(h.cursor(pos), m, pos, false)
 	}
 	bytes := 0
 	at, end := h.memory.After(pos, replayLooks, func(m *message.Message) bool {

@@ -47,7 +47,7 @@ func (h *Hub) Attach(conn outbox.Conn, codec outbox.Codec, first func(cursor str
 	h.subscribers[c.transport]++
 	c.told = h.seq
 	if first != nil {
-		c.out.PushRaw(first(h.cursor(h.seq)))
+		c.out.PushPlaced(first(h.cursor(h.seq)), h.seq)
 	}
 	if !h.broker.Connected {
 		c.send(outbox.Frame{Kind: "broker", Body: wire.Encode(&h.broker)})
@@ -79,7 +79,8 @@ func (c *Client) Detach() {
 	h.unwatch(filters)
 }
 
-// Send queues a control frame; it keeps its place among the messages.
+// Send queues a control frame. It comes behind the messages that are queued; of
+// a client that is behind, others may follow it that are older.
 func (c *Client) Send(kind string, frame any) {
 	c.send(outbox.Frame{Kind: kind, Body: wire.Encode(frame)})
 	c.out.Kick()
@@ -95,6 +96,31 @@ func (c *Client) send(f outbox.Frame) {
 	if p := c.out.Codec().AppendFrame(nil, f); len(p) > 0 {
 		c.out.PushRaw(p)
 	}
+}
+
+// sendAt queues a frame behind which the client resumes from seq, or, while it
+// does not have everything up to there, from before that. Called under hub.mu.
+func (c *Client) sendAt(seq uint64, frame func(cursor string) outbox.Frame) {
+	for {
+		place := c.safe(seq)
+		p := c.out.Codec().AppendFrame(nil, frame(c.hub.cursor(place)))
+		if c.out.PushPlaced(p, place) {
+			return
+		}
+	}
+}
+
+// sendAck is sendAt for an ack. Its cursor stands in its body; with early the
+// frame itself has none, because something older follows.
+func (c *Client) sendAck(ack *wire.Ack, seq uint64, early bool) {
+	c.sendAt(seq, func(cursor string) outbox.Frame {
+		ack.Type, ack.Cursor = "ack", cursor
+		f := outbox.Frame{Kind: "ack", Cursor: cursor, Body: wire.Encode(ack)}
+		if early {
+			f.Cursor = ""
+		}
+		return f
+	})
 }
 
 // Close ends the connection for a reason of the hub's; CloseRaw with last

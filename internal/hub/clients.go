@@ -47,15 +47,17 @@ func (cs *clients) whenEmpty() <-chan struct{} {
 const clientSteps = 128
 
 // eachClient calls fn under hub.mu for every client that was there when it
-// began, with the lock given back now and then. It is called without the lock.
-func (h *Hub) eachClient(fn func(*Client)) {
+// began, and gives the lock back when so many steps were taken, of which fn
+// tells its own. It is called without the lock.
+func (h *Hub) eachClient(fn func(*Client) (steps int)) {
 	newest := h.nextID.Load()
 	for at := 0; ; {
 		h.mu.Lock()
-		end := min(at+clientSteps, len(h.clients.places))
-		for ; at < end; at++ {
+		for steps := 0; steps < clientSteps && at < len(h.clients.places); at++ {
 			if c := h.clients.places[at]; c != nil && c.id <= newest {
-				fn(c)
+				steps += fn(c)
+			} else {
+				steps++
 			}
 		}
 		done := at >= len(h.clients.places)

@@ -17,15 +17,14 @@ type copies struct {
 	snapshot bool // of everything, not only of what is retained
 	joined   bool // the client has seen the live messages itself
 	run      *outbox.Run
-	shared   bool           // run is a fetch's own
+	shared   bool           // run is a fetch's own, or clients have it: it must not change
 	places   map[string]int // in run, by topic
 	retained int            // places below that are of retained topics
 	read     []int          // messages of each fetch's recorder that were put in
 }
 
 // collect begins with what the fetches have brought, and, for a snapshot, with
-// what is remembered of the filters. The caller has a place among the readers,
-// and calls lock next.
+// what is remembered of the filters. The caller calls lock next.
 func (h *Hub) collect(fetches []*fetch, filters []string, snapshot, joined bool) *copies {
 	cp := &copies{hub: h, fetches: fetches, snapshot: snapshot, joined: joined, read: make([]int, len(fetches))}
 	if len(fetches) == 1 && !snapshot {
@@ -49,6 +48,20 @@ func (cp *copies) own() {
 	cp.retained = cp.run.Len()
 }
 
+// unshare makes a run that may change.
+func (cp *copies) unshare() {
+	if cp.places == nil {
+		cp.own()
+		return
+	}
+	old := cp.run
+	cp.run, cp.shared = cp.hub.queued.NewRun(), false
+	for i := range old.Len() {
+		cp.run.Append(old.At(i))
+	}
+	old.Release()
+}
+
 func (cp *copies) addFetched() {
 	for _, f := range cp.fetches {
 		for _, m := range f.copies {
@@ -68,16 +81,16 @@ func (cp *copies) addValues(filters []string) {
 	h := cp.hub
 	for _, f := range filters {
 		for at, done := "", false; !done; {
-			h.mu.Lock()
-			at, done = h.memory.Walk(f, at, walkSteps, func(name string, t *memory.Topic) bool {
-				if _, known := cp.places[name]; !known {
-					if m := h.value(name, t); m != nil && !m.Empty() {
-						cp.set(name, m)
+			h.reading(func() {
+				at, done = h.memory.Walk(f, at, walkSteps, func(name string, t *memory.Topic) bool {
+					if _, known := cp.places[name]; !known {
+						if m := h.value(name, t); m != nil && !m.Empty() {
+							cp.set(name, m)
+						}
 					}
-				}
-				return true
+					return true
+				})
 			})
-			h.mu.Unlock()
 		}
 	}
 	cp.addFetched()
@@ -125,9 +138,9 @@ func (cp *copies) lock() (lost bool) {
 		if lost || passed == 0 {
 			return lost
 		}
-		if cp.shared { // the run changes, so it must be this client's own
+		if cp.shared {
 			h.mu.Unlock()
-			cp.own()
+			cp.unshare()
 			continue
 		}
 		tails := cp.tails()
@@ -175,7 +188,7 @@ func (cp *copies) form() message.Form { return message.Form{Copy: cp.snapshot} }
 
 // release gives the run up.
 func (cp *copies) release() {
-	if !cp.shared {
+	if cp.places != nil { // or it is a fetch's
 		cp.run.Release()
 	}
 }

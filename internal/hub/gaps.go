@@ -43,7 +43,7 @@ func (h *Hub) missing(seq uint64, s *memory.Search) (m hole) {
 		m.end, m.certain = s.End, s.Certain
 	}
 	for _, f := range s.Filters {
-		if since := h.covered(f); since > seq {
+		if since := h.covered(f.Filter); since > max(seq, f.From) {
 			m.end = max(m.end, min(since, h.seq))
 		}
 	}
@@ -64,31 +64,37 @@ func (h *Hub) gap(after func() uint64, reason string, certain bool) {
 	gap := message.NewGap(&wire.Gap{Type: "gap", After: h.cursor(from), Before: place, Reason: reason, Certain: certain}, h.seq, time.Now())
 	h.memory.AddGap(gap)
 	h.unlockTrimmed()
-	h.eachClient(func(c *Client) {
+	h.eachClient(func(c *Client) (steps int) {
 		// Who reads the history finds it there, in its place.
 		if c.replaying != 0 || c.out.Behind() != 0 || c.told >= gap.Seq {
-			return
+			return 1
 		}
-		c.told = gap.Seq
-		c.releaseHeld()
-		h.gapCounts[reason].Add(1)
-		c.send(outbox.Frame{Kind: "gap", Cursor: place, Body: gap.JSON})
+		steps = 1 + c.releaseHeld()
+		if c.out.PushPlaced(c.out.Codec().AppendFrame(nil, outbox.Frame{Kind: "gap", Cursor: place, Body: gap.JSON}), gap.Seq) {
+			c.told = gap.Seq
+			h.gapCounts[reason].Add(1)
+		}
+		return steps
 	})
 	h.writers.Kick()
 }
 
 // broadcast sends a frame without a place to everybody.
 func (h *Hub) broadcast(f outbox.Frame) {
-	h.eachClient(func(c *Client) { c.send(f) })
+	h.eachClient(func(c *Client) int { c.send(f); return 1 })
 	h.writers.Kick()
 }
 
-// sendGap tells this client alone of a hole up to the place before. Called
+// sendGap tells this client alone of a hole. seq and early: see sendAck. Called
 // under hub.mu.
-func (c *Client) sendGap(after string, m hole, cursor string) {
+func (c *Client) sendGap(after string, m hole, seq uint64, early bool) {
 	h := c.hub
 	h.gapCounts[m.reason].Add(1)
-	c.send(outbox.Frame{Kind: "gap", Cursor: cursor, Body: wire.Encode(&wire.Gap{
-		Type: "gap", After: after, Before: h.cursor(m.end), Reason: m.reason, Certain: m.certain,
-	})})
+	body := wire.Encode(&wire.Gap{Type: "gap", After: after, Before: h.cursor(m.end), Reason: m.reason, Certain: m.certain})
+	c.sendAt(seq, func(cursor string) outbox.Frame {
+		if early {
+			cursor = ""
+		}
+		return outbox.Frame{Kind: "gap", Cursor: cursor, Body: body}
+	})
 }

@@ -43,7 +43,8 @@ func (h *Hub) beginPage(p *Page, filter string, since *Position) (from uint64) {
 	h.mu.Lock()
 	at := h.locate(since)
 	h.mu.Unlock()
-	m := h.hole(at, &memory.Search{Filters: []string{filter}})
+	search := memory.NewSearch(filter)
+	m := h.hole(at, &search)
 	if m.reason == "" {
 		return at.seq
 	}
@@ -54,26 +55,34 @@ func (h *Hub) beginPage(p *Page, filter string, since *Position) (from uint64) {
 	return at.seq
 }
 
-// addToPage reads on behind from, not so long that the messages that come in
-// meanwhile would have to wait. True: that was all.
-func (h *Hub) addToPage(p *Page, filter string, limit int, from, last *uint64) (done bool) {
+// reading takes a step of reading what is remembered, under hub.mu. Those who
+// read take turns, so that Accept never waits for many of them.
+func (h *Hub) reading(step func()) {
 	h.readers <- struct{}{}
 	defer func() { <-h.readers }()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	step()
+}
+
+// addToPage reads on behind from, not so long that the messages that come in
+// meanwhile would have to wait. True: that was all.
+func (h *Hub) addToPage(p *Page, filter string, limit int, from, last *uint64) (done bool) {
 	full := false
-	*from, done = h.memory.After(*from, replayLooks, func(m *message.Message) bool {
-		if !m.IsGap && !topic.Match(filter, m.Topic) {
+	h.reading(func() {
+		*from, done = h.memory.After(*from, replayLooks, func(m *message.Message) bool {
+			if !m.IsGap && !topic.Match(filter, m.Topic) {
+				return true
+			}
+			if full = len(p.Objects) == limit || p.bytes > pageBytes; full {
+				p.Next = h.cursor(*last)
+				return false
+			}
+			p.Objects = append(p.Objects, m.JSON)
+			p.bytes += len(m.JSON)
+			*last = m.Seq
 			return true
-		}
-		if full = len(p.Objects) == limit || p.bytes > pageBytes; full {
-			p.Next = h.cursor(*last)
-			return false
-		}
-		p.Objects = append(p.Objects, m.JSON)
-		p.bytes += len(m.JSON)
-		*last = m.Seq
-		return true
+		})
 	})
 	return done || full
 }

@@ -151,10 +151,11 @@ type Hub struct {
 	unflushed int  // bytes accepted since the writers were woken
 	wasUp     bool // the broker connection has been up before
 
-	expecting atomic.Int64  // waiters for a certain payload
-	owing     chan struct{} // wakes the worker that pays what is owed
-	readers   chan struct{} // places for those who read the history or the topics
-	nextID    atomic.Uint64 // of clients
+	expecting  atomic.Int64  // waiters for a certain payload
+	owing      chan struct{} // wakes the worker that pays what is owed
+	readers    chan struct{} // places for those who read the history or the topics, one part at a time
+	collectors chan struct{} // places for those who make a snapshot
+	nextID     atomic.Uint64 // of clients
 }
 
 // New starts a hub; Close ends it.
@@ -177,8 +178,9 @@ func New(o Options) *Hub {
 		subscribers: map[string]int{},
 		delivered:   map[string]*atomic.Uint64{},
 
-		owing:   make(chan struct{}, 1),
-		readers: make(chan struct{}, maxReaders),
+		owing:      make(chan struct{}, 1),
+		readers:    make(chan struct{}, maxReaders),
+		collectors: make(chan struct{}, maxReaders),
 	}
 	h.shared = &outbox.Shared{Epoch: o.Epoch, Limit: o.QueueBytes, Queued: h.queued, Gaps: h.gapCounts}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -242,15 +244,19 @@ func (h *Hub) shed() {
 }
 
 func (h *Hub) shedOnce() {
+	if h.queued.Excess() <= 0 { // those that are being ended hold it
+		return
+	}
 	type holder struct {
 		client *Client
 		bytes  int64
 	}
 	var holders []holder
-	h.eachClient(func(c *Client) {
+	h.eachClient(func(c *Client) int {
 		if n := c.out.Bytes(); n > 0 {
 			holders = append(holders, holder{c, n})
 		}
+		return 1
 	})
 	slices.SortFunc(holders, func(a, b holder) int { return cmp.Compare(b.bytes, a.bytes) })
 	for _, x := range holders {
@@ -269,7 +275,7 @@ func (h *Hub) Shutdown(ctx context.Context) {
 	h.closing = true
 	empty := h.clients.whenEmpty()
 	h.mu.Unlock()
-	h.eachClient(func(c *Client) { c.Close(outbox.CloseShutdown) })
+	h.eachClient(func(c *Client) int { c.Close(outbox.CloseShutdown); return 1 })
 	select {
 	case <-empty:
 	case <-ctx.Done():
@@ -281,7 +287,7 @@ func (h *Hub) Close() {
 	h.mu.Lock()
 	h.closing = true
 	h.mu.Unlock()
-	h.eachClient(func(c *Client) { c.out.Abort() })
+	h.eachClient(func(c *Client) int { c.out.Abort(); return 1 })
 	h.cancel()
 	h.wg.Wait()
 	h.writers.Close()

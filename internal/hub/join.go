@@ -18,17 +18,17 @@ type missed struct {
 // place of the sequence. False: nothing came into force.
 func (j *joining) join(ctx context.Context, gap *missed) bool {
 	c, h := j.client, j.client.hub
-	ctx, cancel := context.WithTimeout(ctx, h.opts.FetchTime)
 	fetches, err := h.fetch(ctx, j.filters)
-	cancel()
 	if err != nil {
 		return false // whoever asked has gone
 	}
-	h.readers <- struct{}{}
+	if j.Snapshot { // few at a time, because each makes a run of its own
+		h.collectors <- struct{}{}
+		defer func() { <-h.collectors }()
+	}
 	cp := h.collect(fetches, j.filters, j.Snapshot, false)
 	defer cp.release()
 	lost := cp.lock()
-	<-h.readers
 	defer c.out.Kick()
 	defer h.mu.Unlock()
 	defer h.leave(fetches)
@@ -39,27 +39,20 @@ func (j *joining) join(ctx context.Context, gap *missed) bool {
 	if lost && j.Snapshot {
 		j.refuse(ErrTooFast)
 	}
-	ack := &wire.Ack{Type: "ack", ID: j.ID, Results: j.results, Cursor: h.cursor(c.safe(h.seq))}
+	ack := &wire.Ack{ID: j.ID, Results: j.results}
 	if gap != nil {
 		ack.Resumed = new(bool)
 	}
 	copies := !lost && (j.Snapshot || cp.run.Len() > 0)
 	// The copies have no place to resume from. Until they have been sent, a
 	// connection that breaks must not make its client resume behind them.
-	first := ack.Cursor
-	if copies {
-		first = ""
-	}
-	c.send(outbox.Frame{Kind: "ack", Cursor: first, Body: wire.Encode(ack)})
+	c.sendAck(ack, h.seq, copies)
 	if lost && j.Snapshot {
 		return false
 	}
-	if c.safe(h.seq) == h.seq {
-		c.out.Mark(h.seq)
-	}
 	if gap != nil {
 		gap.end = h.seq
-		c.sendGap(gap.after, gap.hole, first)
+		c.sendGap(gap.after, gap.hole, h.seq, copies)
 	}
 	for _, f := range fetches {
 		if f.err != nil || lost {
@@ -69,14 +62,20 @@ func (j *joining) join(ctx context.Context, gap *missed) bool {
 	if copies {
 		c.out.PushRun(cp.run, cp.form())
 	}
-	switch {
-	case j.Snapshot:
-		c.send(outbox.Frame{Kind: "snapshot_end", Cursor: ack.Cursor, Body: wire.Encode(&wire.SnapshotEnd{Type: "snapshot_end", ID: j.ID})})
-	case copies:
-		c.send(outbox.Frame{Cursor: ack.Cursor})
+	if copies {
+		c.sendAt(h.seq, j.snapshotEnd)
 	}
 	j.add(j.throttle())
 	return true
+}
+
+// snapshotEnd is the frame behind the copies; without a snapshot it is only a
+// cursor.
+func (j *joining) snapshotEnd(cursor string) outbox.Frame {
+	if !j.Snapshot {
+		return outbox.Frame{Cursor: cursor}
+	}
+	return outbox.Frame{Kind: "snapshot_end", Cursor: cursor, Body: wire.Encode(&wire.SnapshotEnd{Type: "snapshot_end", ID: j.ID})}
 }
 
 // refuse marks the filters that would have come into force.

@@ -59,8 +59,6 @@ func (h *Hub) ask(ctx context.Context, filter string) error {
 		return err
 	}
 	defer h.unwatch([]string{filter})
-	ctx, cancel := context.WithTimeout(ctx, h.opts.FetchTime)
-	defer cancel()
 	fetches, err := h.fetch(ctx, []string{filter})
 	if err != nil {
 		return ErrNoAnswer
@@ -90,16 +88,14 @@ func (h *Hub) List(ctx context.Context, filter, after string, limit int) (object
 	if err != nil && !(h.disconnected(err) && h.opts.Upstream.Watched(filter)) {
 		return nil, "", err
 	}
-	h.readers <- struct{}{}
-	defer func() { <-h.readers }()
 	p := page{limit: limit}
 	for done := false; !done && !p.full && ctx.Err() == nil; {
-		h.mu.Lock()
-		after, done = h.memory.Walk(filter, after, walkSteps, func(name string, t *memory.Topic) bool {
-			m := h.value(name, t)
-			return m == nil || m.Empty() || p.add(name, m)
+		h.reading(func() {
+			after, done = h.memory.Walk(filter, after, walkSteps, func(name string, t *memory.Topic) bool {
+				m := h.value(name, t)
+				return m == nil || m.Empty() || p.add(name, m)
+			})
 		})
-		h.mu.Unlock()
 	}
 	if !p.full {
 		return p.objects, "", nil

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/hub/message"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 )
 
 // Retained messages that are owed to those who joined while the broker could
@@ -80,27 +81,33 @@ func (h *Hub) pay(filter string) bool {
 	if err != nil {
 		return false
 	}
-	h.readers <- struct{}{}
 	cp := h.collect(fetches, nil, false, true)
-	defer cp.release()
-	lost := cp.lock()
-	<-h.readers
-	paid := fetches[0].err == nil && !lost
-	for steps := 0; paid && len(h.owed[filter]) > 0; {
-		for c := range h.owed[filter] {
-			h.forgetOwed(c, []string{filter})
-			if c.subs[filter] != nil {
-				c.out.PushRun(cp.run, message.Form{})
-				c.out.Kick()
-			}
-			if steps++; steps%clientSteps == 0 {
-				break
-			}
+	defer func() { cp.release() }()
+	for {
+		lost := cp.lock()
+		if lost || fetches[0].err != nil || len(h.owed[filter]) == 0 {
+			h.leave(fetches)
+			h.mu.Unlock()
+			return !lost && fetches[0].err == nil
 		}
+		h.paySome(filter, cp.run)
+		cp.shared = true
 		h.mu.Unlock()
-		h.mu.Lock()
 	}
-	h.leave(fetches)
-	h.mu.Unlock()
-	return paid
+}
+
+// paySome sends a run to some of those who wait for a filter's. Called under
+// hub.mu.
+func (h *Hub) paySome(filter string, run *outbox.Run) {
+	steps := 0
+	for c := range h.owed[filter] {
+		h.forgetOwed(c, []string{filter})
+		if c.subs[filter] != nil {
+			c.out.PushRun(run, message.Form{})
+			c.out.Kick()
+		}
+		if steps++; steps == clientSteps {
+			return
+		}
+	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	maxReaders  = 2        // who read the history or the topics at the same moment
+	maxReaders  = 2        // who read the history or the topics, or make a snapshot, at the same moment
 	replayLooks = 1024     // messages looked at under one lock
 	replayBytes = 64 << 10 // messages queued at once
 )
@@ -21,7 +21,8 @@ func (j *joining) look() (place, hole) {
 	h.mu.Lock()
 	at := h.locate(j.Since)
 	h.mu.Unlock()
-	return at, h.hole(at, &memory.Search{Filters: j.filters})
+	search := memory.NewSearch(j.filters...)
+	return at, h.hole(at, &search)
 }
 
 // resume replays what the client missed and joins it to the live messages
@@ -29,7 +30,7 @@ func (j *joining) look() (place, hole) {
 func (j *joining) resume(at place, m hole) bool {
 	c, h := j.client, j.client.hub
 	resumed := m.reason == ""
-	r := &replay{joining: j, pos: at.seq, told: max(at.seq, m.end), search: memory.Search{Filters: j.filters}}
+	r := &replay{joining: j, pos: at.seq, told: max(at.seq, m.end), search: memory.NewSearch(j.filters...)}
 	for _, f := range j.filters {
 		r.match.Add(f, true)
 	}
@@ -39,13 +40,10 @@ func (j *joining) resume(at place, m hole) bool {
 		return false
 	}
 	c.releaseHeld()
-	cursor := h.cursor(c.safe(at.seq))
-	ack := &wire.Ack{Type: "ack", ID: j.ID, Results: j.results, Resumed: &resumed, Cursor: cursor}
-	c.send(outbox.Frame{Kind: "ack", Cursor: cursor, Body: wire.Encode(ack)})
+	c.sendAck(&wire.Ack{ID: j.ID, Results: j.results, Resumed: &resumed}, at.seq, false)
 	if !resumed {
-		c.sendGap(at.after, m, cursor)
+		c.sendGap(at.after, m, at.seq, false)
 	}
-	c.out.Rewind(c.safe(at.seq))
 	c.replaying = at.seq + 1
 	if r.throttle = j.throttle(); r.throttle != nil {
 		r.throttle.load()
@@ -108,7 +106,7 @@ func (r *replay) step() stepped {
 	}
 	if m := h.missing(from, &r.search); m.reason != "" {
 		r.told = m.end
-		c.sendGap(h.cursor(r.pos), m, h.cursor(c.safe(r.pos)))
+		c.sendGap(h.cursor(r.pos), m, r.pos, false)
 	}
 	end := r.read(run)
 	if r.throttle == nil {
@@ -142,9 +140,12 @@ func (r *replay) read(run *outbox.Run) (end bool) {
 			return false
 		case m.IsGap && r.throttle != nil:
 			h.gapCounts[m.Topic].Add(1)
-			r.client.send(outbox.Frame{Kind: "gap", Cursor: h.cursor(r.client.safe(m.Seq)), Body: m.JSON})
+			r.client.sendAt(m.Seq, func(cursor string) outbox.Frame {
+				return outbox.Frame{Kind: "gap", Cursor: cursor, Body: m.JSON}
+			})
 		case m.IsGap:
 			run.Append(m)
+			r.client.told = max(r.client.told, m.Seq)
 		case !r.wanted(m):
 			return true
 		case r.throttle != nil:
@@ -162,8 +163,8 @@ func (r *replay) wanted(m *message.Message) bool {
 	if r.scratch = r.match.Match(r.scratch[:0], m.Topic); len(r.scratch) == 0 {
 		return false
 	}
-	for _, s := range r.client.matching(m.Topic) { // what another of its filters has delivered
-		if m.Seq > s.joined {
+	for _, s := range r.client.matching(m.Topic) { // what another of its filters has delivered, and not only the newest
+		if s.throttle == nil && m.Seq > s.joined {
 			return false
 		}
 	}

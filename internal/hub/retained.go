@@ -27,12 +27,18 @@ type fetch struct {
 	joiners  int
 }
 
-// fetch starts or shares a fetch for each filter and waits for all, or until
-// ctx ends. Each result must be given back with leave.
+// fetch starts or shares a fetch for each filter and waits for all, which takes
+// FetchTime at the most, or until ctx ends. Each result must be given back with
+// leave.
 func (h *Hub) fetch(ctx context.Context, filters []string) (all []*fetch, err error) {
 	for _, filter := range filters {
 		h.mu.Lock()
 		f := h.fetches[filter]
+		if f == nil && h.closing {
+			h.leave(all)
+			h.mu.Unlock()
+			return nil, context.Canceled
+		}
 		if f == nil {
 			f = &fetch{filter: filter, done: make(chan struct{}), joiners: 1} // its own
 			f.recorder = h.record(filter)
@@ -45,7 +51,7 @@ func (h *Hub) fetch(ctx context.Context, filters []string) (all []*fetch, err er
 	}
 	for _, f := range all {
 		select {
-		case <-f.done: // bounded by FetchTime
+		case <-f.done:
 		case <-ctx.Done():
 			h.mu.Lock()
 			h.leave(all)

@@ -124,6 +124,7 @@ func (c *Client) Unsubscribe(id ID, asked []wire.Result) {
 	h := c.hub
 	results := slices.Clone(asked)
 	var ended []string
+	plain := false // one without min_interval has ended
 	h.mu.Lock()
 	c.releaseHeld()
 	for i := range results {
@@ -136,13 +137,18 @@ func (c *Client) Unsubscribe(id ID, asked []wire.Result) {
 		if held {
 			delete(c.subs, r.Topic)
 			s.end()
+			plain = plain || s.throttle == nil
 			ended = append(ended, r.Topic)
 		}
 	}
 	c.catchup = nil
 	h.forgetOwed(c, ended)
-	ack := &wire.Ack{Type: "ack", ID: id, Results: results, Cursor: h.cursor(c.safe(h.seq))}
-	c.send(outbox.Frame{Kind: "ack", Cursor: ack.Cursor, Body: wire.Encode(ack)})
+	c.sendAck(&wire.Ack{ID: id, Results: results}, h.seq, false)
+	// What matches a filter with min_interval, too, was left to the history as
+	// the other's, and is nobody's now.
+	if behind := c.out.Behind(); behind != 0 && plain && len(c.throttles) > 0 {
+		c.sendGap(h.cursor(behind-1), hole{reason: wire.GapSlowConsumer, end: h.seq}, h.seq, false)
+	}
 	h.mu.Unlock()
 	c.out.Kick()
 	h.unwatch(ended)

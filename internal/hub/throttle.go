@@ -9,8 +9,9 @@ import (
 )
 
 // throttle is min_interval for the filters of one subscribe: of each topic at
-// most one message in that time, the newest. What it knows and holds back
-// counts against the client's limit. Guarded by hub.mu.
+// most one message in that time, the newest. What it holds back counts against
+// the client's limit, as much as it will when it waits for the socket; what it
+// knows of topics counts in the sum of all clients. Guarded by hub.mu.
 type throttle struct {
 	client   *Client
 	interval time.Duration
@@ -21,9 +22,12 @@ type throttle struct {
 	// one may come.
 	first, last *paced
 	timer       *time.Timer
-	held        []heldBack // in the order in which they began to be held back; some are over
-	holding     int        // those that are not
-	loading     time.Time  // not zero: a replay puts messages in, and none goes out
+	held        []heldBack    // in the order in which they began to be held back; some are over
+	holding     int           // those that are not
+	bytes       int           // that are held back
+	noted       int           // bytes of topics
+	loading     time.Time     // not zero: a replay puts messages in, and none goes out
+	retry       time.Duration // how soon a client that was busy is looked at again
 }
 
 // paced is one topic.
@@ -40,13 +44,7 @@ type paced struct {
 // pacedBytes is what a topic takes, roughly, besides its name.
 const pacedBytes = 160
 
-func (p *paced) bytes() int {
-	n := pacedBytes + len(p.topic)
-	if p.waits != nil {
-		n += len(p.waits.JSON)
-	}
-	return n
-}
+func (p *paced) bytes() int { return pacedBytes + len(p.topic) }
 
 // heldBack is a message in the order in which messages began to be held back.
 type heldBack struct {
@@ -102,16 +100,16 @@ func (t *throttle) pace(topic string) *paced {
 	if p == nil {
 		p = &paced{throttle: t, topic: topic}
 		t.topics[topic] = p
-		t.append(p)
-		t.client.count(t, p.bytes())
+		t.prepend(p) // nothing was delivered yet, so it is due before all others
+		t.note(p.bytes())
 	}
 	return p
 }
 
 func (t *throttle) hold(p *paced, m *message.Message) {
-	before := p.bytes()
-	c := t.client
+	bytes := outbox.MessageBytes(m)
 	if p.waits != nil {
+		bytes -= outbox.MessageBytes(p.waits)
 		p.skipped++
 	} else {
 		p.since = m.Seq
@@ -121,18 +119,24 @@ func (t *throttle) hold(p *paced, m *message.Message) {
 	}
 	p.waits = m
 	t.schedule()
-	c.count(t, p.bytes()-before)
+	t.count(bytes)
 }
 
 // delivered notes that the topic has had a message, and nothing waits any more.
 func (t *throttle) delivered(p *paced, now time.Time) {
 	if p.waits != nil {
-		t.client.count(nil, -len(p.waits.JSON))
-		t.holding--
-		p.waits, p.skipped = nil, 0
+		t.unhold(p)
 	}
+	t.retry = 0
 	t.moveBack(p, now)
 	t.schedule()
+}
+
+// unhold gives up what is held back of a topic.
+func (t *throttle) unhold(p *paced) {
+	t.count(-outbox.MessageBytes(p.waits))
+	t.holding--
+	p.waits, p.skipped = nil, 0
 }
 
 // release delivers what waits for one topic.
@@ -153,20 +157,24 @@ func (t *throttle) postponed() bool {
 func (t *throttle) forget(p *paced) {
 	t.remove(p)
 	delete(t.topics, p.topic)
-	t.client.count(nil, -p.bytes())
+	t.note(-p.bytes())
 }
 
 // schedule lets fire run when the next topic is due.
 func (t *throttle) schedule() {
 	if t.timer == nil && t.first != nil && t.loading.IsZero() {
-		wait := max(t.interval-time.Since(t.first.at), retryPostponed)
+		wait := max(t.interval-time.Since(t.first.at), t.retry, finest)
 		t.timer = time.AfterFunc(wait, t.fire)
 	}
 }
 
-// retryPostponed is how soon a slow client is looked at again, and the finest
-// grain of min_interval.
-const retryPostponed = 5 * time.Millisecond
+// finest is the finest grain of min_interval, and how soon a client that was
+// busy is looked at again; one that stays busy is looked at ever more seldom,
+// down to seldomest.
+const (
+	finest    = 5 * time.Millisecond
+	seldomest = 320 * time.Millisecond
+)
 
 // releaseSteps is how many topics are looked at under one lock.
 const releaseSteps = 128
@@ -195,6 +203,7 @@ func (t *throttle) releaseDue(now time.Time, steps int) (more bool) {
 		case steps == 0:
 			return true
 		case p.waits != nil && t.postponed():
+			t.retry = min(max(2*t.retry, finest), seldomest)
 			return false
 		case p.waits != nil:
 			t.release(p, now)
@@ -216,19 +225,19 @@ func (t *throttle) leave() {
 	}
 	c := t.client
 	c.throttles = slices.DeleteFunc(c.throttles, func(x *throttle) bool { return x == t })
-	bytes := 0
-	for _, p := range t.topics { // as many as the client's limit lets it have
-		bytes += p.bytes()
-	}
-	c.out.Hold(-bytes)
+	t.count(-t.bytes)
+	t.note(-t.noted)
 	t.topics, t.first, t.last, t.held, t.holding = nil, nil, nil, nil, 0
 }
 
-// count counts bytes against the client's limit. When that is passed, what has
-// waited longest is given up as the policy of t says. With t nil it only counts.
-func (c *Client) count(t *throttle, bytes int) {
+// count counts bytes of messages that are held back, against the client's
+// limit. When that is passed, what has waited longest is given up, or the
+// client, as the policy says.
+func (t *throttle) count(bytes int) {
+	c := t.client
+	t.bytes += bytes
 	over := c.out.Hold(bytes)
-	if t == nil || over <= 0 || bytes <= 0 {
+	if bytes <= 0 || over <= 0 {
 		return
 	}
 	if t.overflow == outbox.OverflowClose {
@@ -237,6 +246,12 @@ func (c *Client) count(t *throttle, bytes int) {
 	}
 	for ; over > 0 && c.giveUpOldest(); over = c.out.Hold(0) {
 	}
+}
+
+// note counts bytes of what is known of topics.
+func (t *throttle) note(bytes int) {
+	t.noted += bytes
+	t.client.out.Note(bytes)
 }
 
 // giveUpOldest drops the message that has waited longest, behind a gap. It is
@@ -249,10 +264,9 @@ func (c *Client) giveUpOldest() bool {
 	since, p := x.since, x.paced
 	c.hub.shared.DroppedSlow.Add(uint64(1 + p.skipped))
 	seq := p.waits.Seq
-	c.count(nil, -len(p.waits.JSON))
-	p.throttle.holding--
-	p.waits, p.skipped = nil, 0
-	c.out.PushHole(since, min(seq, max(since, c.floor()-1)))
+	p.throttle.unhold(p)
+	last := min(seq, max(since, c.floor()-1))
+	c.out.PushHole(since, last, c.safe(last))
 	return true
 }
 
@@ -327,13 +341,15 @@ func (c *Client) safe(seq uint64) uint64 {
 }
 
 // releaseHeld delivers everything that is held back: no more than the client's
-// limit lets it have. Called under hub.mu before a frame whose cursor would
-// pass it.
-func (c *Client) releaseHeld() {
+// limit lets it have. It returns how many messages that were. Called under
+// hub.mu before a frame whose cursor would pass it.
+func (c *Client) releaseHeld() (n int) {
 	now := time.Now()
 	for x := c.oldestHeld(); x != nil; x = c.oldestHeld() {
 		x.paced.throttle.release(x.paced, now)
+		n++
 	}
+	return n
 }
 
 // The list.
@@ -345,6 +361,15 @@ func (t *throttle) append(p *paced) {
 		t.first = p
 	}
 	t.last = p
+}
+
+func (t *throttle) prepend(p *paced) {
+	if p.next = t.first; t.first != nil {
+		t.first.prev = p
+	} else {
+		t.last = p
+	}
+	t.first = p
 }
 
 func (t *throttle) remove(p *paced) {

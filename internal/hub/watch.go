@@ -8,7 +8,7 @@ import (
 // watch is a filter that reaches the hub because clients hold it, or held it a
 // moment ago: who comes back soon finds that nothing was missed meanwhile.
 type watch struct {
-	refs  int
+	refs  int           // who hold it
 	ready chan struct{} // closed when since or err is set
 	err   error
 	since uint64      // in force from behind there
@@ -23,27 +23,15 @@ func (h *Hub) watch(ctx context.Context, filter string) error {
 	h.mu.Lock()
 	w := h.watches[filter]
 	if w == nil {
-		w = &watch{ready: make(chan struct{}), refs: 1}
-		h.watches[filter] = w
-		h.mu.Unlock()
-		err := h.opts.Upstream.Want(ctx, filter)
-		h.mu.Lock()
-		w.err = err
-		if err == nil {
-			h.watched.Add(filter, w)
-			// A place of its own: what passed before it, while nobody watched, must
-			// not look like what came last.
-			h.seq++
-			w.since = h.seq
-		} else {
-			delete(h.watches, filter)
+		if h.closing {
+			h.mu.Unlock()
+			return context.Canceled
 		}
-		close(w.ready)
-		h.mu.Unlock()
-		return err
+		w = &watch{ready: make(chan struct{})}
+		h.watches[filter] = w
+		h.wg.Go(func() { h.begin(filter, w) })
 	}
-	w.refs++
-	if w.timer != nil {
+	if w.refs++; w.timer != nil {
 		w.timer.Stop()
 		w.timer = nil
 	}
@@ -51,14 +39,45 @@ func (h *Hub) watch(ctx context.Context, filter string) error {
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		select {
 		case <-w.ready:
 		default:
-			h.unwatch([]string{filter})
+			w.refs--
 			return ctx.Err()
 		}
 	}
 	return w.err // after an error nothing is held
+}
+
+// begin puts a watch in force for all who hold it by then. Who asked first may
+// have gone meanwhile.
+func (h *Hub) begin(filter string, w *watch) {
+	ctx, cancel := context.WithTimeout(h.ctx, h.opts.FetchTime)
+	defer cancel()
+	err := h.opts.Upstream.Want(ctx, filter)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	w.err = err
+	close(w.ready)
+	if err != nil {
+		delete(h.watches, filter)
+		return
+	}
+	h.watched.Add(filter, w)
+	// A place of its own: what passed before it, while nobody watched, must not
+	// look like what came last.
+	h.seq++
+	w.since = h.seq
+	if w.refs == 0 {
+		h.lingers(filter, w)
+	}
+}
+
+// lingers keeps a watch that nobody holds for a moment.
+func (h *Hub) lingers(filter string, w *watch) {
+	w.timer = time.AfterFunc(h.opts.Linger, func() { h.endWatch(filter, w) })
 }
 
 // unwatch gives filters back. Each stays in force a little longer.
@@ -66,12 +85,10 @@ func (h *Hub) unwatch(filters []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, f := range filters {
-		w := h.watches[f]
-		if w == nil {
-			continue
-		}
-		if w.refs--; w.refs == 0 {
-			w.timer = time.AfterFunc(h.opts.Linger, func() { h.endWatch(f, w) })
+		if w := h.watches[f]; w != nil {
+			if w.refs--; w.refs == 0 {
+				h.lingers(f, w)
+			}
 		}
 	}
 }

@@ -5,33 +5,54 @@ import "github.com/vulturepi/gateway/internal/topic"
 // Search looks for a hole: messages behind a place that match some filters and
 // have left the history. First it asks all topics that match; from then on it
 // reads what is evicted meanwhile, so a reader that goes on in the history asks
-// again at little cost. The zero Search with filters set is ready.
+// again at little cost. NewSearch makes one; so is the zero Search with Filters.
 type Search struct {
-	Filters []string
+	Filters []Sought
 	// End is up to where messages are missing; the place searched from or less:
 	// none are. Certain is false where they may have been of other topics.
 	End     uint64
 	Certain bool
 
-	begun   bool
-	asking  bool   // the topics
-	filter  int    // which one of Filters
-	at      string // where the walk goes on
-	read    uint64 // evictions that were read
-	scratch [][]bool
-	match   topic.Trie[bool]
+	begun    bool
+	asking   bool   // the topics
+	overtook bool   // while it asked, more was evicted than is kept to be read
+	filter   int    // which one of Filters
+	at       string // where the walk goes on
+	read     uint64 // evictions that were read
+	scratch  [][]uint64
+	match    topic.Trie[uint64]
+	least    uint64 // of all From
+}
+
+// Sought is a filter, and the place behind which what matches it is sought.
+type Sought struct {
+	Filter string
+	From   uint64
+}
+
+// NewSearch searches what matches the filters from the beginning.
+func NewSearch(filters ...string) Search {
+	var s Search
+	for _, f := range filters {
+		s.Filters = append(s.Filters, Sought{Filter: f})
+	}
+	return s
 }
 
 func (s *Search) begin() {
-	s.begun = true
+	s.begun, s.least = true, s.Filters[0].From
 	for _, f := range s.Filters {
-		s.match.Add(f, true)
+		s.match.Add(f.Filter, f.From)
+		s.least = min(s.least, f.From)
 	}
 }
 
 // Search goes on with s for holes behind seq, in so many steps. When it is done
 // s.End counts.
 func (m *Memory) Search(s *Search, seq uint64, steps int) (done bool) {
+	if len(s.Filters) == 0 {
+		return true
+	}
 	if !s.begun {
 		s.begin()
 		s.ask(m)
@@ -40,7 +61,7 @@ func (m *Memory) Search(s *Search, seq uint64, steps int) (done bool) {
 		s.Certain = false // that was another hole
 	}
 	if max(m.evicted, m.passed) <= seq { // nothing behind it has gone
-		s.asking, s.read = false, m.evictions.count
+		s.asking, s.overtook, s.read = false, false, m.evictions.count
 		return true
 	}
 	for s.asking {
@@ -51,23 +72,40 @@ func (m *Memory) Search(s *Search, seq uint64, steps int) (done bool) {
 	}
 	for s.read < m.evictions.count {
 		e, kept := m.evictions.at(s.read)
-		if !kept { // too many at once
-			s.ask(m)
-			return false
+		if !kept {
+			return s.overtaken(m)
 		}
 		if steps--; steps < 0 {
 			return false
 		}
 		s.read++
-		switch {
-		case e.seq <= seq:
-		case e.every:
-			s.End = max(s.End, e.seq)
-		case s.matches(e.topic):
-			s.End, s.Certain = max(s.End, e.seq), true
+		if from, wanted := s.wants(e); wanted {
+			s.found(e.seq, max(seq, from), !e.every)
 		}
 	}
+	s.overtook = false
 	return true
+}
+
+// overtaken: more was evicted than is kept to be read. It asks the topics
+// again, and when that happens again meanwhile, all that was evicted may be what
+// is sought: there must be an end to it.
+func (s *Search) overtaken(m *Memory) (done bool) {
+	if !s.overtook {
+		s.overtook = true
+		s.ask(m)
+		return false
+	}
+	s.overtook, s.read = false, m.evictions.count
+	s.End = max(s.End, m.evicted, m.passed)
+	return true
+}
+
+// found notes a hole up to end, if that is behind from.
+func (s *Search) found(end, from uint64, certain bool) {
+	if end > from {
+		s.End, s.Certain = max(s.End, end), s.Certain || certain
+	}
 }
 
 // ask begins with the topics.
@@ -79,21 +117,23 @@ func (s *Search) ask(m *Memory) {
 // askSome asks a part of the topics and returns the steps that it took.
 func (s *Search) askSome(m *Memory, seq uint64, steps int) int {
 	if s.filter == len(s.Filters) {
-		s.End = max(s.End, m.forgotten, m.passed)
+		from := max(seq, s.least)
+		s.found(max(m.forgotten, m.passed), from, false)
 		if m.gaps != nil {
-			s.End = max(s.End, m.gaps.evicted)
+			s.found(m.gaps.evicted, from, false)
 		}
 		s.asking = false
 		return 1
 	}
-	filter := s.Filters[s.filter]
-	if filter == "#" {
-		s.End, s.Certain = max(s.End, m.evicted), s.Certain || m.evicted > seq
+	f := s.Filters[s.filter]
+	from := max(seq, f.From)
+	if f.Filter == "#" {
+		s.found(m.evicted, from, true)
 		s.filter++
 		return 1
 	}
-	at, done := m.topics.WalkSome(filter, s.at, steps, func(_ string, t *Topic) bool {
-		s.End, s.Certain = max(s.End, t.evicted), s.Certain || t.evicted > seq
+	at, done := m.topics.WalkSome(f.Filter, s.at, steps, func(_ string, t *Topic) bool {
+		s.found(t.evicted, from, true)
 		return true
 	})
 	if s.at = at; done {
@@ -102,9 +142,20 @@ func (s *Search) askSome(m *Memory, seq uint64, steps int) int {
 	return steps
 }
 
-func (s *Search) matches(name string) bool {
-	s.scratch = s.match.Match(s.scratch[:0], name)
-	return len(s.scratch) > 0
+// wants reports whether an eviction is of what is sought, and from where on.
+func (s *Search) wants(e eviction) (from uint64, wanted bool) {
+	if e.every {
+		return s.least, true
+	}
+	s.scratch = s.match.Match(s.scratch[:0], e.topic)
+	for _, froms := range s.scratch {
+		for _, f := range froms {
+			if !wanted || f < from {
+				from, wanted = f, true
+			}
+		}
+	}
+	return from, wanted
 }
 
 // evictions are the last ones, in the order in which they happened.

@@ -1,6 +1,10 @@
 package outbox
 
-import "github.com/vulturepi/gateway/internal/hub/message"
+import (
+	"slices"
+
+	"github.com/vulturepi/gateway/internal/hub/message"
+)
 
 // backlog is the queue behind a full socket. It knows the bytes that count
 // against the client's limit, and can take out what a policy gives up.
@@ -24,18 +28,26 @@ type entry struct {
 	m      *message.Message
 	x      *extra
 	policy Overflow
+	paced  bool // min_interval chose it, so the source does not have it
 }
 
+// left reports whether e may be left to the source.
+func (e *entry) left() bool { return e.m != nil && e.policy == OverflowCatchup && !e.paced }
+
 type extra struct {
-	form message.Form
-	raw  []byte
-	run  *Run
-	next int // in run
-	hole *hole
+	form   message.Form
+	raw    []byte
+	placed bool // raw has a place in the sequence: form.Place
+	run    *Run
+	next   int // in run
+	hole   *hole
 }
 
 // hole stands where messages were dropped.
-type hole struct{ first, last uint64 }
+type hole struct {
+	first, last uint64
+	place       uint64 // to resume from behind it
+}
 
 // What things cost besides their bytes, roughly: a frame around a message, an
 // entry, and an entry that is more than a message.
@@ -45,12 +57,15 @@ const (
 	extraOverhead = 160
 )
 
+// MessageBytes is what a message that waits counts against a client's limit.
+func MessageBytes(m *message.Message) int { return len(m.JSON) + entryOverhead }
+
 // size is what e counts against the client's limit.
 func (e *entry) size() int {
 	switch {
 	case e.m != nil:
-		return len(e.m.JSON) + entryOverhead
-	case e.x != nil && e.x.raw != nil:
+		return MessageBytes(e.m)
+	case e.x != nil && (e.x.raw != nil || e.x.placed):
 		return len(e.x.raw) + extraOverhead
 	case e.x != nil && e.x.hole != nil:
 		return extraOverhead
@@ -182,7 +197,7 @@ func (b *backlog) dropOldest(n int) (freed, dropped int) {
 			b.open = nil
 			continue
 		}
-		seq := e.m.Seq
+		seq, place := e.m.Seq, e.m.ResumeFrom(e.form())
 		freed += e.size()
 		dropped += 1 + e.form().Skipped
 		b.remove(e, b.dropAt)
@@ -193,33 +208,66 @@ func (b *backlog) dropOldest(n int) (freed, dropped int) {
 			b.bytes += e.size()
 			freed -= e.size()
 		}
-		b.open.last = seq
+		b.open.last, b.open.place = seq, place
 	}
 	return freed, dropped
 }
 
-// popLast takes out the last entry if it is a message that stands in the
-// history, as it is for everybody or nearly so. It returns its size, 0 if it is
-// none.
-func (b *backlog) popLast() (size int, seq uint64) {
-	if b.len() == 0 {
-		return 0, 0
+// pushHole puts a hole at the end, or widens the one that stands there.
+func (b *backlog) pushHole(h hole) {
+	if n := len(b.items); b.len() > 0 && b.items[n-1].x != nil && b.items[n-1].x.hole != nil {
+		last := b.items[n-1].x.hole
+		last.first, last.last, last.place = min(last.first, h.first), max(last.last, h.last), h.place
+		return
 	}
-	last := len(b.items) - 1
-	e := &b.items[last]
-	if e.m == nil || e.policy != OverflowCatchup || e.form().Skipped > 0 {
-		return 0, 0
+	b.push(entry{x: &extra{hole: &h}})
+}
+
+// retreat takes out the last messages that stand in the history, as they are
+// for everybody or nearly so, until so many bytes are free. Frames without a
+// place stay. It returns what is free now, and the first message taken out.
+func (b *backlog) retreat(bytes int) (freed int, first uint64) {
+	var loose []entry
+	for freed < bytes && b.len() > 0 {
+		last := len(b.items) - 1
+		e := b.items[last]
+		switch {
+		case e.m == nil && e.x == nil: // superseded or dropped
+		case e.left():
+			freed, first = freed+e.size(), e.m.Seq
+			b.live--
+			b.bytes -= e.size()
+		case e.m == nil && e.x.raw != nil && !e.x.placed:
+			loose = append(loose, e)
+			b.live--
+			b.bytes -= e.size()
+		default:
+			bytes = 0 // nothing behind it may pass it
+			continue
+		}
+		b.items[last] = entry{}
+		b.items = b.items[:last]
 	}
-	size, seq = e.size(), e.m.Seq
-	b.live--
-	b.bytes -= size
-	*e = entry{}
-	b.items = b.items[:last]
-	b.dropAt = min(b.dropAt, b.popped+b.len())
 	if b.len() == 0 {
 		*b = backlog{bytes: b.bytes, popped: b.popped, dropAt: b.popped}
+	} else if cap(b.items) > 4*len(b.items) {
+		b.items, b.head = append([]entry(nil), b.items[b.head:]...), 0
 	}
-	return size, seq
+	b.dropAt = min(b.dropAt, b.popped+b.len())
+	for _, e := range slices.Backward(loose) {
+		b.push(e)
+	}
+	return freed, first
+}
+
+// newestSeq is the place of the last message that waits, 0 if none does.
+func (b *backlog) newestSeq() uint64 {
+	for _, e := range slices.Backward(b.items[b.head:]) {
+		if e.m != nil {
+			return e.m.Seq
+		}
+	}
+	return 0
 }
 
 // release gives up the runs of a backlog that is thrown away.

@@ -23,16 +23,24 @@ func (o *Outbox) frame(m *message.Message, f message.Form) {
 	}
 }
 
+func (o *Outbox) frameRaw(x *extra) {
+	if len(x.raw) > 0 {
+		o.buf = growAppend(o.buf, x.raw)
+	}
+	if x.placed {
+		o.framed = x.form.Place
+	}
+}
+
 func (o *Outbox) frameHole(h *hole) {
 	o.shared.Gaps[wire.GapSlowConsumer].Add(1)
-	before := o.shared.cursor(h.last)
-	o.buf = o.codec.AppendFrame(growAppend(o.buf, nil), Frame{Kind: "gap", Cursor: before, Body: wire.Encode(&wire.Gap{
-		Type: "gap", After: o.shared.cursor(h.first - 1), Before: before, Reason: wire.GapSlowConsumer, Certain: true,
+	o.buf = o.codec.AppendFrame(growAppend(o.buf, nil), Frame{Kind: "gap", Cursor: o.shared.cursor(h.place), Body: wire.Encode(&wire.Gap{
+		Type: "gap", After: o.shared.cursor(h.first - 1), Before: o.shared.cursor(h.last), Reason: wire.GapSlowConsumer, Certain: true,
 	})})
 }
 
-// batchBacklog lets messages that wait as they are for everybody become fresh again,
-// so that clients that were behind alike share the bytes once more.
+// batchBacklog puts messages that wait as they are for everybody into the batch
+// again, so that clients that were slow alike share the bytes once more.
 func (o *Outbox) batchBacklog() {
 	if o.writer == itsOwn || len(o.buf) > 0 {
 		return
@@ -70,7 +78,7 @@ func (o *Outbox) refill() {
 		case e.x.hole != nil:
 			o.frameHole(e.x.hole)
 		default:
-			o.buf = growAppend(o.buf, e.x.raw)
+			o.frameRaw(e.x)
 		}
 		o.backlog.pop()
 	}

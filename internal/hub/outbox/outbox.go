@@ -101,7 +101,8 @@ type Outbox struct {
 	batch   batch   // next to be written; empty while buf is not
 	backlog backlog // behind them
 	behind  uint64  // the first message that is left to the source, 0: none
-	held    int     // bytes that min_interval holds back
+	held    int     // bytes of messages that min_interval holds back
+	noted   int     // bytes of what is known of their topics
 	writing int     // bytes in the hands of the client's own writer
 	final   []byte  // last words
 	framed  uint64  // the place to resume from behind the last message framed
@@ -127,7 +128,7 @@ func (o *Outbox) Push(m *message.Message, f message.Form, policy Overflow) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.life == open && o.behind == 0 {
-		o.push(m, f, policy)
+		o.push(entry{m: m, policy: policy}, f)
 	}
 }
 
@@ -139,13 +140,10 @@ func (o *Outbox) PushPaced(m *message.Message, f message.Form, policy Overflow) 
 	if o.life != open {
 		return
 	}
-	if policy == OverflowCatchup {
-		policy = OverflowClose
-	}
 	if o.behind != 0 {
 		f = o.notBeyond(f)
 	}
-	o.push(m, f, policy)
+	o.push(entry{m: m, policy: policy, paced: true}, f)
 }
 
 // Busy reports whether the next message would have to wait for the socket.
@@ -155,7 +153,8 @@ func (o *Outbox) Busy() bool {
 	return o.life == open && !o.direct()
 }
 
-func (o *Outbox) push(m *message.Message, f message.Form, policy Overflow) {
+func (o *Outbox) push(e entry, f message.Form) {
+	m := e.m
 	if o.direct() {
 		if f == (message.Form{}) && len(o.buf) == 0 {
 			o.batch.push(m)
@@ -167,8 +166,7 @@ func (o *Outbox) push(m *message.Message, f message.Form, policy Overflow) {
 		o.schedule()
 		return
 	}
-	e := entry{m: m, policy: policy}
-	if policy == OverflowLatest {
+	if e.policy == OverflowLatest {
 		if n, replaced := o.backlog.supersede(m.Topic); replaced {
 			f.Skipped += n
 			o.shared.Superseded.Add(1)
@@ -189,20 +187,41 @@ func (o *Outbox) notBeyond(f message.Form) message.Form {
 	return f
 }
 
-// PushRaw queues framed bytes.
+// PushRaw queues framed bytes that have no place in the sequence: messages that
+// are left to the source may come behind them.
 func (o *Outbox) PushRaw(p []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.life != open {
-		return
+	o.pushRaw(&extra{raw: p})
+}
+
+// PushPlaced queues framed bytes behind which a client resumes from place. It
+// is false, and nothing is queued, when messages up to there are left to the
+// source, perhaps only now, to make room: a lower place may do.
+func (o *Outbox) PushPlaced(p []byte, place uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.pushRaw(&extra{raw: p, placed: true, form: message.Form{Place: place}})
+}
+
+func (o *Outbox) pushRaw(x *extra) bool {
+	switch {
+	case o.life != open:
+		return true
+	case o.passes(x):
+		return false
+	case !o.direct():
+		return o.admit(entry{x: x}, o.framed)
 	}
-	if o.direct() {
-		o.frameBatch()
-		o.buf = growAppend(o.buf, p)
-		o.schedule()
-		return
-	}
-	o.admit(entry{x: &extra{raw: p}}, o.framed)
+	o.frameBatch()
+	o.frameRaw(x)
+	o.schedule()
+	return true
+}
+
+// passes reports whether a place is behind what the client does not have yet.
+func (o *Outbox) passes(x *extra) bool {
+	return x.placed && o.behind != 0 && x.form.Place >= o.behind
 }
 
 // PushRun queues a run. It does not count against the client's limit: it exists
@@ -230,19 +249,23 @@ func (o *Outbox) pushRun(r *Run, f message.Form) {
 	o.schedule()
 }
 
-// PushHole queues the news that messages were dropped there.
-func (o *Outbox) PushHole(first, last uint64) {
+// PushHole queues the news that messages were dropped there, and the place to
+// resume from behind it. Holes that nothing stands between become one.
+func (o *Outbox) PushHole(first, last, place uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.life != open {
 		return
 	}
-	h := &hole{first: first, last: last}
+	if o.behind != 0 {
+		place = min(place, o.behind-1)
+	}
+	h := hole{first: first, last: last, place: place}
 	if o.direct() {
 		o.frameBatch()
-		o.frameHole(h)
+		o.frameHole(&h)
 	} else {
-		o.backlog.push(entry{x: &extra{hole: h}})
+		o.backlog.pushHole(h)
 	}
 	o.schedule()
 }
@@ -272,8 +295,8 @@ func (o *Outbox) Behind() uint64 {
 	return o.behind
 }
 
-// Hold counts bytes that are held back for the client, or with less than 0 no
-// longer are. It returns by how much the client passes its limit.
+// Hold counts bytes of messages that are held back for the client, or with less
+// than 0 no longer are. It returns by how much the client passes its limit.
 func (o *Outbox) Hold(bytes int) (over int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -281,13 +304,29 @@ func (o *Outbox) Hold(bytes int) (over int) {
 		return 0
 	}
 	o.held += bytes
+	over = o.held + o.backlog.bytes - o.shared.Limit
+	if bytes > 0 && over > 0 { // what stands in the history goes first
+		over -= o.retreat(max(over, o.shared.Limit/retreatShare))
+	}
 	o.settle()
-	return o.held + o.backlog.bytes - o.shared.Limit
+	return over
+}
+
+// Note counts bytes that are kept for the client and are no messages, or with
+// less than 0 no longer are. They stand in the sum only.
+func (o *Outbox) Note(bytes int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.life == open {
+		o.noted += bytes
+		o.settle()
+	}
 }
 
 // admit puts e into the backlog if there is room, or makes room, or ends the
-// client. seq is where the stream stands.
-func (o *Outbox) admit(e entry, seq uint64) {
+// client. seq is where the stream stands. It is false when e has to have
+// another place.
+func (o *Outbox) admit(e entry, seq uint64) bool {
 	over := o.held + o.backlog.bytes + e.size() - o.shared.Limit
 	if over > 0 {
 		freed, dropped := o.backlog.dropOldest(over)
@@ -297,38 +336,49 @@ func (o *Outbox) admit(e entry, seq uint64) {
 	// Whoever gets here is slow. When all slow ones together hold far more
 	// than they may, and shedding does not keep up, the next one goes.
 	far := o.shared.Queued.far()
-	switch {
-	case over <= 0 && !far:
-	case e.m != nil && e.policy == OverflowCatchup:
-		o.behind = seq
-		o.schedule()
-		return
-	case far && o.retreat(o.backlog.bytes) > 0:
-		over = 0
-	default:
-		over -= o.retreat(over)
-		if over > 0 || far {
+	if over > 0 || far {
+		if e.left() {
+			o.behind = seq
+			o.schedule()
+			return true
+		}
+		want := max(over, o.shared.Limit/retreatShare)
+		if far {
+			want = o.backlog.bytes
+		}
+		if freed := o.retreat(want); freed < over || far && freed == 0 {
 			o.overflow(seq, 1, e.m != nil)
-			return
+			return true
 		}
 	}
-	if e.m != nil && o.behind != 0 {
+	switch {
+	case o.behind == 0:
+	case e.m == nil && o.passes(e.x):
+		o.schedule()
+		return false
+	case e.m != nil && e.paced:
 		e.x = &extra{form: o.notBeyond(e.form())}
+	case e.m != nil: // it stands in the history behind those that are left to the source
+		o.schedule()
+		return true
 	}
 	o.backlog.push(e)
 	o.schedule()
+	return true
 }
+
+// retreatShare is the part of its limit that a client has for other things when
+// messages are left to the source to make room for one: the next few do not
+// find the queue full again.
+const retreatShare = 4
 
 // retreat takes messages that stand in the history out of the end of the
 // backlog, and leaves them to the source. It returns the bytes that are free
 // now.
 func (o *Outbox) retreat(bytes int) (freed int) {
-	for freed < bytes {
-		size, seq := o.backlog.popLast()
-		if size == 0 {
-			break
-		}
-		freed, o.behind = freed+size, seq
+	freed, behind := o.backlog.retreat(bytes)
+	if freed > 0 {
+		o.behind = behind
 	}
 	return freed
 }
@@ -336,22 +386,6 @@ func (o *Outbox) retreat(bytes int) (freed int) {
 // direct reports whether the next thing may be framed into buf at once.
 func (o *Outbox) direct() bool {
 	return o.writer != itsOwn && o.behind == 0 && o.backlog.len() == 0 && len(o.buf)+o.batch.bytes < 2*batchBytes
-}
-
-// Mark notes that everything up to seq is behind the client, delivered or older
-// than its subscription.
-func (o *Outbox) Mark(seq uint64) {
-	o.mu.Lock()
-	o.framed = max(o.framed, seq)
-	o.mu.Unlock()
-}
-
-// Rewind notes that the client resumes from seq: nothing behind it may count as
-// delivered until the replay has got there.
-func (o *Outbox) Rewind(seq uint64) {
-	o.mu.Lock()
-	o.framed = seq
-	o.mu.Unlock()
 }
 
 // WaitDrained returns when the backlog is empty; false when it never will be.
@@ -421,7 +455,7 @@ func (o *Outbox) settle() {
 // bytes is what the outbox holds, without the runs, which are counted by
 // themselves.
 func (o *Outbox) bytes() int {
-	return len(o.buf) + o.batch.bytes + o.backlog.bytes + o.held + o.writing + len(o.final)
+	return len(o.buf) + o.batch.bytes + o.backlog.bytes + o.held + o.noted + o.writing + len(o.final)
 }
 
 // Overflow ends a client that does not keep up.
@@ -445,7 +479,7 @@ func (o *Outbox) overflow(seq uint64, lost int, certain bool) {
 	after := o.shared.cursor(o.framed)
 	// What is missing is in the history, most likely: resume before it.
 	last := o.codec.AppendFrame(nil, Frame{Kind: "gap", Cursor: after, Body: wire.Encode(&wire.Gap{
-		Type: "gap", After: after, Before: o.shared.cursor(max(seq, o.framed, o.behind)), Reason: wire.GapSlowConsumer, Certain: n > 0 || o.behind != 0,
+		Type: "gap", After: after, Before: o.shared.cursor(max(seq, o.framed, o.behind, o.backlog.newestSeq())), Reason: wire.GapSlowConsumer, Certain: n > 0 || o.behind != 0,
 	})})
 	o.close(o.codec.AppendClose(last, CloseSlow))
 }
@@ -486,7 +520,7 @@ func (o *Outbox) close(last []byte) {
 
 func (o *Outbox) clear() {
 	o.backlog.release()
-	o.backlog, o.behind, o.held = backlog{}, 0, 0
+	o.backlog, o.behind, o.held, o.noted = backlog{}, 0, 0, 0
 	o.tellDrained()
 }
 

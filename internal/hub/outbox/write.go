@@ -163,7 +163,5 @@ func (o *Outbox) hands(n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.writing = n
-	if o.life != ended {
-		o.settle()
-	}
+	o.settle()
 }
