@@ -1,57 +1,173 @@
-package main
+package test
 
 import (
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-// Packages depend on each other one way only. What a package must never come
-// to need, and why.
+const module = "github.com/vulturepi/gateway/"
+
+// Libraries that only some packages may come to need.
+const (
+	paho       = "github.com/eclipse/paho"
+	prometheus = "github.com/prometheus/"
+	chi        = "github.com/go-chi/chi"
+	netHTTP    = "net/http"
+	anything   = "" // everything but the standard library
+)
+
+// rule is what one package may import.
+type rule struct {
+	may   []string          // of this module's packages, directly
+	never map[string]string // what it must not even need through others, with the reason: the beginning of an import path
+}
+
+const (
+	wired    = "internal/gateway puts them together"
+	oneTruth = "Run gets a configuration that is loaded, and hands out what is needed of it"
+	noMQTT   = "it knows no MQTT"
+	noHTTP   = "it knows no HTTP"
+	counts   = "it counts, internal/api publishes"
+)
+
+// arrows has a row for every package; they all point down. The directories of
+// tests and documents import nothing.
+var arrows = map[string]rule{
+	"cmd/gateway":      {may: []string{"internal/config", "internal/embedded", "internal/gateway"}},
+	"internal/gateway": {may: []string{"internal/api", "internal/bridge", "internal/config", "internal/decode", "internal/embedded", "internal/hub", "internal/topic"}},
+	"internal/api": {
+		may:   []string{"api", "internal/hub", "internal/topic", "wire"},
+		never: map[string]string{module + "internal/bridge": wired, module + "internal/embedded": wired, module + "internal/config": oneTruth, paho: noMQTT},
+	},
+	"internal/hub": {
+		may:   []string{"internal/topic", "wire"},
+		never: map[string]string{module + "internal/decode": wired, module + "internal/config": oneTruth, paho: noMQTT, netHTTP: noHTTP, chi: noHTTP, prometheus: counts},
+	},
+	"internal/bridge": {
+		may:   []string{"internal/topic"},
+		never: map[string]string{module + "wire": "it knows no JSON", module + "internal/config": oneTruth, chi: noHTTP, prometheus: counts},
+	},
+	"internal/decode": {
+		may:   []string{"internal/topic", "wire"},
+		never: map[string]string{module + "internal/config": oneTruth, paho: noMQTT, netHTTP: noHTTP, chi: noHTTP, prometheus: "it is pure"},
+	},
+	"internal/config":   {may: []string{"internal/topic"}, never: map[string]string{module + "internal/decode": "a configuration names the file, internal/gateway makes rules of it"}},
+	"internal/embedded": {never: map[string]string{module: "the broker is a process of its own"}},
+	"internal/topic":    {never: map[string]string{anything: "it is pure"}},
+	"wire":              {never: map[string]string{anything: "clients share it"}},
+	"api":               {never: map[string]string{anything: "it holds two files"}},
+
+	"internal/brokertest": {never: map[string]string{module: "it must not share a mistake with what it tests"}},
+	"internal/spectest":   {may: []string{"api"}, never: map[string]string{module + "internal": "it must not share a mistake with what it tests", module + "wire": "likewise"}},
+	"deploy":              {}, "docs": {}, "mosquitto": {}, "test": {},
+}
+
+type listed struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+	Deps       []string
+}
+
 func TestArrowsPointOneWay(t *testing.T) {
-	const module = "github.com/vulturepi/gateway/"
-	const paho, prometheus, chi = "github.com/eclipse/paho.mqtt.golang", "github.com/prometheus/", "github.com/go-chi/chi"
-	for pkg, forbidden := range map[string]map[string]string{
-		"internal/topic":    {module: "it is pure", ".": "it needs nothing but the standard library"},
-		"wire":              {module: "clients share it", ".": "it needs nothing but the standard library"},
-		"internal/decode":   {module + "internal/hub": "it knows payloads only", module + "internal/bridge": "it knows payloads only", module + "internal/api": "it knows payloads only", module + "internal/config": "cmd alone reads configuration", paho: "it knows no MQTT", chi: "nor HTTP", prometheus: "it counts nothing"},
-		"internal/hub":      {module + "internal/decode": "cmd puts them together", module + "internal/bridge": "the hub knows no MQTT", module + "internal/api": "nor HTTP", module + "internal/config": "cmd alone reads configuration", paho: "the hub knows no MQTT", chi: "nor HTTP", "net/http": "nor HTTP", prometheus: "it counts, api publishes"},
-		"internal/bridge":   {module + "internal/hub": "cmd puts them together", module + "internal/api": "cmd puts them together", module + "wire": "the bridge knows no JSON", module + "internal/config": "cmd alone reads configuration", chi: "the bridge knows no HTTP routes", prometheus: "it counts, api publishes"},
-		"internal/api":      {module + "internal/bridge": "cmd puts them together", module + "internal/config": "cmd alone reads configuration", module + "internal/embedded": "cmd starts the broker", paho: "the api knows no MQTT"},
-		"internal/config":   {module + "internal/api": "it is read by cmd", module + "internal/bridge": "it is read by cmd", module + "internal/hub": "it is read by cmd", module + "internal/decode": "cmd makes rules of the file"},
-		"internal/embedded": {module + "internal/bridge": "the broker is a process of its own", module + "internal/hub": "the broker is a process of its own", module + "internal/api": "the broker is a process of its own"},
-	} {
-		out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+pkg).Output()
-		if err != nil {
-			t.Fatalf("go list %s: %v", pkg, err)
+	standard := map[string]bool{}
+	var own []listed
+	for _, p := range goList(t, "-deps", "../...") {
+		standard[p.ImportPath] = p.Standard
+		if strings.HasPrefix(p.ImportPath, module) {
+			own = append(own, p)
 		}
-		if pkg == "internal/hub" {
-			std, err := exec.Command("go", "list", "-deps", module+pkg).Output()
-			if err != nil {
-				t.Fatalf("go list %s: %v", pkg, err)
-			}
-			out = std
+	}
+	seen := map[string]bool{}
+	for _, p := range own {
+		name := strings.TrimPrefix(p.ImportPath, module)
+		seen[name] = true
+		r, ok := arrows[name]
+		if !ok {
+			t.Errorf("%s has no row in the table of arrows; it imports %v", name, p.Imports)
 		}
-		for dep := range strings.FieldsSeq(string(out)) {
-			if dep == module+pkg {
-				continue
+		for _, i := range p.Imports {
+			if target, isOwn := strings.CutPrefix(i, module); isOwn && !slices.Contains(r.may, target) {
+				t.Errorf("%s imports %s, which its row does not list: %v", name, target, r.may)
 			}
-			for prefix, why := range forbidden {
-				if strings.HasPrefix(dep, prefix) || prefix == "." && strings.Contains(strings.Split(dep, "/")[0], ".") {
-					t.Errorf("%s depends on %s: %s", pkg, dep, why)
+		}
+		for _, dep := range p.Deps {
+			for start, why := range r.never {
+				if strings.HasPrefix(dep, start) && (start != anything || !standard[dep]) {
+					t.Errorf("%s comes to need %s: %s", name, dep, why)
 				}
 			}
 		}
 	}
+	for name := range arrows {
+		if !seen[name] {
+			t.Errorf("the table of arrows has a row for %s, which does not exist", name)
+		}
+	}
 }
 
-// Only one file speaks to the MQTT library.
-func TestOnlyOneFileImportsPaho(t *testing.T) {
-	out, err := exec.Command("grep", "-rl", "--include=*.go", "--exclude=*_test.go", "eclipse/paho", "../..").Output()
+func goList(t *testing.T, args ...string) (all []listed) {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list", "-json=ImportPath,Standard,Imports,Deps"}, args...)...).Output()
 	if err != nil {
-		t.Fatalf("grep: %v", err)
+		t.Fatalf("go list: %v", err)
 	}
-	if got := strings.Fields(string(out)); len(got) != 1 || !strings.HasSuffix(got[0], "internal/bridge/paho.go") {
-		t.Errorf("got %v, want internal/bridge/paho.go alone", got)
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		all = append(all, p)
+	}
+}
+
+// A library that is used for one thing is imported in one place.
+func TestLibrariesAreImportedInOnePlace(t *testing.T) {
+	want := map[string]string{
+		paho:                                   "internal/bridge/paho.go",
+		"github.com/mochi-mqtt/server":         "internal/embedded/broker.go",
+		"github.com/kelseyhightower/envconfig": "internal/config/config.go",
+	}
+	got := map[string][]string{}
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for library := range want {
+			if slices.ContainsFunc(file.Imports, func(i *ast.ImportSpec) bool {
+				name, _ := strconv.Unquote(i.Path.Value)
+				return strings.HasPrefix(name, library)
+			}) {
+				got[library] = append(got[library], filepath.ToSlash(strings.TrimPrefix(path, "../")))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for library, file := range want {
+		if !slices.Equal(got[library], []string{file}) {
+			t.Errorf("%s is imported by %v, want %s alone", library, got[library], file)
+		}
 	}
 }

@@ -1,11 +1,10 @@
-package main
+package test
 
 import (
 	"bufio"
 	"bytes"
 	"fmt"
 	"io"
-	"net/http"
 	"runtime"
 	"testing"
 
@@ -40,7 +39,7 @@ func TestMillionLinesStreamInConstantMemory(t *testing.T) {
 		_ = w.Flush()
 		_ = feed.Close()
 	}()
-	res, err := http.Post(g.url+"/publish/batch", "application/x-ndjson", body)
+	res, err := g.client.Post(g.url+"/publish/batch", "application/x-ndjson", body)
 	if err != nil {
 		t.Fatal(err)
 	}

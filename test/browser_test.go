@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"context"
@@ -293,7 +293,7 @@ func (b *tab) checkOffline(t *testing.T, g *gateway) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	own := strings.TrimPrefix(g.url, "http://")
+	own := g.host()
 	elsewhere := slices.DeleteFunc(slices.Clone(b.requests), func(raw string) bool {
 		u, err := url.Parse(raw)
 		return err == nil && (u.Host == own || u.Scheme == "data" || u.Scheme == "blob")

@@ -1,11 +1,10 @@
-package main
+package test
 
 import (
 	"fmt"
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
 )
@@ -38,7 +37,7 @@ func TestCommandLine(t *testing.T) {
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			p := launch(t, tt.env, strings.Fields(tt.args)...)
-			if got := p.exit(patience); got != tt.status {
+			if got := p.exit(); got != tt.status {
 				t.Errorf("exit status: got %d, want %d", got, tt.status)
 			}
 			check := func(name, got, want string) {
@@ -50,7 +49,7 @@ func TestCommandLine(t *testing.T) {
 			check("standard error", p.stderr.String(), tt.stderr)
 		})
 	}
-	if got := unreachable.exit(patience); got != 1 {
+	if got := unreachable.exit(); got != 1 {
 		t.Errorf("check without a broker: got exit status %d, want 1", got)
 	}
 	if got := unreachable.stderr.String(); !strings.Contains(got, "connection refused") {
@@ -75,7 +74,7 @@ func TestBadConfigurationEndsTheStart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := launch(t, env)
-			if got := p.exit(patience); got != 2 {
+			if got := p.exit(); got != 2 {
 				t.Errorf("exit status: got %d, want 2", got)
 			}
 			got := p.stderr.String()
@@ -108,7 +107,7 @@ func TestTakenAddressEndsTheStart(t *testing.T) {
 		env := map[string]string{"GATEWAY_HTTP_ADDR": "127.0.0.1:0", "GATEWAY_ADMIN_ADDR": "127.0.0.1:0", "GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0"}
 		env[tt.variable] = taken.Addr().String()
 		p := launch(t, env)
-		if got := p.exit(patience); got != 1 {
+		if got := p.exit(); got != 1 {
 			t.Errorf("%s: got exit status %d, want 1", tt.variable, got)
 		}
 		lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
@@ -127,7 +126,7 @@ func TestHealthFollowsTheBroker(t *testing.T) {
 	broker.Stop()
 	g.waitDown()
 	p := launch(t, map[string]string{"GATEWAY_ADMIN_ADDR": strings.TrimPrefix(g.admin, "http://")}, "health")
-	if got := p.exit(10 * time.Second); got != 1 {
+	if got := p.exit(); got != 1 {
 		t.Errorf("exit status: got %d, want 1", got)
 	}
 	if got := p.stdout.String(); !strings.Contains(got, "not_ready") {

@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"encoding/json"
@@ -167,7 +167,7 @@ func TestDecodersFileIsChecked(t *testing.T) {
 		{"serve", write("secret.yaml", "hunter2\n"), 2, "", "must have keys and values"},
 	} {
 		p := launch(t, map[string]string{"GATEWAY_DECODERS_FILE": tt.file, "GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0", "GATEWAY_HTTP_ADDR": "127.0.0.1:0", "GATEWAY_ADMIN_ADDR": "127.0.0.1:0"}, tt.args)
-		if got := p.exit(patience); got != tt.status || !strings.Contains(p.stdout.String(), tt.stdout) {
+		if got := p.exit(); got != tt.status || !strings.Contains(p.stdout.String(), tt.stdout) {
 			t.Errorf("%s %s: got exit status %d, %q, want %d, %q", tt.args, tt.file, got, p.stdout, tt.status, tt.stdout)
 		}
 		got := p.stderr.String()

@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"bytes"
@@ -38,7 +38,7 @@ func (b *block) String() string { return fmt.Sprintf("%s:%d", b.file, b.line) }
 // blocks reads the blocks of a document that are to be run.
 func blocks(t *testing.T, file string) []*block {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("../..", file))
+	text, err := os.ReadFile(filepath.Join("..", file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,18 +103,9 @@ func (b *block) missing(output string) string {
 	return ""
 }
 
-// startBuiltIn runs the gateway as a reader does who types make run.
-func startBuiltIn(t *testing.T, env map[string]string) *gateway {
-	t.Helper()
-	setenv(t, map[string]string{"GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0"})
-	g := start(t, env)
-	g.waitReady(http.StatusOK)
-	return g
-}
-
 // here puts the test's gateway where a document says localhost:8080.
 func (g *gateway) here(code string) string {
-	return strings.NewReplacer("localhost:8080", strings.TrimPrefix(g.url, "http://"), "localhost:8081", strings.TrimPrefix(g.admin, "http://")).Replace(code)
+	return strings.NewReplacer("localhost:8080", g.host(), "localhost:8081", strings.TrimPrefix(g.admin, "http://")).Replace(code)
 }
 
 // reader is somebody who pastes a document's blocks, one after the other.
@@ -198,7 +189,7 @@ type terminal struct {
 	t        *testing.T
 	name     string
 	prints   []string
-	out, err logBuffer
+	out, err output
 	cmd      *exec.Cmd
 	done     chan error
 }
@@ -206,7 +197,7 @@ type terminal struct {
 func (r *reader) terminal(b *block) *terminal {
 	r.t.Helper()
 	cmd := exec.Command("sh", "-eu", "-c", r.g.here(b.code))
-	cmd.Dir = "../.."
+	cmd.Dir = ".."
 	if b.node {
 		cmd.Env = append(os.Environ(), nodeOptions(r.t)...)
 	}
@@ -285,7 +276,7 @@ func nodeOptions(t *testing.T) []string {
 
 func TestExampleCurl(t *testing.T) {
 	g := startBuiltIn(t, nil)
-	p := spawn(t, "curl.sh", nil, exec.Command("../../examples/curl.sh", g.url))
+	p := spawn(t, "curl.sh", nil, exec.Command("../examples/curl.sh", g.url))
 	if err := p.end(); err != nil {
 		t.Errorf("curl.sh: %v", err)
 	}
@@ -300,13 +291,13 @@ func TestExampleCurl(t *testing.T) {
 
 func TestExamplePython(t *testing.T) {
 	g := startBuiltIn(t, nil)
-	p := spawn(t, "client.py", nil, exec.Command("../../examples/client.py", "--gateway", g.url))
+	p := spawn(t, "client.py", nil, exec.Command("../examples/client.py", "--gateway", g.url))
 	p.until([]string{"message examples/python/value 'on'", "message examples/python/value 21.5", "message examples/python/value {'state': 'ok'}"})
 	if err := p.end(); err != nil {
 		t.Errorf("client.py: %v\n%s", err, p.err.String())
 	}
 	comesBack(t, g, func(addr string) *terminal {
-		return spawn(t, "client.py --follow", nil, exec.Command("../../examples/client.py", "--gateway", "http://"+addr, "--follow", "cut/+"))
+		return spawn(t, "client.py --follow", nil, exec.Command("../examples/client.py", "--gateway", "http://"+addr, "--follow", "cut/+"))
 	})
 }
 
@@ -317,11 +308,11 @@ func TestExampleNode(t *testing.T) {
 	}
 	g := startBuiltIn(t, nil)
 	client := func(addr, filter, input string) *terminal {
-		cmd := exec.Command("node", "../../examples/node.mjs", "ws://"+addr+"/ws", filter)
+		cmd := exec.Command("node", "../examples/node.mjs", "ws://"+addr+"/ws", filter)
 		cmd.Env, cmd.Stdin = append(os.Environ(), options...), strings.NewReader(input)
 		return spawn(t, "node.mjs", nil, cmd)
 	}
-	p := client(strings.TrimPrefix(g.url, "http://"), "pi/#", "pi/3/led on\npi/+/led on\n")
+	p := client(g.host(), "pi/#", "pi/3/led on\npi/+/led on\n")
 	p.until([]string{`message pi/3/led "on"`, "published: pi/3/led on: acknowledged", "refused: pi/+/led on: topic_wildcard"})
 	p.kill()
 	comesBack(t, g, func(addr string) *terminal { return client(addr, "cut/+", "") })
@@ -332,7 +323,7 @@ func TestExampleNode(t *testing.T) {
 func comesBack(t *testing.T, g *gateway, client func(addr string) *terminal) {
 	t.Helper()
 	eventually(t, "earlier clients have gone", func() bool { return g.metric("gateway_subscriptions") == 0 })
-	network := brokertest.StartProxy(t, strings.TrimPrefix(g.url, "http://"))
+	network := brokertest.StartProxy(t, g.host())
 	p := client(network.Addr())
 	eventually(t, "the client is there", func() bool { return g.metric("gateway_subscriptions") == 1 })
 	g.post(`{"topic":"cut/1","payload":"before"}`)
@@ -353,10 +344,10 @@ func comesBack(t *testing.T, g *gateway, client func(addr string) *terminal) {
 }
 
 func TestExampleBrowser(t *testing.T) {
-	pages := httptest.NewServer(http.FileServer(http.Dir("../../examples")))
+	pages := httptest.NewServer(http.FileServer(http.Dir("../examples")))
 	t.Cleanup(pages.Close)
 	g := startBuiltIn(t, map[string]string{"GATEWAY_ALLOWED_ORIGINS": pages.URL})
-	network := brokertest.StartProxy(t, strings.TrimPrefix(g.url, "http://"))
+	network := brokertest.StartProxy(t, g.host())
 	b := openTab(t)
 	b.do(chromedp.Navigate(pages.URL + "/browser.html?gateway=" + url.QueryEscape("ws://"+network.Addr()+"/ws")))
 	until := func(id, words string) {
@@ -384,7 +375,7 @@ func TestExampleBrowser(t *testing.T) {
 
 // nginx, with the configuration that docs/operations.md shows.
 func TestDocumentedProxyCarriesEverything(t *testing.T) {
-	text, err := os.ReadFile("../../docs/operations.md")
+	text, err := os.ReadFile("../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +385,7 @@ func TestDocumentedProxyCarriesEverything(t *testing.T) {
 		t.Fatal("docs/operations.md has no <!-- nginx --> block")
 	}
 	g := startBuiltIn(t, map[string]string{"GATEWAY_ALLOWED_HOSTS": "gateway.example", "GATEWAY_TRUSTED_PROXIES": "127.0.0.1/32"})
-	addr := startNginx(t, strings.Replace(conf, "127.0.0.1:8080", strings.TrimPrefix(g.url, "http://"), 1))
+	addr := startNginx(t, strings.Replace(conf, "127.0.0.1:8080", g.host(), 1))
 	direct := *g
 	g.url, g.ws = "http://"+addr, "ws://"+addr+"/ws"
 
@@ -414,7 +405,7 @@ func TestDocumentedProxyCarriesEverything(t *testing.T) {
 
 	req, _ := http.NewRequest(http.MethodGet, g.url+"/readyz", nil)
 	req.Host = "gateway.example"
-	res, err := http.DefaultClient.Do(req)
+	res, err := g.client.Do(req)
 	if err != nil || res.StatusCode != http.StatusOK {
 		t.Fatalf("GET /readyz of gateway.example: got %v %v, want 200", res, err)
 	}

@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"bufio"
@@ -19,7 +19,7 @@ type curl struct {
 	t      *testing.T
 	g      *gateway
 	cmd    *exec.Cmd
-	stderr logBuffer
+	stderr output
 	ended  chan struct{} // standard output is read to its end
 
 	mu     sync.Mutex // guards all below
@@ -128,7 +128,7 @@ func TestCurlPrintsTheStreamInEveryFormat(t *testing.T) {
 		curls["text"].line(fmt.Sprintf("2%d.50", i))
 	}
 	if err := g.shutdown(); err != nil {
-		t.Errorf("serve: got %v, want nil", err)
+		t.Errorf("Run: got %v, want nil", err)
 	}
 	for name, c := range curls {
 		if got := c.exit(); got != 0 {

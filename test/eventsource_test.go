@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"fmt"
@@ -70,7 +70,7 @@ func TestEventSourceGetsMessagesAndNamedEvents(t *testing.T) {
 func TestEventSourceReconnectsWithoutALoss(t *testing.T) {
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
-	proxy := brokertest.StartProxy(t, strings.TrimPrefix(g.url, "http://"))
+	proxy := brokertest.StartProxy(t, g.host())
 	g.url = "http://" + proxy.Addr()
 	raw := brokertest.Dial(t, broker.Addr())
 	b := eventSource(t, g, "topic=es/n")

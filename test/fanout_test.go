@@ -1,10 +1,9 @@
-package main
+package test
 
 import (
 	"bytes"
 	"fmt"
 	"hash/crc32"
-	"net/http"
 	"os"
 	"runtime"
 	"runtime/pprof"
@@ -27,7 +26,7 @@ type listener struct {
 	count atomic.Int64
 }
 
-func (g *gateway) listen(look func(frame []byte)) *listener {
+func (g *gateway) listener(look func(frame []byte)) *listener {
 	l := &listener{}
 	l.leanSocket = g.dialLean("?topic=fan/%23", func(frame []byte) {
 		switch {
@@ -61,7 +60,6 @@ func inOrder(t *testing.T) func(frame []byte) {
 // resources are what must not grow.
 func resources(t *testing.T) (goroutines, files int) {
 	t.Helper()
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
@@ -121,12 +119,13 @@ func TestTwoHundredSubscribersGetEveryBurstInOrder(t *testing.T) {
 	goroutines, files := resources(t)
 	g := startReady(t, broker.URL(), nil)
 	raw := brokertest.Dial(t, broker.Addr())
+	g.client.CloseIdleConnections()
 	idleGoroutines, idleFiles := resources(t)
 
 	all := make([]*listener, subscribers)
-	all[0] = g.listen(inOrder(t))
+	all[0] = g.listener(inOrder(t))
 	for i := range all[1:] {
-		all[1+i] = g.listen(func([]byte) {})
+		all[1+i] = g.listener(func([]byte) {})
 	}
 	eventually(t, "all have subscribed", func() bool { return g.metric("gateway_subscriptions") == subscribers })
 	for i := range bursts {
@@ -148,10 +147,12 @@ func TestTwoHundredSubscribersGetEveryBurstInOrder(t *testing.T) {
 	eventually(t, "nothing is kept for those who have gone", func() bool {
 		return g.metric(`gateway_subscribers{transport="websocket"}`) == 0 && g.metric("gateway_subscriptions") == 0
 	})
+	g.client.CloseIdleConnections()
 	backTo(t, "after the subscribers have gone", idleGoroutines, idleFiles)
 	raw.Close()
 	if err := g.shutdown(); err != nil {
-		t.Errorf("serve: got %v, want nil", err)
+		t.Errorf("Run: got %v, want nil", err)
 	}
+	g.log.Close()
 	backTo(t, "after the gateway has gone", goroutines, files)
 }

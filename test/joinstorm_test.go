@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"bufio"
@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,7 +18,7 @@ import (
 // lines opens an NDJSON stream over plain TCP and shows each line until look
 // says that it is the last, or that it is wrong.
 func (g *gateway) lines(query string, look func(line []byte) (last bool, err error)) error {
-	addr := strings.TrimPrefix(g.url, "http://")
+	addr := g.host()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"fmt"
@@ -12,8 +12,7 @@ import (
 func TestGatewayStartsBeforeItsBroker(t *testing.T) {
 	broker := brokertest.Start(t)
 	broker.Stop()
-	t.Setenv("GATEWAY_MQTT_URL", broker.URL())
-	g := start(t, map[string]string{"GATEWAY_MQTT_POOL": "2"})
+	g := start(t, map[string]string{"GATEWAY_MQTT_URL": broker.URL(), "GATEWAY_MQTT_POOL": "2"})
 	g.waitReady(503)
 	isUnavailable(t, "before the broker", g.post(`{"topic":"a","payload":1}`))
 	if _, h := g.health(); strings.Contains(fmt.Sprint(h), "127.0.0.1") {
@@ -45,8 +44,7 @@ func TestRetainedFollowsTheOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	broker.Stop()
-	t.Setenv("GATEWAY_MQTT_URL", broker.URL())
-	g := start(t, nil)
+	g := start(t, map[string]string{"GATEWAY_MQTT_URL": broker.URL()})
 	ws := g.dial("")
 	ws.subscribe("#")
 	broker.StartAgain()

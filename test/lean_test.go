@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"bufio"
@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 )
@@ -28,7 +27,7 @@ type leanSocket struct {
 // during the call only.
 func (g *gateway) dialLean(query string, onText func(frame []byte)) *leanSocket {
 	g.t.Helper()
-	host := strings.TrimPrefix(g.url, "http://")
+	host := g.host()
 	conn, err := net.DialTimeout("tcp", host, patience)
 	if err != nil {
 		g.t.Fatalf("WebSocket %s: %v", query, err)

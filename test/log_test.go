@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"net/http"
@@ -20,7 +20,7 @@ func (g *gateway) ask(id, method, path, body string, header http.Header) int {
 		req.Header[k] = v
 	}
 	req.Header.Set("X-Request-Id", id)
-	res, err := http.DefaultClient.Do(req)
+	res, err := g.client.Do(req)
 	if err != nil {
 		g.t.Fatalf("%s %s: %v", method, path, err)
 	}
@@ -95,10 +95,7 @@ func TestSecretsStayOut(t *testing.T) {
 	for name, brokerURL := range map[string]string{"accepted": brokertest.Start(t).URL(), "refused": refuse.URL()} {
 		t.Run(name, func(t *testing.T) {
 			env := map[string]string{"GATEWAY_MQTT_URL": brokerURL, "GATEWAY_MQTT_USERNAME": "gateway", "GATEWAY_MQTT_PASSWORD": canary}
-			for k, v := range env {
-				t.Setenv(k, v)
-			}
-			g := start(t, nil)
+			g := start(t, env)
 			status := 200
 			if name == "refused" {
 				status = 503
@@ -115,7 +112,7 @@ func TestSecretsStayOut(t *testing.T) {
 			ws.send(`{"op":"auth","id":1,"token":"` + canary + `"}`)
 			ws.wait("the answer", func(f frame) bool { return f.Type == "error" })
 			for what, text := range map[string]string{
-				"log": g.log.String(), "metrics": g.get(g.admin + "/metrics"), "readyz": g.get(g.admin + "/readyz"), "frames": lastFrames(ws.all()),
+				"log": g.logged(), "metrics": g.get(g.admin + "/metrics"), "readyz": g.get(g.admin + "/readyz"), "frames": lastFrames(ws.all()),
 			} {
 				for line := range strings.Lines(text) {
 					// The answer to an unknown field or parameter names it, never its value.
@@ -124,7 +121,7 @@ func TestSecretsStayOut(t *testing.T) {
 					}
 				}
 			}
-			logLines(t, g.log.String())
+			logLines(t, g.logged())
 		})
 	}
 }

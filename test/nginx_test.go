@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"bufio"
@@ -65,7 +65,7 @@ func behindNginx(t *testing.T, g *gateway) {
 	if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConf, dir, addr, g.url), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	said := &logBuffer{}
+	said := &output{}
 	cmd := exec.Command(path, "-p", dir, "-c", conf, "-e", "stderr")
 	cmd.Stderr = said
 	if err := cmd.Start(); err != nil {
@@ -105,7 +105,7 @@ func TestStreamsComeMessageByMessageThroughNginx(t *testing.T) {
 			req.Header.Set("Accept", accept)
 			answered := make(chan *http.Response, 1)
 			go func() {
-				res, err := http.DefaultClient.Do(req)
+				res, err := g.client.Do(req)
 				if err != nil {
 					t.Errorf("through nginx: %v", err)
 				}

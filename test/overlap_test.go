@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"fmt"
@@ -33,10 +33,7 @@ func startAt(t *testing.T, brokerURL string, env map[string]string) *gateway {
 	if brokerURL != "" {
 		return startReady(t, brokerURL, env)
 	}
-	t.Setenv("GATEWAY_EMBEDDED_ADDR", "127.0.0.1:0")
-	g := start(t, env)
-	g.waitReady(200)
-	return g
+	return startBuiltIn(t, env)
 }
 
 // watches are the two ways to subscribe at the broker.

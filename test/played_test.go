@@ -1,96 +1,135 @@
-package spec_test
+package test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"maps"
-	"net/http"
-	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/api"
-	decoders "github.com/vulturepi/gateway/internal/decode"
+	"github.com/vulturepi/gateway/internal/bridge"
+	vulture "github.com/vulturepi/gateway/internal/gateway"
 	"github.com/vulturepi/gateway/internal/hub"
 )
 
-const (
-	maxPayload    = 262144
-	epoch         = "k3f9c2m4q8z1" // that of the examples' cursors
-	foreignOrigin = "http://elsewhere.example"
-)
+// maxPayload is the default of GATEWAY_MAX_PAYLOAD_BYTES.
+const maxPayload = 262144
 
-// gateway is a real server on a real hub; only the broker is played.
-type gateway struct {
-	server    *api.Server
-	hub       *hub.Hub
-	addr      string
-	client    *http.Client
-	publisher *publisher
-	upstream  *upstream
+// epoch is that of the cursors in the contract's examples.
+const epoch = "k3f9c2m4q8z1"
 
-	mu     sync.Mutex // guards health
-	health func() api.Health
+const foreignOrigin = "http://elsewhere.example"
+
+// exampleDecoders are the rules that the contract's examples speak of.
+const exampleDecoders = "decoders: [{topic: pi/+/switch, format: bool}, {topic: pi/+/imu, format: msgpack}]"
+
+// played is a whole gateway whose broker side is played: it can be told to
+// refuse, to break and to be silent in ways that no broker does, and what it
+// receives stands at known places of the sequence.
+type played struct {
+	*gateway
+	*stage
 }
 
-// start runs a gateway that remembers; set changes its options.
-func start(t *testing.T, set ...func(*api.Options)) *gateway {
+// play runs one that remembers; set changes its options. It is not connected to
+// its broker yet.
+func play(t testing.TB, set ...func(*api.Options)) *played {
 	t.Helper()
-	return startWith(t, 64<<20, set...)
+	return playWith(t, 64<<20, nil, set...)
 }
 
-// startWith runs a gateway with that much history.
-func startWith(t *testing.T, history int64, set ...func(*api.Options)) *gateway {
+// playWith runs one with that much history, and more variables.
+func playWith(t testing.TB, history int64, env map[string]string, set ...func(*api.Options)) *played {
 	t.Helper()
-	g := &gateway{publisher: &publisher{}, upstream: &upstream{}}
-	g.setHealth(func() api.Health { return api.Health{Publish: true, Subscribe: true} })
-	o := api.Options{
-		Publisher: g.publisher,
-		Health: func() api.Health {
-			g.mu.Lock()
-			h := g.health
-			g.mu.Unlock()
-			return h()
-		},
-		BrokerStats:    func() api.BrokerStats { return api.BrokerStats{} },
-		MaxPayload:     maxPayload,
-		QueueBytes:     1 << 20,
-		MaxConnections: 100,
-		PublishTimeout: time.Minute,
-		Log:            slog.New(slog.DiscardHandler),
-	}
-	for _, f := range set {
-		f(&o)
-	}
-	rules, err := decoders.Parse([]byte("decoders: [{topic: pi/+/switch, format: bool}, {topic: pi/+/imu, format: msgpack}]"))
-	if err != nil {
+	file := filepath.Join(t.TempDir(), "decoders.yaml")
+	if err := os.WriteFile(file, []byte(exampleDecoders), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g.hub = hub.New(hub.Options{Upstream: g.upstream, Epoch: epoch, QueueBytes: o.QueueBytes, HistoryBytes: history, Decode: rules.Decode})
-	o.Hub = g.hub
-	g.server = api.New(o)
-	ts := httptest.NewServer(g.server.Public())
-	g.addr = strings.TrimPrefix(ts.URL, "http://")
-	g.client = ts.Client()
-	g.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	t.Cleanup(func() {
-		ts.Close()
-		g.hub.Close()
-	})
-	return g
+	p := &played{stage: newStage()}
+	options := []vulture.Option{
+		vulture.WithBroker(func(cfg bridge.Config) vulture.Broker {
+			p.in = cfg.Receiver
+			return p.stage
+		}),
+		vulture.WithHub(func(o *hub.Options) { o.Epoch, o.HistoryBytes = epoch, history }),
+	}
+	for _, f := range set {
+		options = append(options, vulture.WithAPI(f))
+	}
+	all := map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1", "GATEWAY_DECODERS_FILE": file, "GATEWAY_LOG_LEVEL": "info"}
+	maps.Copy(all, env)
+	p.gateway = start(t, all, options...)
+	return p
 }
 
-func (g *gateway) setHealth(f func() api.Health) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.health = f
+// stage plays the broker side.
+type stage struct {
+	publisher
+	upstream
+
+	receiving sync.Mutex      // one event at a time
+	in        bridge.Receiver // set before the gateway runs
+
+	mu     sync.Mutex // guards status
+	status func() bridge.Status
 }
+
+func newStage() *stage {
+	s := &stage{}
+	s.setStatus(works)
+	return s
+}
+
+func works() bridge.Status { return bridge.Status{Publish: true, Subscribe: true} }
+
+func (s *stage) setStatus(f func() bridge.Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status = f
+}
+
+// Run implements vulture.Broker.
+func (s *stage) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+// Status implements vulture.Broker.
+func (s *stage) Status() bridge.Status {
+	s.mu.Lock()
+	f := s.status
+	s.mu.Unlock()
+	return f()
+}
+
+// Stats implements vulture.Broker.
+func (s *stage) Stats() bridge.Stats { return bridge.Stats{} }
+
+// event tells the gateway something, in turn.
+func (s *stage) event(tell func(in bridge.Receiver)) {
+	s.receiving.Lock()
+	defer s.receiving.Unlock()
+	tell(s.in)
+}
+
+// receive lets the gateway receive a message.
+func (s *stage) receive(m hub.Inbound) {
+	s.event(func(in bridge.Receiver) {
+		in.Message(bridge.Message(m))
+		in.Rest()
+	})
+}
+
+func (s *stage) up(lost bool) { s.event(func(in bridge.Receiver) { in.Up(lost) }) }
+func (s *stage) down()        { s.event(func(in bridge.Receiver) { in.Down(errOther) }) }
+
+// overflow says that the broker has dropped messages.
+func (s *stage) overflow() { s.event(func(in bridge.Receiver) { in.Dropped(false, time.Now()) }) }
 
 // publication is what reached the publisher.
 type publication struct {
@@ -145,10 +184,10 @@ func (p *publisher) listen(hear func(publication)) {
 
 // lamp plays a device that does what it is told on one topic, and says so on
 // another.
-func (g *gateway) lamp(set, state string) {
-	g.publisher.listen(func(p publication) {
+func (s *stage) lamp(set, state string) {
+	s.listen(func(p publication) {
 		if p.topic == set {
-			g.hub.Ingest(hub.Inbound{Topic: state, Payload: []byte(p.payload), QoS: 1})
+			s.receive(hub.Inbound{Topic: state, Payload: []byte(p.payload), QoS: 1})
 		}
 	})
 }
@@ -233,101 +272,4 @@ func (u *upstream) Retained(context.Context, string) ([]hub.Inbound, error) {
 	return u.retained, nil
 }
 
-// request is one HTTP request of a test.
-type request struct {
-	name         string
-	method, path string // path with its query
-	header       map[string]string
-	host         string
-	body         string
-	chunked      bool // the length is not announced
-}
-
-// answer is what came back.
-type answer struct {
-	status int
-	header http.Header
-	body   []byte
-}
-
-// do sends r and reads the answer.
-func (g *gateway) do(t *testing.T, r request) answer {
-	t.Helper()
-	var body io.Reader
-	if r.body != "" {
-		body = strings.NewReader(r.body)
-		if r.chunked {
-			body = io.MultiReader(body) // hides the length
-		}
-	}
-	req, err := http.NewRequestWithContext(t.Context(), r.method, "http://"+g.addr+r.path, body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, value := range r.header {
-		req.Header.Set(name, value)
-	}
-	if r.host != "" {
-		req.Host = r.host
-	}
-	res, err := g.client.Do(req)
-	if err != nil {
-		t.Fatalf("%s %s: %v", r.method, r.path, err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		return answer{res.StatusCode, res.Header, nil}
-	}
-	got, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatalf("%s %s: %v", r.method, r.path, err)
-	}
-	return answer{res.StatusCode, res.Header, got}
-}
-
-// direct serves r without a network, for what no client can send.
-func (g *gateway) direct(r *http.Request) answer {
-	rec := httptest.NewRecorder()
-	g.server.Public().ServeHTTP(rec, r)
-	return answer{rec.Code, rec.Header(), rec.Body.Bytes()}
-}
-
-// brokenBody is a body that fails to arrive.
-type brokenBody struct{ err error }
-
-func (b brokenBody) Read([]byte) (int, error) { return 0, b.err }
-func (b brokenBody) Close() error             { return nil }
-
-var jsonHeader = map[string]string{"Content-Type": "application/json"}
-
-// with is a copy of base with one more header.
-func with(base map[string]string, name, value string) map[string]string {
-	h := maps.Clone(base)
-	if h == nil {
-		h = map[string]string{}
-	}
-	h[name] = value
-	return h
-}
-
-// post is a POST /publish.
-func post(name, body string) request {
-	return request{name: name, method: "POST", path: "/publish", header: jsonHeader, body: body}
-}
-
-// upgrade is the header of a WebSocket handshake.
-var upgrade = map[string]string{
-	"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-}
-
-// handshake is a GET /ws with the header of an upgrade.
-func handshake(name, query string) request {
-	return request{name: name, method: "GET", path: "/ws" + query, header: upgrade}
-}
-
 var errOther = errors.New("something else")
-
-// oneLine reports whether body is one line with its end.
-func oneLine(body []byte) bool {
-	return bytes.HasSuffix(body, []byte("\n")) && bytes.Count(body, []byte("\n")) == 1
-}

@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"encoding/json"
@@ -16,7 +16,7 @@ import (
 type process struct {
 	t              testing.TB
 	cmd            *exec.Cmd
-	stdout, stderr *logBuffer
+	stdout, stderr *output
 	exited         chan struct{}
 }
 
@@ -24,13 +24,9 @@ type process struct {
 // line.
 func launch(t testing.TB, env map[string]string, args ...string) *process {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t: t, cmd: exec.Command(exe, args...), stdout: &logBuffer{}, stderr: &logBuffer{}, exited: make(chan struct{})}
+	p := &process{t: t, cmd: exec.Command(gatewayBinary(t), args...), stdout: &output{}, stderr: &output{}, exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
-	p.cmd.Env = []string{"RUN_AS_GATEWAY=1", "PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"}
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"}
 	for k, v := range env {
 		p.cmd.Env = append(p.cmd.Env, k+"="+v)
 	}
@@ -52,12 +48,12 @@ func launch(t testing.TB, env map[string]string, args ...string) *process {
 }
 
 // exit waits for the end of the process and returns its exit status.
-func (p *process) exit(limit time.Duration) int {
+func (p *process) exit() int {
 	p.t.Helper()
 	select {
 	case <-p.exited:
-	case <-time.After(limit):
-		p.t.Fatalf("the process still runs after %v", limit)
+	case <-time.After(patience):
+		p.t.Fatalf("the process still runs after %v", patience)
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
@@ -97,31 +93,26 @@ func logLines(t testing.TB, log string) []logLine {
 // returns it with a client for its listeners.
 func launchReady(t testing.TB, env map[string]string) (*process, *gateway) {
 	t.Helper()
-	all := map[string]string{
-		"GATEWAY_HTTP_ADDR": "127.0.0.1:0", "GATEWAY_ADMIN_ADDR": "127.0.0.1:0",
-		"GATEWAY_LOG_FORMAT": "json", "GATEWAY_LOG_LEVEL": "debug",
-	}
-	for k, v := range env {
-		all[k] = v
-	}
-	p := launch(t, all)
-	g := &gateway{t: t}
-	eventually(t, "the gateway listens", func() bool {
-		for _, l := range logLines(t, p.stderr.String()) {
+	p := launch(t, variables(env))
+	g := newGateway(t)
+	g.said = p.stderr
+	listens := p.stderr.until(p.exited, func(log string) bool {
+		for _, l := range logLines(t, log) {
 			if l.HTTP != "" {
-				g.url, g.admin, g.ws = "http://"+l.HTTP, "http://"+l.Admin, "ws://"+l.HTTP+"/ws"
+				g.at(l.HTTP, l.Admin)
 			}
-		}
-		select {
-		case <-p.exited:
-			t.Fatalf("it ended with status %d", p.cmd.ProcessState.ExitCode())
-		default:
 		}
 		return g.url != ""
 	})
+	if !listens {
+		t.Fatalf("the gateway does not listen: %s", tail(p.stderr.String(), 4000))
+	}
 	g.waitReady(200)
 	return p, g
 }
+
+// pid is the process's.
+func (p *process) pid() int { return p.cmd.Process.Pid }
 
 // brokerAddr is where the built-in broker of the process listens.
 func (p *process) brokerAddr() string {

@@ -1,6 +1,6 @@
 //go:build race
 
-package main
+package test
 
 // raceDetector makes everything several times slower; tests that only repeat
 // themselves repeat themselves less under it.

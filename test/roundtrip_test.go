@@ -1,12 +1,9 @@
-package main
+package test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -15,80 +12,6 @@ import (
 
 	"github.com/vulturepi/gateway/wire"
 )
-
-// send makes any request and reads the answer.
-func (g *gateway) send(method, path string, body []byte, headers ...string) (answer, error) {
-	return g.sendWith(http.DefaultClient, method, path, body, headers...)
-}
-
-func (g *gateway) sendWith(client *http.Client, method, path string, body []byte, headers ...string) (answer, error) {
-	req, err := http.NewRequest(method, g.url+path, bytes.NewReader(body))
-	if err != nil {
-		return answer{}, err
-	}
-	for _, h := range headers {
-		if name, value, ok := strings.Cut(h, ": "); ok {
-			req.Header.Set(name, value)
-		}
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return answer{}, err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	a := answer{status: res.StatusCode, header: res.Header, body: string(b)}
-	if err == nil && res.Header.Get("Content-Type") == "application/problem+json" {
-		err = json.Unmarshal(b, &a.problem)
-	}
-	return a, err
-}
-
-func (g *gateway) mustSend(method, path string, body []byte, headers ...string) answer {
-	g.t.Helper()
-	a, err := g.send(method, path, body, headers...)
-	if err != nil {
-		g.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	return a
-}
-
-// topicPath is where a topic is a resource.
-func topicPath(prefix, topic string) string {
-	return prefix + strings.ReplaceAll(url.PathEscape(topic), "%2F", "/")
-}
-
-// stream is a GET /events read line by line.
-type stream struct {
-	t     *testing.T
-	lines *bufio.Reader
-}
-
-func (g *gateway) stream(t *testing.T, format string) *stream {
-	t.Helper()
-	before := g.metric("gateway_subscriptions")
-	res, err := http.Get(g.url + "/events?topic=%23&format=" + format)
-	if err != nil || res.StatusCode != 200 {
-		t.Fatalf("GET /events: %v %v", res, err)
-	}
-	t.Cleanup(func() { res.Body.Close() })
-	eventually(t, "the stream is subscribed", func() bool { return g.metric("gateway_subscriptions") > before })
-	return &stream{t, bufio.NewReader(res.Body)}
-}
-
-// next gives the next line that begins with start, without it.
-func (s *stream) next(start string) string {
-	s.t.Helper()
-	for {
-		line, err := s.lines.ReadString('\n')
-		if err != nil {
-			s.t.Fatalf("the stream ended: %v", err)
-		}
-		if rest, found := strings.CutPrefix(line, start); found {
-			return strings.TrimSuffix(rest, "\n")
-		}
-	}
-}
 
 // publishRoutes are all ways to publish a payload to a topic.
 var publishRoutes = []struct {

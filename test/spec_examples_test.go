@@ -1,4 +1,4 @@
-package spec_test
+package test
 
 import (
 	"fmt"
@@ -6,49 +6,34 @@ import (
 	"slices"
 	"strings"
 	"testing"
-)
 
-// parameters are those of the operation and of its path, behind their $ref.
-func (op operation) parameters(t *testing.T) []map[string]any {
-	t.Helper()
-	path := "/paths/" + strings.ReplaceAll(op.path, "/", "~1")
-	shared, _ := op.doc.object(path)["parameters"].([]any)
-	own, _ := op.doc.object(op.pointer)["parameters"].([]any)
-	var all []map[string]any
-	for _, v := range append(append([]any(nil), shared...), own...) {
-		p := v.(map[string]any)
-		if ref, ok := p["$ref"].(string); ok {
-			p = op.doc.at(t, strings.TrimPrefix(ref, "#")).(map[string]any)
-		}
-		all = append(all, p)
-	}
-	return all
-}
+	"github.com/vulturepi/gateway/internal/spectest"
+)
 
 // exampleRequests puts the examples of an operation's parameters and of its
 // body together by their names: one request for each name.
-func (a *answers) exampleRequests(t *testing.T, op operation) []request {
+func (a *answers) exampleRequests(t *testing.T, op spectest.Operation) []request {
 	t.Helper()
 	names := map[string]bool{}
-	parameters, bodies := op.parameters(t), map[string][]example{}
+	parameters, bodies := op.Parameters(t), map[string][]spectest.Example{}
 	for _, p := range parameters {
 		list, _ := p["examples"].(map[string]any)
 		for name := range list {
 			names[name] = true
 		}
 	}
-	for media := range a.doc.object(op.pointer + "/requestBody/content") {
-		bodies[media] = a.doc.examples(op.pointer + "/requestBody/content/" + strings.ReplaceAll(media, "/", "~1"))
+	for media := range a.doc.Object(op.Pointer + "/requestBody/content") {
+		bodies[media] = a.doc.Examples(op.Pointer + "/requestBody/content/" + strings.ReplaceAll(media, "/", "~1"))
 		for _, e := range bodies[media] {
-			names[e.name] = true
+			names[e.Name] = true
 		}
 	}
 	var all []request
-	for _, name := range keys(names) {
-		r := request{name: name, method: op.method, path: op.path}
+	for _, name := range spectest.Keys(names) {
+		r := request{name: name, method: op.Method, path: op.Path}
 		query := url.Values{}
 		for _, p := range parameters {
-			value, ok := exampleOf(p, name)
+			value, ok := spectest.ExampleOf(p, name)
 			if !ok {
 				continue
 			}
@@ -70,40 +55,21 @@ func (a *answers) exampleRequests(t *testing.T, op operation) []request {
 	return all
 }
 
-// exampleOf is the parameter's example of that name; where it must be given,
-// any one will do.
-func exampleOf(p map[string]any, name string) (string, bool) {
-	list, _ := p["examples"].(map[string]any)
-	if e, ok := list[name].(map[string]any); ok {
-		return fmt.Sprint(e["value"]), true
-	}
-	if p["required"] != true {
-		return "", false
-	}
-	if e, ok := p["example"]; ok {
-		return fmt.Sprint(e), true
-	}
-	for _, first := range keys(list) {
-		return fmt.Sprint(list[first].(map[string]any)["value"]), true
-	}
-	return "", false
-}
-
 // fill takes the body that has the request's name, or else any.
-func (r *request) fill(t *testing.T, bodies map[string][]example) {
+func (r *request) fill(t *testing.T, bodies map[string][]spectest.Example) {
 	t.Helper()
-	for _, media := range keys(bodies) {
+	for _, media := range spectest.Keys(bodies) {
 		for _, e := range bodies[media] {
-			if e.name != r.name && r.body != "" {
+			if e.Name != r.name && r.body != "" {
 				continue
 			}
 			r.header = with(r.header, "Content-Type", media)
-			if text, ok := e.value.(string); ok && media != "application/json" {
+			if text, ok := e.Value.(string); ok && media != "application/json" {
 				r.body = text
 			} else {
-				r.body = string(encode(t, e.value))
+				r.body = string(spectest.Encode(t, e.Value))
 			}
-			if e.name == r.name {
+			if e.Name == r.name {
 				return
 			}
 		}
@@ -141,19 +107,19 @@ func TestRequestExamplesGetTheirAnswers(t *testing.T) {
 		"POST /request/{topic} qos_0":      {{"pi/3/led/set", "on", 0, false}},
 	}
 	a := newAnswers(t)
-	g := start(t)
+	g := play(t)
 	g.past()
 	g.battery()
 	g.led()
 	g.lamp("pi/3/led/set", "pi/3/led")
-	for _, op := range operations(t, a.doc) {
-		if op.path == "/ws" || op.path == "/events" {
+	for _, op := range a.doc.Operations(t) {
+		if op.Path == "/ws" || op.Path == "/events" {
 			continue // their streams have tests of their own
 		}
-		key := op.method + " " + op.path
+		key := op.Method + " " + op.Path
 		for _, r := range a.exampleRequests(t, op) {
 			before := len(g.publisher.all())
-			got := g.do(t, r)
+			got := g.do(r)
 			a.check(t, key, got)
 			if want, found := a.documented(t, op, r.name); !found && got.status >= 300 {
 				t.Errorf("%s %s: got %d %s, want it to work", key, r.name, got.status, got.body)
@@ -168,7 +134,7 @@ func TestRequestExamplesGetTheirAnswers(t *testing.T) {
 		}
 	}
 	if len(published) > 0 {
-		t.Errorf("openapi.yaml has no examples for %v", keys(published))
+		t.Errorf("openapi.yaml has no examples for %v", spectest.Keys(published))
 	}
 }
 
@@ -176,22 +142,22 @@ func TestRequestExamplesGetTheirAnswers(t *testing.T) {
 func (a *answers) heard(t *testing.T, got answer) string {
 	t.Helper()
 	media, _, _ := strings.Cut(got.header.Get("Content-Type"), ";")
-	if isStream(media) {
-		return media + " " + steady(t, objects(t, media, got.body))
+	if spectest.IsStream(media) {
+		return media + " " + spectest.Steady(t, spectest.Objects(t, media, got.body))
 	}
-	return media + " " + steady(t, decode[any](t, got.body))
+	return media + " " + spectest.Steady(t, spectest.Decode[any](t, got.body))
 }
 
 // documented is the response example of that name, with its status and type.
 // A name stands for one answer, where a request has it.
-func (a *answers) documented(t *testing.T, op operation, name string) (string, bool) {
+func (a *answers) documented(t *testing.T, op spectest.Operation, name string) (string, bool) {
 	t.Helper()
-	for _, status := range op.statuses() {
-		pointer, _ := op.response(status)
-		for _, media := range keys(a.doc.object(pointer + "/content")) {
-			for _, e := range a.doc.examples(pointer + "/content/" + strings.ReplaceAll(media, "/", "~1")) {
-				if e.name == name {
-					return status + " " + e.says(t, media), true
+	for _, status := range op.Statuses() {
+		pointer, _ := op.Response(status)
+		for _, media := range spectest.Keys(a.doc.Object(pointer + "/content")) {
+			for _, e := range a.doc.Examples(pointer + "/content/" + strings.ReplaceAll(media, "/", "~1")) {
+				if e.Name == name {
+					return status + " " + says(t, e, media), true
 				}
 			}
 		}

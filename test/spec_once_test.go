@@ -1,8 +1,6 @@
-package spec_test
+package test
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -43,12 +41,12 @@ func another(r request) request {
 
 // onceAnswers are those to an Idempotency-Key.
 func onceAnswers(t *testing.T, a *answers) {
-	g := start(t)
+	g := play(t)
 	g.lamp("a", "b")
 	for key, r := range publishing() {
 		expect := func(r request, want int, replayed string) answer {
 			t.Helper()
-			got := g.do(t, r)
+			got := g.do(r)
 			if got.status != want || got.header.Get("Idempotency-Replayed") != replayed {
 				t.Errorf("%s: got %d, replayed %q, want %d, %q: %s", key, got.status, got.header.Get("Idempotency-Replayed"), want, replayed, got.body)
 			}
@@ -70,17 +68,17 @@ func onceAnswers(t *testing.T, a *answers) {
 	}
 	unknownAgain(t, a)
 	inProgress(t, a)
-	g = start(t, func(o *api.Options) { o.IdempotencyBytes = 1 })
+	g = play(t, func(o *api.Options) { o.IdempotencyBytes = 1 })
 	g.lamp("a", "b")
-	g.do(t, keyed(post("fills the memory", `{"topic":"a","payload":1}`), "first"))
+	g.do(keyed(post("fills the memory", `{"topic":"a","payload":1}`), "first"))
 	for key, r := range publishing() {
-		got := g.do(t, keyed(r, key))
+		got := g.do(keyed(r, key))
 		if got.status != 503 {
 			t.Errorf("%s, no room for keys: got %d %s, want 503", key, got.status, got.body)
 		}
 		a.check(t, key, got)
 	}
-	if sent := g.publisher.all(); len(sent) != 1 {
+	if sent := g.all(); len(sent) != 1 {
 		t.Errorf("no room for keys, but %+v was published", sent)
 	}
 }
@@ -88,11 +86,11 @@ func onceAnswers(t *testing.T, a *answers) {
 // unknownAgain: an outcome that is not known is answered again, because the
 // message may have arrived.
 func unknownAgain(t *testing.T, a *answers) {
-	g := start(t)
+	g := play(t)
 	g.publisher.play(nil, api.ErrUnknown, false)
 	for key, r := range publishing() {
-		g.do(t, keyed(r, key))
-		got := g.do(t, keyed(r, key))
+		g.do(keyed(r, key))
+		got := g.do(keyed(r, key))
 		if got.header.Get("Idempotency-Replayed") != "true" || got.status != 504 && key != "POST /publish/batch" {
 			t.Errorf("%s: got %d %v, want 504 once more", key, got.status, got.header)
 		}
@@ -106,7 +104,7 @@ func unknownAgain(t *testing.T, a *answers) {
 // inProgress asks again before the first request has an answer.
 func inProgress(t *testing.T, a *answers) {
 	for key, r := range publishing() {
-		g := start(t)
+		g := play(t)
 		reached, goOn, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		g.publisher.listen(func(publication) {
 			close(reached)
@@ -114,10 +112,10 @@ func inProgress(t *testing.T, a *answers) {
 		})
 		go func() {
 			defer close(done)
-			g.direct(keyed(r, "k").direct())
+			_, _ = g.try(g.client, keyed(r, "k"))
 		}()
 		<-reached
-		got := g.do(t, keyed(r, "k"))
+		got := g.do(keyed(r, "k"))
 		if got.status != 409 {
 			t.Errorf("%s, the first one has no answer: got %d %s, want 409", key, got.status, got.body)
 		}
@@ -125,13 +123,4 @@ func inProgress(t *testing.T, a *answers) {
 		close(goOn)
 		<-done
 	}
-}
-
-// direct is r for a handler, without a network.
-func (r request) direct() *http.Request {
-	req := httptest.NewRequest(r.method, "http://localhost"+r.path, strings.NewReader(r.body))
-	for name, value := range r.header {
-		req.Header.Set(name, value)
-	}
-	return req
 }

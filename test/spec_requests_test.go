@@ -1,4 +1,4 @@
-package spec_test
+package test
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/spectest"
 )
 
 // expected is a request and the status that it gets.
@@ -182,71 +183,54 @@ func historyRequests() []expected {
 // Each query parameter of the file is one of the code's, and the code has no
 // others.
 func TestQueryParametersAreThoseOfTheCode(t *testing.T) {
-	g := start(t)
-	ops, all := operations(t, openAPI(t)), map[string]bool{"verbose": true}
+	g := play(t)
+	ops, all := spectest.OpenAPI(t).Operations(t), map[string]bool{"verbose": true}
 	for _, op := range ops {
-		for name := range op.query(t) {
+		for name := range op.Query(t) {
 			all[name] = true
 		}
 	}
 	for _, op := range ops {
-		described := op.query(t)
-		for _, name := range keys(all) {
-			r := request{method: op.method, path: op.at("a") + "?" + name + "="}
-			if op.path == "/ws" {
+		described := op.Query(t)
+		for _, name := range spectest.Keys(all) {
+			r := request{method: op.Method, path: op.At("a") + "?" + name + "="}
+			if op.Path == "/ws" {
 				r.header = upgrade
 			}
-			got := g.do(t, r) // no parameter may be empty
-			code := decode[map[string]any](t, got.body)["code"]
+			got := g.do(r) // no parameter may be empty
+			code := spectest.Decode[map[string]any](t, got.body)["code"]
 			if (code == "unknown_parameter") == described[name] {
-				t.Errorf("%s %s with %s: got %v, but that openapi.yaml has it is %t", op.method, op.path, name, code, described[name])
+				t.Errorf("%s %s with %s: got %v, but that openapi.yaml has it is %t", op.Method, op.Path, name, code, described[name])
 			}
 		}
 	}
-	bound := keys(asyncAPI(t).object("/channels/gateway/bindings/ws/query/properties"))
-	ws := operation{"GET", "/ws", "/paths/~1ws/get", openAPI(t)}
-	if want := keys(ws.query(t)); !slices.Equal(bound, want) {
+	bound := spectest.Keys(spectest.AsyncAPI(t).Object("/channels/gateway/bindings/ws/query/properties"))
+	ws := spectest.Operation{Method: "GET", Path: "/ws", Pointer: "/paths/~1ws/get", Doc: spectest.OpenAPI(t)}
+	if want := spectest.Keys(ws.Query(t)); !slices.Equal(bound, want) {
 		t.Errorf("asyncapi.yaml has the query parameters %v, openapi.yaml %v", bound, want)
 	}
 }
 
-// query are the names of the operation's query parameters.
-func (op operation) query(t *testing.T) map[string]bool {
-	t.Helper()
-	names := map[string]bool{}
-	list, _ := op.doc.object(op.pointer)["parameters"].([]any)
-	for _, v := range list {
-		p := v.(map[string]any)
-		if ref, ok := p["$ref"].(string); ok {
-			p = op.doc.at(t, strings.TrimPrefix(ref, "#")).(map[string]any)
-		}
-		if p["in"] == "query" {
-			names[p["name"].(string)] = true
-		}
-	}
-	return names
-}
-
 // HEAD is not in the file; it is what GET is, without the body.
 func TestHeadIsGetWithoutBody(t *testing.T) {
-	g := start(t)
-	g.hub.Ingest(hub.Inbound{Topic: "a", Payload: []byte("1")})
-	for _, op := range operations(t, openAPI(t)) {
-		if op.method != "GET" || op.path == "/ws" || op.path == "/events" {
+	g := play(t)
+	g.receive(hub.Inbound{Topic: "a", Payload: []byte("1")})
+	for _, op := range spectest.OpenAPI(t).Operations(t) {
+		if op.Method != "GET" || op.Path == "/ws" || op.Path == "/events" {
 			continue
 		}
-		path := op.at("a")
+		path := op.At("a")
 		if path == "/history" {
 			path += "?filter=a"
 		}
-		get, head := g.do(t, request{method: "GET", path: path}), g.do(t, request{method: "HEAD", path: path})
+		get, head := g.do(request{method: "GET", path: path}), g.do(request{method: "HEAD", path: path})
 		if head.status != get.status || len(head.body) != 0 || head.header.Get("Content-Type") != get.header.Get("Content-Type") {
-			t.Errorf("HEAD %s: got %d %q with %d bytes, want %d %q with none", op.path, head.status,
+			t.Errorf("HEAD %s: got %d %q with %d bytes, want %d %q with none", op.Path, head.status,
 				head.header.Get("Content-Type"), len(head.body), get.status, get.header.Get("Content-Type"))
 		}
 	}
 	for _, path := range []string{"/ws", "/events?topic=a"} {
-		if got := g.do(t, request{method: "HEAD", path: path}); got.status != 405 || got.header.Get("Allow") != "GET" {
+		if got := g.do(request{method: "HEAD", path: path}); got.status != 405 || got.header.Get("Allow") != "GET" {
 			t.Errorf("HEAD %s: got %d and Allow %q, want 405 and GET", path, got.status, got.header.Get("Allow"))
 		}
 	}
@@ -254,8 +238,8 @@ func TestHeadIsGetWithoutBody(t *testing.T) {
 
 // Any other path is a problem too.
 func TestUnknownPathIsAProblem(t *testing.T) {
-	d := openAPI(t)
-	g := start(t)
+	d := spectest.OpenAPI(t)
+	g := play(t)
 	for _, r := range []request{
 		{method: "GET", path: "/"},
 		{method: "GET", path: "/publish/"},
@@ -271,14 +255,14 @@ func TestUnknownPathIsAProblem(t *testing.T) {
 		{method: "POST", path: "/nothing"},
 		{method: "BREW", path: "/nothing"},
 	} {
-		got := g.do(t, r)
+		got := g.do(r)
 		if got.status != 404 || got.header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s %s: got %d %s, want 404 application/problem+json", r.method, r.path, got.status, got.header.Get("Content-Type"))
 		}
-		if err := d.validate("/components/schemas/Problem", got.body); err != nil {
+		if err := d.Validate("/components/schemas/Problem", []byte(got.body)); err != nil {
 			t.Errorf("%s %s: %v", r.method, r.path, err)
 		}
-		if code := decode[map[string]any](t, got.body)["code"]; code != "not_found" {
+		if code := spectest.Decode[map[string]any](t, got.body)["code"]; code != "not_found" {
 			t.Errorf("%s %s: got %v, want not_found", r.method, r.path, code)
 		}
 	}

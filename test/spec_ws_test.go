@@ -1,92 +1,69 @@
-package spec_test
+package test
 
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/coder/websocket"
 
 	"github.com/vulturepi/gateway/internal/api"
+	"github.com/vulturepi/gateway/internal/brokertest"
 	"github.com/vulturepi/gateway/internal/hub"
-	"github.com/vulturepi/gateway/wire"
+	"github.com/vulturepi/gateway/internal/spectest"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 10 * time.Second
-
-// socket is a client of /ws that holds every frame against asyncapi.yaml.
-type socket struct {
-	conn   *websocket.Conn
-	header http.Header // of the answer to the handshake
-	doc    *document
+// strictSocket is a client of /ws that takes one frame after the other, and
+// holds each against asyncapi.yaml.
+type strictSocket struct {
+	*socket
+	seen int // frames taken
+	doc  *spectest.Document
 }
 
-func (g *gateway) dial(t *testing.T, query string) *socket {
+func (g *gateway) dialStrict(t testing.TB, query string) *strictSocket {
 	t.Helper()
-	conn, res, err := websocket.Dial(t.Context(), "ws://"+g.addr+"/ws"+query, &websocket.DialOptions{
-		Subprotocols: []string{wire.Subprotocol}, HTTPClient: g.client,
-	})
+	s, err := g.tryDial(query)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.SetReadLimit(-1)
-	t.Cleanup(func() { _ = conn.CloseNow() })
-	return &socket{conn, res.Header, asyncAPI(t)}
+	return &strictSocket{socket: s, doc: spectest.AsyncAPI(t)}
 }
 
 // next is the next frame, which must be as the file says.
-func (s *socket) next(t *testing.T) map[string]any {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	kind, body, err := s.conn.Read(ctx)
-	if err != nil || kind != websocket.MessageText {
-		t.Fatalf("got no text frame: %v %v", kind, err)
+func (s *strictSocket) next() map[string]any {
+	s.t.Helper()
+	var raw string
+	s.until("another frame", func(frames []frame) bool {
+		if len(frames) > s.seen {
+			raw = frames[s.seen].raw
+			s.seen++
+		}
+		return raw != ""
+	})
+	got := spectest.Decode[map[string]any](s.t, raw)
+	name, _ := got["type"].(string)
+	if s.doc.Object("/components/messages/"+name) == nil {
+		s.t.Fatalf("got a frame of type %q: %s", name, raw)
 	}
-	frame := decode[map[string]any](t, body)
-	name, _ := frame["type"].(string)
-	if _, known := frames[name]; !known {
-		t.Fatalf("got a frame of type %q: %s", name, body)
+	if err := s.doc.Validate(s.doc.MessageSchema(name), []byte(raw)); err != nil {
+		s.t.Errorf("%s: %v\n%s", name, err, raw)
 	}
-	if err := s.doc.validate(s.doc.messageSchema(name), body); err != nil {
-		t.Errorf("%s: %v\n%s", name, err, body)
-	}
-	return frame
+	return got
 }
 
 // expect is the next frame, which must be of that type.
-func (s *socket) expect(t *testing.T, name string) map[string]any {
-	t.Helper()
-	frame := s.next(t)
-	if frame["type"] != name {
-		t.Fatalf("got frame %v, want type %s", frame, name)
+func (s *strictSocket) expect(name string) map[string]any {
+	s.t.Helper()
+	got := s.next()
+	if got["type"] != name {
+		s.t.Fatalf("got frame %v, want type %s", got, name)
 	}
-	return frame
+	return got
 }
 
-func (s *socket) send(t *testing.T, frame string) {
-	t.Helper()
-	if err := s.conn.Write(t.Context(), websocket.MessageText, []byte(frame)); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// closed reads to the end and gives the close code.
-func (s *socket) closed(t *testing.T) int {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for {
-		if _, _, err := s.conn.Read(ctx); err != nil {
-			return int(websocket.CloseStatus(err))
-		}
-	}
-}
+// ops are the messages of the client.
+var ops = []string{"subscribe", "unsubscribe", "publish", "request", "ping"}
 
 // followers are the frames behind the answers to the examples of subscribe.
 var followers = map[string][]string{
@@ -100,29 +77,29 @@ var followers = map[string][]string{
 // Each example of a client's frame is answered with the example of the same
 // name, and then comes what its summary says.
 func TestOpExamplesGetTheirAnswers(t *testing.T) {
-	g := start(t)
+	g := play(t)
 	g.past()
 	g.upstream.play(nil, nil)
 	g.battery()
 	g.led()
-	g.hub.Ingest(hub.Inbound{Topic: "pi/3/mode", Payload: []byte("eco"), QoS: 1, Retain: true})
+	g.receive(hub.Inbound{Topic: "pi/3/mode", Payload: []byte("eco"), QoS: 1, Retain: true})
 	g.lamp("pi/8/led/set", "pi/8/led")
-	s := g.dial(t, "")
-	s.expect(t, "welcome")
+	s := g.dialStrict(t, "")
+	s.expect("welcome")
 	want := map[string]string{}
 	for _, answer := range []string{"ack", "published", "reply", "error", "pong"} {
-		for _, e := range s.doc.frameExamples(answer) {
-			want[e.name] = steady(t, e.value)
+		for _, e := range s.doc.FrameExamples(answer) {
+			want[e.Name] = spectest.Steady(t, e.Value)
 		}
 	}
 	for _, op := range ops {
-		for _, e := range s.doc.frameExamples(op) {
-			s.send(t, string(encode(t, e.value)))
-			if got := steady(t, s.next(t)); got != want[e.name] {
-				t.Errorf("%s %s: got %s, want %s", op, e.name, got, want[e.name])
+		for _, e := range s.doc.FrameExamples(op) {
+			s.send(string(spectest.Encode(t, e.Value)))
+			if got := spectest.Steady(t, s.next()); got != want[e.Name] {
+				t.Errorf("%s %s: got %s, want %s", op, e.Name, got, want[e.Name])
 			}
-			if got := s.rest(t); !slices.Equal(got, followers[e.name]) {
-				t.Errorf("%s %s: got %v behind the answer, want %v", op, e.name, got, followers[e.name])
+			if got := s.rest(); !slices.Equal(got, followers[e.Name]) {
+				t.Errorf("%s %s: got %v behind the answer, want %v", op, e.Name, got, followers[e.Name])
 			}
 		}
 	}
@@ -140,12 +117,12 @@ func TestOpExamplesGetTheirAnswers(t *testing.T) {
 }
 
 // rest are the types of the frames that are under way.
-func (s *socket) rest(t *testing.T) []string {
-	t.Helper()
-	s.send(t, `{"op":"ping","id":"rest"}`)
+func (s *strictSocket) rest() []string {
+	s.t.Helper()
+	s.send(`{"op":"ping","id":"rest"}`)
 	var types []string
 	for {
-		frame := s.next(t)
+		frame := s.next()
 		if frame["type"] == "pong" && frame["id"] == "rest" {
 			return types
 		}
@@ -155,56 +132,57 @@ func (s *socket) rest(t *testing.T) []string {
 
 // The other examples of frames are what the gateway sends, too.
 func TestFrameExamplesAreReal(t *testing.T) {
-	g := start(t)
+	g := play(t)
 	g.upstream.play([]hub.Inbound{{Topic: "pi/3/mode", Payload: []byte("eco"), QoS: 1}}, nil)
-	s := g.dial(t, "?topic=pi/3/%23")
+	s := g.dialStrict(t, "?topic=pi/3/%23")
 	got := map[string]bool{}
-	note := func(name string) { got[steady(t, s.expect(t, name))] = true }
+	note := func(name string) { got[spectest.Steady(t, s.expect(name))] = true }
 	note("welcome")
 	note("broker") // there is no connection yet
 	note("ack")
 	note("message")
-	g.hub.BrokerUp(false)
+	g.up(false)
 	note("broker")
 	g.battery()
 	note("message")
 	g.led()
 	note("message")
-	g.hub.Ingest(hub.Inbound{Topic: "pi/3/frame", Payload: []byte("\xde\xad\xbe\xef")})
+	g.receive(hub.Inbound{Topic: "pi/3/frame", Payload: []byte("\xde\xad\xbe\xef")})
 	note("message")
-	g.hub.Ingest(hub.Inbound{Topic: "pi/3/switch", Payload: []byte("ON"), QoS: 1})
+	g.receive(hub.Inbound{Topic: "pi/3/switch", Payload: []byte("ON"), QoS: 1})
 	note("message")
-	g.hub.Ingest(hub.Inbound{Topic: "pi/3/imu", Payload: []byte("\x92\x01"), QoS: 1})
+	g.receive(hub.Inbound{Topic: "pi/3/imu", Payload: []byte("\x92\x01"), QoS: 1})
 	note("message")
-	g.hub.BrokerDown()
+	g.down()
 	note("broker")
-	g.hub.BrokerUp(true)
+	g.up(true)
 	note("gap")
 	note("broker")
-	g.hub.Dropped(false, time.Now())
+	g.overflow()
 	note("gap")
-	s.send(t, `{"op":"jump","id":9}`)
+	s.send(`{"op":"jump","id":9}`)
 	note("error")
 	g.publisher.play(api.ErrNotSent, nil, false)
-	s.send(t, `{"op":"publish","id":10,"topic":"a","payload":1}`)
+	s.send(`{"op":"publish","id":10,"topic":"a","payload":1}`)
 	note("error")
-	g.server.Drain()
-	s.send(t, `{"op":"publish","id":16,"topic":"a","payload":1}`)
+	g.publisher.play(nil, nil, false)
+	defer g.drain(t)()
+	s.send(`{"op":"publish","id":16,"topic":"a","payload":1}`)
 	note("error")
 	for _, frame := range []map[string]any{slowGap(t), expiredGap(t), throttled(t), restartGap(t), snapshotEnd(t)} {
-		got[steady(t, frame)] = true
+		got[spectest.Steady(t, frame)] = true
 	}
 
 	answered := map[string]bool{}
 	for _, op := range ops {
-		for _, e := range s.doc.frameExamples(op) {
-			answered[e.name] = true
+		for _, e := range s.doc.FrameExamples(op) {
+			answered[e.Name] = true
 		}
 	}
 	for _, name := range []string{"welcome", "ack", "message", "gap", "broker", "error", "snapshot_end"} {
-		for _, e := range s.doc.frameExamples(name) {
-			if !answered[e.name] && !got[steady(t, e.value)] {
-				t.Errorf("no frame was like the example %s of %s: %s", e.name, name, steady(t, e.value))
+		for _, e := range s.doc.FrameExamples(name) {
+			if !answered[e.Name] && !got[spectest.Steady(t, e.Value)] {
+				t.Errorf("no frame was like the example %s of %s: %s", e.Name, name, spectest.Steady(t, e.Value))
 			}
 		}
 	}
@@ -213,82 +191,89 @@ func TestFrameExamplesAreReal(t *testing.T) {
 // expiredGap is what comes instead of messages that have left the history.
 func expiredGap(t *testing.T) map[string]any {
 	t.Helper()
-	g := startWith(t, 1<<10)
-	g.hub.BrokerUp(false)
+	g := playWith(t, 1<<10, nil)
+	g.up(false)
 	for range 100 {
 		g.battery()
 	}
-	s := g.dial(t, "?topic=pi/3/battery&since="+epoch+"-12")
-	s.expect(t, "welcome")
-	if ack := s.expect(t, "ack"); ack["resumed"] != false {
+	s := g.dialStrict(t, "?topic=pi/3/battery&since="+epoch+"-12")
+	s.expect("welcome")
+	if ack := s.expect("ack"); ack["resumed"] != false {
 		t.Errorf("got %v, want resumed false", ack)
 	}
-	return s.expect(t, "gap")
+	return s.expect("gap")
 }
 
 // restartGap is for a cursor of another gateway.
 func restartGap(t *testing.T) map[string]any {
 	t.Helper()
-	g := start(t)
-	g.hub.BrokerUp(false)
-	s := g.dial(t, "?topic=a&since=h8w2c5v7n4xe-77")
-	s.expect(t, "welcome")
-	s.expect(t, "ack")
-	return s.expect(t, "gap")
+	g := play(t)
+	g.up(false)
+	s := g.dialStrict(t, "?topic=a&since=h8w2c5v7n4xe-77")
+	s.expect("welcome")
+	s.expect("ack")
+	return s.expect("gap")
 }
 
 // throttled is a message that stands for others.
 func throttled(t *testing.T) map[string]any {
 	t.Helper()
-	g := start(t)
-	g.hub.BrokerUp(false)
-	s := g.dial(t, "?topic=pi/3/battery&min_interval=1h")
-	s.expect(t, "welcome")
-	s.expect(t, "ack")
+	g := play(t)
+	g.up(false)
+	s := g.dialStrict(t, "?topic=pi/3/battery&min_interval=1h")
+	s.expect("welcome")
+	s.expect("ack")
 	for i := range 19 { // the first comes at once
-		g.hub.Ingest(hub.Inbound{Topic: "pi/3/battery", Payload: []byte([]string{"21.50", "21.75"}[min(i, 1)]), QoS: 1})
+		g.receive(hub.Inbound{Topic: "pi/3/battery", Payload: []byte([]string{"21.50", "21.75"}[min(i, 1)]), QoS: 1})
 	}
-	if m := s.expect(t, "message"); m["skipped"] != nil {
+	if m := s.expect("message"); m["skipped"] != nil {
 		t.Errorf("got %v first, want nothing skipped", m)
 	}
-	g.hub.Dropped(false, time.Now()) // the gap must not overtake what is held back
-	return s.expect(t, "message")
+	g.overflow() // the gap must not overtake what is held back
+	return s.expect("message")
 }
 
 // snapshotEnd is that of a subscription in the URL.
 func snapshotEnd(t *testing.T) map[string]any {
 	t.Helper()
-	g := start(t)
-	g.hub.BrokerUp(false)
+	g := play(t)
+	g.up(false)
 	g.led()
 	g.led()
-	s := g.dial(t, "?topic=pi/%23&snapshot=true")
-	s.expect(t, "welcome")
-	s.expect(t, "ack")
-	if m := s.expect(t, "message"); m["cursor"] != nil || m["retain"] != false {
+	s := g.dialStrict(t, "?topic=pi/%23&snapshot=true")
+	s.expect("welcome")
+	s.expect("ack")
+	if m := s.expect("message"); m["cursor"] != nil || m["retain"] != false {
 		t.Errorf("got %v, want the newest message without cursor", m)
 	}
-	return s.expect(t, "snapshot_end")
+	return s.expect("snapshot_end")
 }
 
 // slowGap is the last frame for a client that does not read.
 func slowGap(t *testing.T) map[string]any {
 	t.Helper()
-	g := start(t, func(o *api.Options) { o.QueueBytes = 1 << 16 })
-	g.hub.BrokerUp(false)
-	s := g.dial(t, "?topic=%23")
-	s.expect(t, "welcome")
-	s.expect(t, "ack")
-	payload := []byte(strings.Repeat("x", 1<<16))
-	for range 4000 { // far more than the sockets hold
-		if g.hub.Stats().Gaps[wire.GapSlowConsumer] > 0 {
-			break
+	g := play(t)
+	g.up(false)
+	network := brokertest.StartProxy(t, g.host())
+	through := *g.gateway
+	through.at(network.Addr(), "")
+	s := through.dialStrict(t, "?topic=%23")
+	s.expect("welcome")
+	s.expect("ack")
+	network.Stall(true, true)
+	payload := []byte(strings.Repeat("x", 1<<15))
+	for n := 0; g.metric(`gateway_gaps_total{reason="slow_consumer"}`) == 0; n++ {
+		if n > 500 { // far more than the sockets hold
+			t.Fatal("a client that does not read is not cut off")
 		}
-		g.hub.Ingest(hub.Inbound{Topic: "a", Payload: payload})
+		for range 20 {
+			g.receive(hub.Inbound{Topic: "a", Payload: payload})
+		}
 	}
+	network.Heal()
 	for {
-		if frame := s.next(t); frame["type"] == "gap" {
-			if code := s.closed(t); code != 4008 {
+		if frame := s.next(); frame["type"] == "gap" {
+			if code := s.closed(); code != 4008 {
 				t.Errorf("got close code %d behind the gap, want 4008", code)
 			}
 			return frame
@@ -298,15 +283,15 @@ func slowGap(t *testing.T) map[string]any {
 
 // Order after a subscribe: ack, retained, live.
 func TestSubscribeOrder(t *testing.T) {
-	g := start(t)
-	g.hub.BrokerUp(false)
+	g := play(t)
+	g.up(false)
 	g.upstream.play(
 		[]hub.Inbound{{Topic: "a/1", Payload: []byte("1")}, {Topic: "a/2", Payload: []byte("2")}},
 		map[string]error{"b": hub.ErrRefused, "c": hub.ErrNotCovered, "d": context.DeadlineExceeded})
-	s := g.dial(t, "")
-	welcome := s.expect(t, "welcome")
-	s.send(t, `{"op":"subscribe","id":1.50,"topics":["a/+","b","c","d"]}`)
-	ack := s.expect(t, "ack")
+	s := g.dialStrict(t, "")
+	welcome := s.expect("welcome")
+	s.send(`{"op":"subscribe","id":1.50,"topics":["a/+","b","c","d"]}`)
+	ack := s.expect("ack")
 	if got, want := fmt.Sprint(ack["id"]), "1.50"; got != want {
 		t.Errorf("got id %s, want %s", got, want)
 	}
@@ -321,26 +306,26 @@ func TestSubscribeOrder(t *testing.T) {
 		t.Errorf("got codes %v, want %v", codes, want)
 	}
 	for _, topic := range []string{"a/1", "a/2"} {
-		if m := s.expect(t, "message"); m["topic"] != topic || m["retain"] != true || m["cursor"] != nil {
+		if m := s.expect("message"); m["topic"] != topic || m["retain"] != true || m["cursor"] != nil {
 			t.Errorf("got %v, want a retained copy on %s without cursor", m, topic)
 		}
 	}
-	g.hub.Ingest(hub.Inbound{Topic: "a/1", Payload: []byte("3")})
-	if m := s.expect(t, "message"); m["retain"] != false || m["cursor"] == nil {
+	g.receive(hub.Inbound{Topic: "a/1", Payload: []byte("3")})
+	if m := s.expect("message"); m["retain"] != false || m["cursor"] == nil {
 		t.Errorf("got %v, want a live message with cursor", m)
 	}
 }
 
 // JSON that is too deep for many readers comes as text.
 func TestDeepPayloadIsText(t *testing.T) {
-	g := start(t)
-	g.hub.BrokerUp(false)
-	s := g.dial(t, "?topic=a")
-	s.expect(t, "welcome")
-	s.expect(t, "ack")
+	g := play(t)
+	g.up(false)
+	s := g.dialStrict(t, "?topic=a")
+	s.expect("welcome")
+	s.expect("ack")
 	for depth, want := range map[int]string{64: "json", 65: "text"} {
-		g.hub.Ingest(hub.Inbound{Topic: "a", Payload: []byte(strings.Repeat("[", depth) + strings.Repeat("]", depth))})
-		if m := s.expect(t, "message"); m["encoding"] != want {
+		g.receive(hub.Inbound{Topic: "a", Payload: []byte(strings.Repeat("[", depth) + strings.Repeat("]", depth))})
+		if m := s.expect("message"); m["encoding"] != want {
 			t.Errorf("%d levels: got encoding %v, want %s", depth, m["encoding"], want)
 		}
 	}
@@ -353,10 +338,10 @@ func TestOpsRefuseFieldsOfOthers(t *testing.T) {
 		"since": `null`, "snapshot": `false`, "overflow": `"close"`, "min_interval": `"1s"`,
 		"reply": `"a"`, "expect": `"1"`, "timeout": `"1s"`,
 	}
-	d := asyncAPI(t)
+	d := spectest.AsyncAPI(t)
 	for _, op := range ops {
-		fields := d.schemaOf(t, op)["properties"].(map[string]any)
-		for _, name := range append(keys(values), "token") {
+		fields := d.SchemaOf(t, op)["properties"].(map[string]any)
+		for _, name := range append(spectest.Keys(values), "token") {
 			if fields[name] != nil {
 				continue
 			}
@@ -364,12 +349,12 @@ func TestOpsRefuseFieldsOfOthers(t *testing.T) {
 			if value == "" {
 				value = "1"
 			}
-			g := start(t)
-			g.hub.BrokerUp(false)
-			s := g.dial(t, "")
-			s.expect(t, "welcome")
-			s.send(t, fmt.Sprintf(`{"op":%q,"id":7,%q:%s}`, op, name, value))
-			problem := s.expect(t, "error")["problem"].(map[string]any)
+			g := play(t)
+			g.up(false)
+			s := g.dialStrict(t, "")
+			s.expect("welcome")
+			s.send(fmt.Sprintf(`{"op":%q,"id":7,%q:%s}`, op, name, value))
+			problem := s.expect("error")["problem"].(map[string]any)
 			if problem["code"] != "unknown_field" {
 				t.Errorf("%s with %s: got %v, want unknown_field", op, name, problem["code"])
 			}
@@ -398,12 +383,12 @@ func TestErrorFrames(t *testing.T) {
 		`{"op":"subscribe","topics":["a"],"min_interval":"2h"}`: "invalid_parameter",
 		`{"op":"subscribe","topics":["a"],"since":1041}`:        "invalid_cursor",
 	} {
-		g := start(t)
-		g.hub.BrokerUp(false)
-		s := g.dial(t, "")
-		s.expect(t, "welcome")
-		s.send(t, frame)
-		problem := s.expect(t, "error")["problem"].(map[string]any)
+		g := play(t)
+		g.up(false)
+		s := g.dialStrict(t, "")
+		s.expect("welcome")
+		s.send(frame)
+		problem := s.expect("error")["problem"].(map[string]any)
 		if problem["code"] != want || problem["request_id"] != s.header.Get("X-Request-Id") {
 			t.Errorf("%s: got %v of request %v, want %s of %s", frame, problem["code"], problem["request_id"], want, s.header.Get("X-Request-Id"))
 		}

@@ -1,4 +1,4 @@
-package main
+package test
 
 import (
 	"bufio"
@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -27,7 +26,7 @@ func stormClient(g *gateway, cursor string, n int) error {
 }
 
 func (g *gateway) stormTry(cursor string) (again bool, err error) {
-	addr := strings.TrimPrefix(g.url, "http://")
+	addr := g.host()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return false, err

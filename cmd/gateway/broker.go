@@ -5,9 +5,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
+	"os/signal"
+	"syscall"
 
 	"github.com/vulturepi/gateway/internal/embedded"
+	"github.com/vulturepi/gateway/internal/gateway"
 )
 
 // brokerCommand is `gateway broker`: the built-in broker alone, or as the
@@ -23,8 +25,10 @@ func brokerCommand(ctx context.Context, args []string, stdin io.Reader, stdout, 
 	if *child {
 		ctx = embedded.UntilEOF(ctx, stdin)
 	}
-	log := slog.New(slog.NewTextHandler(stderr, nil))
-	return embedded.Run(ctx, *addr, *anyAddr, log, func(addr string) {
+	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more does not end the broker
+	log := gateway.NewLog("text", "info", stderr)
+	defer log.Close()
+	return embedded.Run(ctx, *addr, *anyAddr, log.Logger, func(addr string) {
 		fmt.Fprintln(stdout, embedded.ReadyLine(addr))
 	})
 }

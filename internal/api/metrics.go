@@ -161,6 +161,8 @@ type serverStats struct {
 	keys    int    // Idempotency-Keys held
 	replays uint64 // answers repeated for one
 	waiting int    // requests that wait for a reply
+
+	logDropped uint64 // lines that the log left out
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -185,6 +187,7 @@ var (
 	descKeys        = desc("gateway_idempotency_keys", "Idempotency-Keys that are remembered.")
 	descReplays     = desc("gateway_idempotent_replays_total", "Answers repeated for an Idempotency-Key, without publishing again.")
 	descWaiting     = desc("gateway_requests_waiting", "Requests that wait for a reply.")
+	descLogDropped  = desc("gateway_log_dropped_total", "Log lines that were not written, because the log was not read fast enough or not at all.")
 	descInFlight    = desc("gateway_publishes_in_flight", "Publishes that wait for the broker.")
 )
 
@@ -206,6 +209,7 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 	send(descKeys, prometheus.GaugeValue, float64(own.keys))
 	send(descReplays, prometheus.CounterValue, float64(own.replays))
 	send(descWaiting, prometheus.GaugeValue, float64(own.waiting))
+	send(descLogDropped, prometheus.CounterValue, float64(own.logDropped))
 	send(descInFlight, prometheus.GaugeValue, float64(b.InFlight))
 	send(descHistory, prometheus.GaugeValue, float64(h.History))
 	send(descValues, prometheus.GaugeValue, float64(h.Values))

@@ -56,7 +56,14 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
 func (s *Server) start(p *publication, via string) func() (int, *wire.PublishResult, *wire.Problem) {
 	start := time.Now()
 	s.inFlight.Add(1)
+	begun := false
+	defer func() {
+		if !begun { // it panicked, and nobody will wait for its end
+			s.inFlight.Add(-1)
+		}
+	}()
 	pending, err := s.opts.Publisher.Publish(p.topic, p.payload, p.qos, p.retain)
+	begun = true
 	return func() (int, *wire.PublishResult, *wire.Problem) {
 		defer s.inFlight.Add(-1)
 		return s.await(p, via, start, pending, err)

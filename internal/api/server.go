@@ -37,8 +37,9 @@ type Options struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts; may be empty
 	PProf          bool           // profiles on the admin listener
 
-	Log     *slog.Logger
-	Version string
+	Log        *slog.Logger
+	LogDropped func() uint64 // lines that the log left out; nil: none
+	Version    string
 }
 
 // Health of the broker side.
@@ -91,7 +92,11 @@ func (s *Server) Drain() {
 // stats are the server's own readings.
 func (s *Server) stats() serverStats {
 	keys, replays := s.idempotency.stats()
-	return serverStats{keys: keys, replays: replays, waiting: int(s.waiting.Load())}
+	stats := serverStats{keys: keys, replays: replays, waiting: int(s.waiting.Load())}
+	if s.opts.LogDropped != nil {
+		stats.logDropped = s.opts.LogDropped()
+	}
+	return stats
 }
 
 // Quiesce returns when no publish is in flight any more, or when ctx ends.

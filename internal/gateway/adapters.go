@@ -1,15 +1,11 @@
-package main
+package gateway
 
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"net/url"
-	"os"
 	"slices"
 	"time"
 
@@ -23,11 +19,20 @@ import (
 
 // The adapters: bridge, hub and api do not know each other's types.
 
-// receiver hands what the broker side sees to the hub.
-type receiver struct {
-	hub *hub.Hub
-	log *slog.Logger
+// Broker is the broker side as hub and api see it: a [bridge.Bridge], or one
+// that a test plays. All methods may be called from any goroutine.
+type Broker interface {
+	hub.Upstream
+	api.Publisher
+	// Run keeps it connected until ctx ends, and returns when nothing of it runs
+	// any more. It is called once.
+	Run(ctx context.Context) error
+	Status() bridge.Status
+	Stats() bridge.Stats
 }
+
+// receiver hands what the broker side sees to the hub.
+type receiver struct{ hub *hub.Hub }
 
 func (r *receiver) Message(m bridge.Message) { r.hub.Accept(hub.Inbound(m)) }
 func (r *receiver) Rest()                    { r.hub.Flush() }
@@ -37,19 +42,22 @@ func (r *receiver) Dropped(certain bool, since time.Time) {
 	r.hub.Dropped(certain, since)
 }
 
-// upstream is the broker side as the hub sees it.
-type upstream struct {
-	bridge *bridge.Bridge
-	always []string // GATEWAY_WATCH
+// realBroker is the bridge, with its errors in the words of hub and api.
+type realBroker struct {
+	*bridge.Bridge
+	watch []string // GATEWAY_WATCH
 }
+
+// newBroker makes the real one.
+func newBroker(cfg bridge.Config) Broker { return &realBroker{bridge.New(cfg), cfg.Watch} }
 
 // Watched reports whether filter is covered as long as the gateway runs.
-func (u upstream) Watched(filter string) bool {
-	return slices.ContainsFunc(u.always, func(w string) bool { return topic.Covers(w, filter) })
+func (b *realBroker) Watched(filter string) bool {
+	return slices.ContainsFunc(b.watch, func(w string) bool { return topic.Covers(w, filter) })
 }
 
-func (u upstream) Want(ctx context.Context, filter string) error {
-	err := u.bridge.Want(ctx, filter)
+func (b *realBroker) Want(ctx context.Context, filter string) error {
+	err := b.Bridge.Want(ctx, filter)
 	switch {
 	case errors.Is(err, bridge.ErrRefused):
 		return hub.ErrRefused
@@ -59,10 +67,8 @@ func (u upstream) Want(ctx context.Context, filter string) error {
 	return err
 }
 
-func (u upstream) Release(filter string) { u.bridge.Release(filter) }
-
-func (u upstream) Retained(ctx context.Context, filter string) ([]hub.Inbound, error) {
-	got, err := u.bridge.Retained(ctx, filter)
+func (b *realBroker) Retained(ctx context.Context, filter string) ([]hub.Inbound, error) {
+	got, err := b.Bridge.Retained(ctx, filter)
 	if errors.Is(err, bridge.ErrRefused) {
 		return nil, nil // nothing will come, however often one asks
 	}
@@ -73,11 +79,8 @@ func (u upstream) Retained(ctx context.Context, filter string) ([]hub.Inbound, e
 	return messages, err
 }
 
-// publisher is the broker side as the api sees it.
-type publisher struct{ bridge *bridge.Bridge }
-
-func (p publisher) Publish(topic string, payload []byte, qos byte, retain bool) (api.Pending, error) {
-	pub, err := p.bridge.Publish(bridge.Message{Topic: topic, Payload: payload, QoS: qos, Retain: retain})
+func (b *realBroker) Publish(topic string, payload []byte, qos byte, retain bool) (api.Pending, error) {
+	pub, err := b.Bridge.Publish(bridge.Message{Topic: topic, Payload: payload, QoS: qos, Retain: retain})
 	if err != nil {
 		return nil, publishError(err)
 	}
@@ -111,9 +114,9 @@ func bridgeConfig(cfg *config.Config, broker *url.URL, t *tls.Config, log *slog.
 	}
 }
 
-func hubOptions(cfg *config.Config, log *slog.Logger, b *bridge.Bridge, rules *decode.Rules) hub.Options {
+func hubOptions(cfg *config.Config, log *slog.Logger, b Broker, rules *decode.Rules) hub.Options {
 	opts := hub.Options{
-		Upstream: upstream{b, cfg.Watch}, Log: log,
+		Upstream: b, Log: log,
 		QueueBytes: cfg.ClientQueueBytes, TotalQueue: cfg.ClientsQueueBytes,
 		HistoryBytes: cfg.HistoryBytes, HistoryAge: cfg.HistoryAge, ValuesBytes: cfg.ValuesBytes,
 	}
@@ -123,22 +126,9 @@ func hubOptions(cfg *config.Config, log *slog.Logger, b *bridge.Bridge, rules *d
 	return opts
 }
 
-// decoders are the rules of GATEWAY_DECODERS_FILE, nil without.
-func decoders(cfg *config.Config) (*decode.Rules, error) {
-	file := cfg.Decoders()
-	if file == nil {
-		return nil, nil
-	}
-	rules, err := decode.Parse(file)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("GATEWAY_DECODERS_FILE: %q: %w", cfg.DecodersFile, err)}
-	}
-	return rules, nil
-}
-
-func apiOptions(cfg *config.Config, log *slog.Logger, h *hub.Hub, b *bridge.Bridge) api.Options {
+func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker) api.Options {
 	return api.Options{
-		Hub: h, Publisher: publisher{b}, Log: log, Version: version,
+		Hub: h, Publisher: b, Log: log.Logger, LogDropped: log.Dropped, Version: version,
 		Health: func() api.Health {
 			s := b.Status()
 			return api.Health{Publish: s.Publish, Subscribe: s.Subscribe, Detail: s.Err, Refused: s.SubscribeRefused}
@@ -151,30 +141,4 @@ func apiOptions(cfg *config.Config, log *slog.Logger, h *hub.Hub, b *bridge.Brid
 		PublishTimeout: cfg.PublishTimeout, AllowedHosts: cfg.AllowedHosts, AllowedOrigins: cfg.AllowedOrigins,
 		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf,
 	}
-}
-
-// brokerTLS trusts the configured CA, or the system's.
-func brokerTLS(cfg *config.Config) (*tls.Config, error) {
-	if cfg.MQTTCAFile == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(cfg.MQTTCAFile)
-	if err != nil {
-		return nil, usageError{errors.New("GATEWAY_MQTT_CA_FILE: the file cannot be read")}
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, usageError{fmt.Errorf("GATEWAY_MQTT_CA_FILE: %q holds no certificate in PEM", cfg.MQTTCAFile)}
-	}
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
-}
-
-func newLogger(cfg *config.Config, w io.Writer) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // config has checked it
-	opts := &slog.HandlerOptions{Level: level}
-	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
 }

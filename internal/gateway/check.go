@@ -1,32 +1,23 @@
-package main
+package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/bridge"
+	"github.com/vulturepi/gateway/internal/config"
 )
 
-// checkTime is how long `gateway check` tries to reach the broker.
+// checkTime is how long Check tries to reach the broker.
 const checkTime = 10 * time.Second
 
-// checkCommand is `gateway check`: exit status 0 when a gateway with this
-// configuration would be ready, 1 when the broker cannot be used, 2 when the
-// configuration is wrong.
-func checkCommand(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
-	cfg, notices, err := load("check", args, stderr)
-	if err != nil {
-		return err
-	}
-	for _, n := range notices {
-		fmt.Fprintln(stdout, "note:", n)
-	}
+// Check tells on stdout what a gateway with this configuration would find, and
+// reaches the broker; the error says why it would not be ready. A mistake in a
+// file is a [ConfigError].
+func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 	rules, err := decoders(cfg)
 	if err != nil {
 		return err
@@ -93,36 +84,3 @@ func (ignore) Rest()                   {}
 func (ignore) Up(bool)                 {}
 func (ignore) Down(error)              {}
 func (ignore) Dropped(bool, time.Time) {}
-
-// healthCommand is `gateway health`, for a container's health check: exit
-// status 0 when the gateway on this machine is ready.
-func healthCommand(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
-	cfg, _, err := load("health", args, stderr)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	host, port, err := net.SplitHostPort(cfg.AdminAddr)
-	if err != nil {
-		return fmt.Errorf("GATEWAY_ADMIN_ADDR: %w", err)
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
-	if err != nil {
-		return fmt.Errorf("health: %w", err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return errors.New("the gateway does not answer on its admin listener")
-	}
-	defer res.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-	fmt.Fprintf(stdout, "%s", body)
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("not ready: status %d", res.StatusCode)
-	}
-	return nil
-}

@@ -1,23 +1,7 @@
-package main
-
-import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
-	"log/slog"
-	"net"
-	"net/http"
-	"os"
-	"time"
-
-	"github.com/vulturepi/gateway/internal/api"
-	"github.com/vulturepi/gateway/internal/bridge"
-	"github.com/vulturepi/gateway/internal/config"
-	"github.com/vulturepi/gateway/internal/embedded"
-	"github.com/vulturepi/gateway/internal/hub"
-)
-
+// Package gateway is the whole program as one function: it builds the pieces,
+// connects them, and ends them in order. It gets a configuration that is loaded
+// and has no variables of its own; cmd/gateway and the end-to-end tests call it.
+//
 // The pieces, and what flows between them:
 //
 //	HTTP, WebSocket ──► api.Server ───publish───► bridge.Bridge ◄──► broker
@@ -28,30 +12,55 @@ import (
 //	                        │
 //	                        └──► WebSockets, event streams
 //
-// They start from right to left and stop in the order that serve writes out.
+// They start from right to left and stop in the order that shutdown.go writes
+// out. bridge, hub and api do not know each other's types: adapters.go has what
+// stands between them.
+package gateway
 
-func serveCommand(ctx context.Context, args []string, _ io.Reader, _, stderr io.Writer) error {
-	cfg, notices, err := load("serve", args, stderr)
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/api"
+	"github.com/vulturepi/gateway/internal/config"
+	"github.com/vulturepi/gateway/internal/embedded"
+	"github.com/vulturepi/gateway/internal/hub"
+)
+
+// Addresses are where a gateway listens; with port 0 they are known only then.
+type Addresses struct {
+	HTTP, Admin string // host:port
+	BrokerPID   int    // of the built-in broker, 0 without
+}
+
+// parts is what Run builds, from left to right.
+type parts struct {
+	server *api.Server
+	hub    *hub.Hub
+	link   Broker
+	public *http.Server
+	admin  *http.Server
+}
+
+// Run runs the gateway until ctx ends, and then stops it, which takes as long
+// as cfg.ShutdownTimeout at most; that is no error. Version is what /metrics
+// and the log call the program. Listening, if not nil, is called once both
+// listeners are open. The executable that runs must be the gateway, because the
+// built-in broker is a process of it.
+func Run(ctx context.Context, cfg *config.Config, version string, log *Log, listening func(Addresses), options ...Option) error {
+	with := chosen(options)
+	rules, err := decoders(cfg)
 	if err != nil {
 		return err
 	}
-	log := newLogger(cfg, stderr)
-	for _, n := range notices {
-		log.Warn("configuration", "notice", n)
-	}
-	return serve(ctx, cfg, log, nil)
-}
-
-// addresses are where a gateway listens; with port 0 they are known only then.
-type addresses struct {
-	HTTP, Admin string
-	BrokerPID   int // of the built-in broker, 0 without
-}
-
-// serve runs the gateway until ctx ends. listening, if not nil, is called once
-// both listeners are open.
-func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, listening func(addresses)) error {
-	rules, err := decoders(cfg)
+	tlsConfig, err := brokerTLS(cfg)
 	if err != nil {
 		return err
 	}
@@ -65,11 +74,11 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, listening 
 		return err
 	}
 	defer admin.Close()
-	at := addresses{HTTP: public.Addr().String(), Admin: admin.Addr().String()}
+	at := Addresses{HTTP: public.Addr().String(), Admin: admin.Addr().String()}
 
 	broker, isEmbedded := cfg.Broker()
 	if isEmbedded {
-		child, err := startBroker(cfg, log)
+		child, err := startBroker(cfg, log.Logger)
 		if err != nil {
 			return err
 		}
@@ -77,30 +86,19 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, listening 
 		broker.Host, at.BrokerPID = child.Addr(), child.PID()
 	}
 
-	tlsConfig, err := brokerTLS(cfg)
-	if err != nil {
-		return err
-	}
-	in := &receiver{log: log}
-	link := bridge.New(bridgeConfig(cfg, broker, tlsConfig, log, in))
-	in.hub = hub.New(hubOptions(cfg, log, link, rules))
-	defer in.hub.Close()
-	server := api.New(apiOptions(cfg, log, in.hub, link))
+	var p parts
+	in := &receiver{}
+	p.link = with.broker(bridgeConfig(cfg, broker, tlsConfig, log.Logger, in))
+	p.hub = hub.New(with.hub(hubOptions(cfg, log.Logger, p.link, rules)))
+	in.hub = p.hub
+	defer p.hub.Close()
+	p.server = api.New(with.api(apiOptions(cfg, version, log, p.hub, p.link)))
+	defer p.runLink(ctx)()
 
-	linkCtx, stopLink := context.WithCancel(context.WithoutCancel(ctx))
-	linkDone := make(chan struct{})
-	go func() {
-		defer close(linkDone)
-		_ = link.Run(linkCtx)
-	}()
-	defer func() { stopLink(); <-linkDone }()
-
-	go calm(linkCtx)
-
-	publicServer, adminServer := httpServer(server.Public(), log), httpServer(server.Admin(), log)
+	p.public, p.admin = httpServer(p.server.Public(), log.Logger), httpServer(p.server.Admin(), log.Logger)
 	failed := make(chan error, 2)
-	go func() { failed <- publicServer.Serve(public) }()
-	go func() { failed <- adminServer.Serve(admin) }()
+	go func() { failed <- p.public.Serve(public) }()
+	go func() { failed <- p.admin.Serve(admin) }()
 	log.Info("gateway listens", "http", at.HTTP, "admin", at.Admin, "broker", broker.Redacted(), "embedded", isEmbedded, "version", version)
 	if listening != nil {
 		listening(at)
@@ -111,30 +109,21 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, listening 
 		return fmt.Errorf("a listener failed: %w", err)
 	case <-ctx.Done():
 	}
-	return shutdown(cfg.ShutdownTimeout, log, server, in.hub, publicServer, adminServer)
+	p.shutdown(cfg.ShutdownTimeout, log.Logger)
+	return nil
 }
 
-// shutdown ends everything that clients see, in order: /readyz says no, new
-// connections are refused and publishes in flight finish, WebSockets are
-// closed in parallel. What serve deferred follows: MQTT, then the broker.
-func shutdown(limit time.Duration, log *slog.Logger, server *api.Server, h *hub.Hub, public, admin *http.Server) error {
-	start := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	server.Drain()
-	streams := 0
-	for _, n := range h.Stats().Subscribers {
-		streams += n
+// runLink runs the broker side until the function is called, which waits for
+// its end. It outlives ctx: what is in flight must get its outcome.
+func (p *parts) runLink(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { _ = p.link.Run(ctx) })
+	running.Go(func() { trimWhenIdle(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
 	}
-	err := public.Shutdown(ctx)
-	server.Quiesce(ctx)
-	h.Shutdown(ctx)
-	if err != nil {
-		_ = public.Close()
-	}
-	_ = admin.Close()
-	log.Info("gateway stopped", "streams", streams, "took_ms", time.Since(start).Milliseconds(), "complete", err == nil)
-	return nil
 }
 
 func startBroker(cfg *config.Config, log *slog.Logger) (*embedded.Child, error) {
