@@ -3,6 +3,7 @@ package test
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -16,7 +17,7 @@ import (
 type process struct {
 	t              testing.TB
 	cmd            *exec.Cmd
-	stdout, stderr *output
+	stdout, stderr *output // nil with launchTo
 	exited         chan struct{}
 }
 
@@ -24,8 +25,17 @@ type process struct {
 // line.
 func launch(t testing.TB, env map[string]string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(gatewayBinary(t), args...), stdout: &output{}, stderr: &output{}, exited: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
+	stdout, stderr := &output{}, &output{}
+	p := launchTo(t, stdout, stderr, env, args...)
+	p.stdout, p.stderr = stdout, stderr
+	return p
+}
+
+// launchTo is launch with other places for what it writes.
+func launchTo(t testing.TB, stdout, stderr io.Writer, env map[string]string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(gatewayBinary(t), args...), exited: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"}
 	for k, v := range env {
 		p.cmd.Env = append(p.cmd.Env, k+"="+v)
@@ -40,7 +50,7 @@ func launch(t testing.TB, env map[string]string, args ...string) *process {
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
 		<-p.exited
-		if t.Failed() {
+		if t.Failed() && p.stderr != nil {
 			t.Logf("%q: standard error (end):\n%s", args, tail(p.stderr.String(), 4000))
 		}
 	})
@@ -64,7 +74,7 @@ type logLine struct {
 	HTTP, Admin                   string
 	Addr                          string // of the built-in broker
 	Method, Route, Remote         string
-	Status                        int
+	Status, Lines                 int
 	RequestID                     string   `json:"request_id"`
 	TookMS                        *float64 `json:"took_ms"`
 	Time                          time.Time
