@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	spec "github.com/vulturepi/gateway/api"
+	"github.com/vulturepi/gateway/internal/spectest"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -68,7 +69,7 @@ func TestOpsAndTypesAreThoseOfPackageWire(t *testing.T) {
 	if got := constants(t, "Op"); !slices.Equal(got, want) {
 		t.Errorf("package wire has the ops %v, want %v", got, want)
 	}
-	want = keys(frames)
+	want = spectest.Keys(frames)
 	slices.Sort(want)
 	if got := constants(t, "Type"); !slices.Equal(got, want) {
 		t.Errorf("package wire has the types %v, want those of the frames, %v", got, want)
@@ -76,31 +77,31 @@ func TestOpsAndTypesAreThoseOfPackageWire(t *testing.T) {
 }
 
 func TestAsyncAPIStructure(t *testing.T) {
-	d := asyncAPI(t)
-	if got := d.at(t, "/asyncapi"); got != "3.0.0" {
+	d := spectest.AsyncAPI(t)
+	if got := d.At(t, "/asyncapi"); got != "3.0.0" {
 		t.Errorf("got asyncapi %v, want 3.0.0", got)
 	}
 	for _, pointer := range []string{"/info/title", "/info/version", "/info/description", "/channels/gateway/bindings/ws/query"} {
-		d.at(t, pointer)
+		d.At(t, pointer)
 	}
-	if got := d.at(t, "/channels/gateway/address"); got != "/ws" {
+	if got := d.At(t, "/channels/gateway/address"); got != "/ws" {
 		t.Errorf("got address %v, want /ws", got)
 	}
-	want := append(keys(frames), ops...)
+	want := append(spectest.Keys(frames), ops...)
 	slices.Sort(want)
 	for _, pointer := range []string{"/components/messages", "/channels/gateway/messages"} {
-		if got := keys(d.object(pointer)); !slices.Equal(got, want) {
+		if got := spectest.Keys(d.Object(pointer)); !slices.Equal(got, want) {
 			t.Errorf("%s has %v, want %v", pointer, got, want)
 		}
 	}
 	inOperation := map[string]string{} // message to action
-	for name, v := range d.object("/operations") {
+	for name, v := range d.Object("/operations") {
 		op := v.(map[string]any)
 		for _, m := range op["messages"].([]any) {
 			ref := m.(map[string]any)["$ref"].(string)
 			inOperation[ref[strings.LastIndexByte(ref, '/')+1:]] = op["action"].(string)
 		}
-		if reply := d.object("/operations/" + name + "/reply"); reply != nil {
+		if reply := d.Object("/operations/" + name + "/reply"); reply != nil {
 			for _, m := range reply["messages"].([]any) {
 				ref := m.(map[string]any)["$ref"].(string)
 				inOperation[ref[strings.LastIndexByte(ref, '/')+1:]] = "send"
@@ -118,66 +119,44 @@ func TestAsyncAPIStructure(t *testing.T) {
 	}
 }
 
-func (d *document) messageSchema(name string) string {
-	return "/components/messages/" + name + "/payload"
-}
-
 func TestAsyncAPIExamplesMatchTheirSchemas(t *testing.T) {
-	d := asyncAPI(t)
-	for _, name := range keys(d.object("/components/messages")) {
-		list := d.frameExamples(name)
+	d := spectest.AsyncAPI(t)
+	for _, name := range spectest.Keys(d.Object("/components/messages")) {
+		list := d.FrameExamples(name)
 		if len(list) == 0 {
 			t.Errorf("message %s has no example", name)
 		}
 		for _, e := range list {
-			if err := d.validate(d.messageSchema(name), encode(t, e.value)); err != nil {
-				t.Errorf("%s, example %s: %v", name, e.name, err)
+			if err := d.Validate(d.MessageSchema(name), spectest.Encode(t, e.Value)); err != nil {
+				t.Errorf("%s, example %s: %v", name, e.Name, err)
 			}
 		}
 	}
-	for name, v := range d.object("/components/schemas") {
+	for name, v := range d.Object("/components/schemas") {
 		list, _ := v.(map[string]any)["examples"].([]any)
 		for i, e := range list {
-			if err := d.validate("/components/schemas/"+name, encode(t, e)); err != nil {
+			if err := d.Validate("/components/schemas/"+name, spectest.Encode(t, e)); err != nil {
 				t.Errorf("schema %s, example %d: %v", name, i, err)
 			}
 		}
 	}
 }
 
-// frameExamples are the named examples of a message.
-func (d *document) frameExamples(message string) []example {
-	list, _ := d.object("/components/messages/" + message)["examples"].([]any)
-	var all []example
-	for _, v := range list {
-		e := v.(map[string]any)
-		all = append(all, example{name: e["name"].(string), value: e["payload"]})
-	}
-	return all
-}
-
-// schemaOf is the schema of a message, behind its $ref.
-func (d *document) schemaOf(t *testing.T, message string) map[string]any {
-	t.Helper()
-	ref := d.at(t, d.messageSchema(message)+"/$ref").(string)
-	return d.at(t, strings.TrimPrefix(ref, "#")).(map[string]any)
-}
-
 func TestFramesHaveTheFieldsOfPackageWire(t *testing.T) {
-	d := asyncAPI(t)
+	d := spectest.AsyncAPI(t)
 	for name, frame := range frames {
-		compareFields(t, name, d.schemaOf(t, name), reflect.TypeOf(frame))
+		compareFields(t, name, d.SchemaOf(t, name), reflect.TypeOf(frame))
 	}
 	for name, part := range parts {
-		compareFields(t, name, d.object("/components/schemas/"+name), reflect.TypeOf(part))
+		compareFields(t, name, d.Object("/components/schemas/"+name), reflect.TypeOf(part))
 	}
-	compareFields(t, "PublishResult", openAPI(t).object("/components/schemas/PublishResult"), reflect.TypeOf(wire.PublishResult{}))
+	compareFields(t, "PublishResult", spectest.OpenAPI(t).Object("/components/schemas/PublishResult"), reflect.TypeOf(wire.PublishResult{}))
 	compareBatchResult(t)
-	compareFields(t, "Health", openAPI(t).object("/components/schemas/Health"), reflect.TypeOf(wire.Health{}))
+	compareFields(t, "Health", spectest.OpenAPI(t).Object("/components/schemas/Health"), reflect.TypeOf(wire.Health{}))
 
 	var all []string
 	for _, op := range ops {
-		all = append(all, keys(d.schemaOf(t, op)["properties"].(map[string]any))...)
+		all = append(all, spectest.Keys(d.SchemaOf(t, op)["properties"].(map[string]any))...)
 	}
 	slices.Sort(all)
 	if got, want := slices.Compact(all), constants(t, "Field"); !slices.Equal(got, want) {
@@ -191,8 +170,8 @@ func compareFields(t *testing.T, name string, schema map[string]any, typ reflect
 	t.Helper()
 	want := jsonFields(typ)
 	properties, _ := schema["properties"].(map[string]any)
-	if got := keys(properties); !slices.Equal(got, keys(want)) {
-		t.Errorf("%s has fields %v, want those of %s: %v", name, got, typ, keys(want))
+	if got := spectest.Keys(properties); !slices.Equal(got, spectest.Keys(want)) {
+		t.Errorf("%s has fields %v, want those of %s: %v", name, got, typ, spectest.Keys(want))
 	}
 	var required []string
 	list, _ := schema["required"].([]any)
@@ -210,9 +189,9 @@ func compareFields(t *testing.T, name string, schema map[string]any, typ reflect
 // which has either the fields of a PublishResult or those of a problem.
 func compareBatchResult(t *testing.T) {
 	t.Helper()
-	schema := openAPI(t).object("/components/schemas/BatchResult")
-	want := keys(jsonFields(reflect.TypeOf(wire.BatchResult{})))
-	if got := keys(schema["properties"].(map[string]any)); !slices.Equal(got, want) {
+	schema := spectest.OpenAPI(t).Object("/components/schemas/BatchResult")
+	want := spectest.Keys(jsonFields(reflect.TypeOf(wire.BatchResult{})))
+	if got := spectest.Keys(schema["properties"].(map[string]any)); !slices.Equal(got, want) {
 		t.Errorf("BatchResult has fields %v, want those of wire.BatchResult: %v", got, want)
 	}
 	no := false
@@ -220,7 +199,7 @@ func compareBatchResult(t *testing.T) {
 		"good outcome": wire.BatchResult{Status: 200, PublishResult: &wire.PublishResult{Topic: "a", QoS: 1, Delivery: "acknowledged"}},
 		"bad outcome":  wire.BatchResult{Status: 422, Code: "invalid_qos", Detail: "No.", Retryable: &no},
 	} {
-		if err := openAPI(t).validate("/components/schemas/BatchResult", encode(t, v)); err != nil {
+		if err := spectest.OpenAPI(t).Validate("/components/schemas/BatchResult", spectest.Encode(t, v)); err != nil {
 			t.Errorf("BatchResult, %s: %v", name, err)
 		}
 	}
@@ -230,7 +209,7 @@ func compareBatchResult(t *testing.T) {
 			Status: 200, PublishResult: &wire.PublishResult{Topic: "a", Delivery: "sent"}, Code: "invalid_qos", Detail: "No.", Retryable: &no,
 		},
 	} {
-		if err := openAPI(t).validate("/components/schemas/BatchResult", encode(t, v)); err == nil {
+		if err := spectest.OpenAPI(t).Validate("/components/schemas/BatchResult", spectest.Encode(t, v)); err == nil {
 			t.Errorf("BatchResult, %s: the schema takes it", name)
 		}
 	}
@@ -290,11 +269,11 @@ func TestEveryFrameOfPackageWireIsKnown(t *testing.T) {
 
 func TestGapReasonsAreThoseOfPackageWire(t *testing.T) {
 	want := []string{wire.GapHistoryExpired, wire.GapGatewayRestarted, wire.GapBrokerConnectionLost, wire.GapSlowConsumer, wire.GapBrokerOverflow}
-	if got := asyncAPI(t).at(t, "/components/schemas/Gap/properties/reason/enum"); fmt.Sprint(got) != fmt.Sprint(want) {
+	if got := spectest.AsyncAPI(t).At(t, "/components/schemas/Gap/properties/reason/enum"); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got reasons %v, want %v", got, want)
 	}
 	want = []string{wire.EncodingJSON, wire.EncodingText, wire.EncodingBase64}
-	if got := asyncAPI(t).at(t, "/components/schemas/Encoding/enum"); fmt.Sprint(got) != fmt.Sprint(want) {
+	if got := spectest.AsyncAPI(t).At(t, "/components/schemas/Encoding/enum"); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got encodings %v, want %v", got, want)
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
+	"os/signal"
+	"syscall"
 
 	"github.com/vulturepi/gateway/internal/embedded"
+	"github.com/vulturepi/gateway/internal/gateway"
 	"github.com/vulturepi/gateway/internal/mdns"
 )
 
@@ -25,14 +27,16 @@ func brokerCommand(ctx context.Context, args []string, stdin io.Reader, stdout, 
 	if err := parseFlags(flags, args, stderr); err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(stderr, nil))
+	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more does not end the broker
+	log := gateway.NewLog("text", "info", stderr)
+	defer log.Close()
 	if *network {
-		return blame(embedded.RunLAN(ctx, embedded.LAN{Addr: *addr, Every: *every, Announce: *announce, Out: stdout}, log))
+		return blame(embedded.RunLAN(ctx, embedded.LAN{Addr: *addr, Every: *every, Announce: *announce, Out: stdout}, log.Logger))
 	}
 	if *child {
 		ctx = embedded.UntilEOF(ctx, stdin)
 	}
-	return embedded.Run(ctx, cmp.Or(*addr, "127.0.0.1:1883"), *anyAddr, log, func(addr string) {
+	return embedded.Run(ctx, cmp.Or(*addr, "127.0.0.1:1883"), *anyAddr, log.Logger, func(addr string) {
 		fmt.Fprintln(stdout, embedded.ReadyLine(addr))
 	})
 }

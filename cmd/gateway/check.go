@@ -2,20 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
-	"net/http"
-	"time"
 
-	"github.com/vulturepi/gateway/internal/bridge"
-	"github.com/vulturepi/gateway/internal/embedded"
+	"github.com/vulturepi/gateway/internal/gateway"
 )
-
-// checkTime is how long `gateway check` tries to reach the broker.
-const checkTime = 10 * time.Second
 
 // checkCommand is `gateway check`: exit status 0 when a gateway with this
 // configuration would be ready, 1 when the broker cannot be used, 2 when the
@@ -28,108 +19,5 @@ func checkCommand(ctx context.Context, args []string, _ io.Reader, stdout, stder
 	for _, n := range notices {
 		fmt.Fprintln(stdout, "note:", n)
 	}
-	rules, err := decoders(cfg)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(stdout, "configuration: ok\npublic listener: %s\nadmin listener: %s\n", cfg.HTTPAddr, cfg.AdminAddr)
-	if rules != nil {
-		fmt.Fprintf(stdout, "decoders: %d\n", rules.Len())
-	}
-	broker, isEmbedded := cfg.Broker()
-	if isEmbedded {
-		l, err := embedded.Listen(cfg.EmbeddedAddr)
-		if err != nil {
-			return fmt.Errorf("GATEWAY_EMBEDDED_ADDR: %w", err)
-		}
-		l.Close()
-		fmt.Fprintf(stdout, "broker: none is configured; the built-in one would run on %s\n", cfg.EmbeddedAddr)
-		return nil
-	}
-	if err := findBroker(ctx, cfg, broker); err != nil {
-		return err
-	}
-	fmt.Fprintf(stdout, "broker: %s\n", broker.Redacted())
-	t, err := brokerTLS(cfg)
-	if err != nil {
-		return err
-	}
-	conf := bridgeConfig(cfg, broker, t, slog.New(slog.DiscardHandler), ignore{})
-	conf.ClientID = "" // a check must not take over a running gateway's session
-	link := bridge.New(conf)
-	status := reach(ctx, link)
-	if !status.Publish || !status.Subscribe {
-		if hint := addressHint(ctx, cfg, broker); hint != "" {
-			return fmt.Errorf("the broker cannot be used: %s; %s", status.Err, hint)
-		}
-		return fmt.Errorf("the broker cannot be used: %s", status.Err)
-	}
-	fmt.Fprintln(stdout, "broker connection: ok, publishing and subscribing work")
-	return nil
-}
-
-// reach runs the link until it is up or checkTime has passed.
-func reach(ctx context.Context, link *bridge.Bridge) bridge.Status {
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
-	defer cancel()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = link.Run(ctx)
-	}()
-	for {
-		changed := link.Changed()
-		status := link.Status()
-		if status.Publish && status.Subscribe || ctx.Err() != nil {
-			cancel()
-			<-done
-			return status
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
-	}
-}
-
-// ignore is a receiver for those who only want to know whether it works.
-type ignore struct{}
-
-func (ignore) Message(bridge.Message)  {}
-func (ignore) Rest()                   {}
-func (ignore) Up(bool)                 {}
-func (ignore) Down(error)              {}
-func (ignore) Dropped(bool, time.Time) {}
-
-// healthCommand is `gateway health`, for a container's health check: exit
-// status 0 when the gateway on this machine is ready.
-func healthCommand(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
-	cfg, _, err := load("health", args, stderr)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	host, port, err := net.SplitHostPort(cfg.AdminAddr)
-	if err != nil {
-		return fmt.Errorf("GATEWAY_ADMIN_ADDR: %w", err)
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
-	if err != nil {
-		return fmt.Errorf("health: %w", err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return errors.New("the gateway does not answer on its admin listener")
-	}
-	defer res.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-	fmt.Fprintf(stdout, "%s", body)
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("not ready: status %d", res.StatusCode)
-	}
-	return nil
+	return gateway.Check(ctx, cfg, stdout)
 }

@@ -9,6 +9,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/gateway"
 )
 
 func main() {
@@ -18,10 +21,25 @@ func main() {
 	if err == nil {
 		return
 	}
-	fmt.Fprintln(os.Stderr, "gateway:", err)
+	tell(err)
 	var usage usageError
-	if errors.As(err, &usage) {
+	var file gateway.ConfigError
+	if errors.As(err, &usage) || errors.As(err, &file) {
 		os.Exit(2)
 	}
 	os.Exit(1)
+}
+
+// tell prints the error, unless standard error is a pipe that is full: the end
+// must not wait for whoever does not read it.
+func tell(err error) {
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		fmt.Fprintln(os.Stderr, "gateway:", err)
+	}()
+	select {
+	case <-told:
+	case <-time.After(time.Second):
+	}
 }

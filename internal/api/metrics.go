@@ -166,6 +166,8 @@ type serverStats struct {
 
 	bodies, bodiesLimit   int64 // bytes of unfinished bodies and messages
 	answers, answersLimit int64 // bytes of answers that are being written
+
+	logDropped uint64 // lines that the log left out
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -202,6 +204,7 @@ var (
 	descBodiesMax    = desc("gateway_bodies_limit_bytes", "What unfinished bodies and WebSocket messages may have.")
 	descAnswers      = desc("gateway_answers_bytes", "Bytes of lists and values that are being written.")
 	descAnswersMax   = desc("gateway_answers_limit_bytes", "What lists and values that are being written may have.")
+	descLogDropped   = desc("gateway_log_dropped_total", "Log lines that were not written, because the log was not read fast enough or not at all.")
 )
 
 // Describe is empty: which $SYS values exist depends on the broker.
@@ -227,6 +230,7 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 	send(descBodiesMax, prometheus.GaugeValue, float64(own.bodiesLimit))
 	send(descAnswers, prometheus.GaugeValue, float64(own.answers))
 	send(descAnswersMax, prometheus.GaugeValue, float64(own.answersLimit))
+	send(descLogDropped, prometheus.CounterValue, float64(own.logDropped))
 	send(descInFlight, prometheus.GaugeValue, float64(b.InFlight))
 	send(descHistory, prometheus.GaugeValue, float64(h.Memory.History))
 	send(descHistoryLimit, prometheus.GaugeValue, float64(h.MemoryLimits.History))

@@ -43,8 +43,9 @@ type Options struct {
 	Timing Timing        // zero values give its defaults
 	Stream stream.Timing // the same, of streams
 
-	Log     *slog.Logger
-	Version string
+	Log        *slog.Logger
+	LogDropped func() uint64 // lines that the log left out; nil: none
+	Version    string
 }
 
 // Health of the broker side.
@@ -102,10 +103,14 @@ func (s *Server) Drain() {
 // stats are the server's own readings.
 func (s *Server) stats() serverStats {
 	keys, replays := s.idempotency.stats()
-	return serverStats{
+	stats := serverStats{
 		keys: keys, replays: replays, waiting: int(s.waiting.Load()), orphans: int(s.orphaned.Load()),
 		bodies: s.bodies.bytes(), bodiesLimit: s.bodies.limit, answers: s.answers.bytes(), answersLimit: s.answers.limit,
 	}
+	if s.opts.LogDropped != nil {
+		stats.logDropped = s.opts.LogDropped()
+	}
+	return stats
 }
 
 // Quiesce returns when no publish is in flight any more, or when ctx ends.

@@ -1,7 +1,0 @@
-//go:build race
-
-package main
-
-// raceDetector makes everything several times slower; tests that only repeat
-// themselves repeat themselves less under it.
-const raceDetector = true

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/bridge"
+	"github.com/vulturepi/gateway/internal/config"
+	"github.com/vulturepi/gateway/internal/embedded"
+)
+
+// checkTime is how long Check tries to reach the broker.
+const checkTime = 10 * time.Second
+
+// Check tells on stdout what a gateway with this configuration would find, and
+// reaches the broker; the error says why it would not be ready. A mistake in a
+// file is a [ConfigError].
+func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
+	rules, err := decoders(cfg)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "configuration: ok\npublic listener: %s\nadmin listener: %s\n", cfg.HTTPAddr, cfg.AdminAddr)
+	if rules != nil {
+		fmt.Fprintf(stdout, "decoders: %d\n", rules.Len())
+	}
+	broker, isEmbedded := cfg.Broker()
+	if isEmbedded {
+		l, err := embedded.Listen(cfg.EmbeddedAddr)
+		if err != nil {
+			return fmt.Errorf("GATEWAY_EMBEDDED_ADDR: %w", err)
+		}
+		l.Close()
+		fmt.Fprintf(stdout, "broker: none is configured; the built-in one would run on %s\n", cfg.EmbeddedAddr)
+		return nil
+	}
+	if err := findBroker(ctx, cfg, broker); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "broker: %s\n", broker.Redacted())
+	t, err := brokerTLS(cfg)
+	if err != nil {
+		return err
+	}
+	conf := bridgeConfig(cfg, broker, t, slog.New(slog.DiscardHandler), ignore{})
+	conf.ClientID = "" // a check must not take over a running gateway's session
+	link := bridge.New(conf)
+	status := reach(ctx, link)
+	if !status.Publish || !status.Subscribe {
+		if hint := addressHint(ctx, cfg, broker); hint != "" {
+			return fmt.Errorf("the broker cannot be used: %s; %s", status.Err, hint)
+		}
+		return fmt.Errorf("the broker cannot be used: %s", status.Err)
+	}
+	fmt.Fprintln(stdout, "broker connection: ok, publishing and subscribing work")
+	return nil
+}
+
+// reach runs the link until it is up or checkTime has passed.
+func reach(ctx context.Context, link *bridge.Bridge) bridge.Status {
+	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = link.Run(ctx)
+	}()
+	for {
+		changed := link.Changed()
+		status := link.Status()
+		if status.Publish && status.Subscribe || ctx.Err() != nil {
+			cancel()
+			<-done
+			return status
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// ignore is a receiver for those who only want to know whether it works.
+type ignore struct{}
+
+func (ignore) Message(bridge.Message)  {}
+func (ignore) Rest()                   {}
+func (ignore) Up(bool)                 {}
+func (ignore) Down(error)              {}
+func (ignore) Dropped(bool, time.Time) {}

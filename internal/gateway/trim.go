@@ -1,0 +1,43 @@
+package gateway
+
+import (
+	"context"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+const (
+	// trimInterval is how often the runtime's figures are read; nothing signals
+	// that allocations have ceased.
+	trimInterval = time.Second
+	// trimIdle is what an idle process may allocate in an interval, in bytes.
+	trimIdle = 2 << 20
+	// trimUnused is how much memory that is not in use is worth a collection.
+	trimUnused = 8 << 20
+)
+
+// trimWhenIdle gives memory back to the system when a storm is over: ten
+// thousand clients that come at once leave as much garbage as they will hold,
+// and without allocations there is no collection for minutes. It returns when
+// ctx ends.
+func trimWhenIdle(ctx context.Context) {
+	readings := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"}}
+	tick := time.NewTicker(trimInterval)
+	defer tick.Stop()
+	var last uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		metrics.Read(readings)
+		allocs, live := readings[0].Value.Uint64(), readings[1].Value.Uint64()
+		held := readings[2].Value.Uint64() + readings[3].Value.Uint64() // from the system, for objects
+		if allocs-last < trimIdle && held > live+trimUnused {
+			debug.FreeOSMemory()
+		}
+		last = allocs
+	}
+}

@@ -1,0 +1,458 @@
+package test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/vulturepi/gateway/internal/brokertest"
+)
+
+// block is a fenced block that CONTRIBUTING.md says is run: the comment before
+// it is <!-- run -->, with what it must print and how it is run.
+type block struct {
+	file    string
+	line    int
+	stays   bool // it runs until the document ends, like a terminal of its own
+	node    bool // it needs a Node.js with WebSocket
+	browser bool // it is JavaScript for a page
+	prints  []string
+	code    string
+}
+
+func (b *block) String() string { return fmt.Sprintf("%s:%d", b.file, b.line) }
+
+// blocks reads the blocks of a document that are to be run.
+func blocks(t *testing.T, file string) []*block {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []*block
+	var next *block // announced
+	var open *block // being read
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		trimmed := strings.TrimSpace(line)
+		comment, isComment := strings.CutPrefix(trimmed, "<!-- run")
+		switch {
+		case open != nil && trimmed == "```":
+			all = append(all, open)
+			open = nil
+		case open != nil:
+			open.code += line
+		case isComment && strings.HasSuffix(comment, " -->"):
+			next = announced(t, strings.TrimSuffix(comment, " -->"))
+			next.file, next.line = file, n
+		case next != nil && (trimmed == "```sh" && !next.browser || trimmed == "```js" && next.browser):
+			open, next = next, nil
+		case next != nil:
+			t.Fatalf("%s: behind the comment stands %q, want a block", next, trimmed)
+		}
+	}
+	return all
+}
+
+func announced(t *testing.T, comment string) *block {
+	t.Helper()
+	b := &block{}
+	for i, part := range strings.Split(comment, "; ") {
+		if words, ok := strings.CutPrefix(part, "prints: "); ok && i > 0 {
+			b.prints = append(b.prints, words)
+			continue
+		}
+		for how := range strings.SplitSeq(strings.TrimPrefix(part, ": "), ", ") {
+			switch how {
+			case "":
+			case "stays":
+				b.stays = true
+			case "node":
+				b.node = true
+			case "browser":
+				b.browser = true
+			default:
+				t.Fatalf("<!-- run%s -->: what is %q?", comment, how)
+			}
+		}
+	}
+	return b
+}
+
+// missing is the first thing that the block should have printed and has not.
+func (b *block) missing(output string) string {
+	for _, words := range b.prints {
+		if !strings.Contains(output, words) {
+			return words
+		}
+	}
+	return ""
+}
+
+// here puts the test's gateway where a document says localhost:8080.
+func (g *gateway) here(code string) string {
+	return strings.NewReplacer("localhost:8080", g.host(), "localhost:8081", strings.TrimPrefix(g.admin, "http://")).Replace(code)
+}
+
+// reader is somebody who pastes a document's blocks, one after the other.
+type reader struct {
+	t    *testing.T
+	g    *gateway
+	tab  *tab
+	left []*terminal
+}
+
+func TestDocumentationDoesWhatItSays(t *testing.T) {
+	for file, least := range map[string]int{"README.md": 4, "docs/quickstart.md": 10} {
+		t.Run(file, func(t *testing.T) {
+			all := blocks(t, file)
+			if len(all) < least {
+				t.Fatalf("got %d blocks to run, want at least %d", len(all), least)
+			}
+			r := &reader{t: t, g: startBuiltIn(t, nil)}
+			for _, b := range all {
+				r.paste(b)
+			}
+			for _, p := range r.left {
+				p.wait()
+			}
+		})
+	}
+}
+
+func (r *reader) paste(b *block) {
+	r.t.Helper()
+	switch {
+	case b.browser:
+		r.console(b)
+	case b.node && nodeOptions(r.t) == nil:
+		r.t.Logf("%s: left out: no Node.js with WebSocket is installed", b)
+	case b.stays:
+		p := r.terminal(b)
+		p.until(b.prints[:1]) // from there on it is there
+		r.left = append(r.left, p)
+	default:
+		out := r.run(b)
+		if missing := b.missing(out); missing != "" {
+			r.t.Errorf("%s: got\n%s\nwant %s in it", b, out, missing)
+		}
+	}
+}
+
+// run runs a block to its end and returns what it prints.
+func (r *reader) run(b *block) string {
+	r.t.Helper()
+	p := r.terminal(b)
+	if err := p.end(); err != nil {
+		var exit *exec.ExitError
+		// curl -m ends a stream, and says so with 28.
+		if !errors.As(err, &exit) || exit.ExitCode() != 28 || !strings.Contains(b.code, "curl -s -N -m ") {
+			r.t.Errorf("%s: %v\n%s%s", b, err, p.out.String(), p.err.String())
+		}
+	}
+	return p.out.String()
+}
+
+// console pastes a block into the console of the browser, on the page /docs.
+func (r *reader) console(b *block) {
+	r.t.Helper()
+	if r.tab == nil {
+		r.tab = openTab(r.t)
+	}
+	r.tab.do(chromedp.Navigate(r.g.url+"/docs"),
+		chromedp.Evaluate[chromedp.Void](`window.printed = []; console.log = line => printed.push(line);`),
+		chromedp.Evaluate[chromedp.Void](r.g.here(b.code)+"\n;0"))
+	eventually(r.t, fmt.Sprintf("%s prints %q", b, b.prints), func() bool {
+		return b.missing(r.tab.js(`printed.join('\n')`)) == ""
+	})
+	if got := r.tab.complaints(); len(got) > 0 {
+		r.t.Errorf("%s: mistakes in the browser: %q", b, got)
+	}
+}
+
+// terminal is a shell command that runs.
+type terminal struct {
+	t        *testing.T
+	name     string
+	prints   []string
+	out, err output
+	cmd      *exec.Cmd
+	done     chan error
+}
+
+func (r *reader) terminal(b *block) *terminal {
+	r.t.Helper()
+	cmd := exec.Command("sh", "-eu", "-c", r.g.here(b.code))
+	cmd.Dir = ".."
+	if b.node {
+		cmd.Env = append(os.Environ(), nodeOptions(r.t)...)
+	}
+	return spawn(r.t, b.String(), b.prints, cmd)
+}
+
+// spawn starts a command that ends with the test at the latest, and all that it
+// has started with it.
+func spawn(t *testing.T, name string, prints []string, cmd *exec.Cmd) *terminal {
+	t.Helper()
+	p := &terminal{t: t, name: name, prints: prints, cmd: cmd, done: make(chan error, 1)}
+	cmd.Stdout, cmd.Stderr = &p.out, &p.err
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	go func() { p.done <- cmd.Wait() }()
+	t.Cleanup(p.kill)
+	return p
+}
+
+func (p *terminal) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
+
+// until waits until the command has printed all of words.
+func (p *terminal) until(words []string) {
+	p.t.Helper()
+	b := block{prints: words}
+	for deadline := time.Now().Add(patience); b.missing(p.out.String()) != ""; {
+		select {
+		case err := <-p.done:
+			p.done <- err
+			if missing := b.missing(p.out.String()); missing != "" {
+				p.t.Fatalf("%s: ended (%v) and did not print %s; got\n%s%s", p.name, err, missing, p.out.String(), p.err.String())
+			}
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%s: got\n%s%s\nwant %s in it", p.name, p.out.String(), p.err.String(), b.missing(p.out.String()))
+		}
+	}
+}
+
+// wait waits for all that the command should print, and ends it.
+func (p *terminal) wait() {
+	p.t.Helper()
+	p.until(p.prints)
+	p.kill()
+}
+
+// end waits for the command's end.
+func (p *terminal) end() error {
+	select {
+	case err := <-p.done:
+		p.done <- err
+		return err
+	case <-time.After(patience):
+		p.kill()
+		return fmt.Errorf("it does not end")
+	}
+}
+
+// nodeOptions is what a Node.js with WebSocket needs in its environment; nil if
+// there is none.
+func nodeOptions(t *testing.T) []string {
+	t.Helper()
+	for _, env := range []string{"NODE_OPTIONS=", "NODE_OPTIONS=--experimental-websocket"} {
+		cmd := exec.Command("node", "-e", "process.exit(typeof WebSocket === 'function' ? 0 : 1)")
+		cmd.Env = append(os.Environ(), env)
+		if cmd.Run() == nil {
+			return []string{env}
+		}
+	}
+	return nil
+}
+
+func TestExampleCurl(t *testing.T) {
+	g := startBuiltIn(t, nil)
+	p := spawn(t, "curl.sh", nil, exec.Command("../examples/curl.sh", g.url))
+	if err := p.end(); err != nil {
+		t.Errorf("curl.sh: %v", err)
+	}
+	b := block{prints: []string{
+		`"status":"ready"`, "status 200", "status 202", `"payload":21.50`, `"payload":"3q2+7w=="`, `"retain":true`, `{"type":"snapshot_end"}`, "\n21.50\n",
+		`"resumed":true`, "status 422", `"code":"topic_wildcard"`,
+	}}
+	if missing := b.missing(p.out.String()); missing != "" {
+		t.Errorf("curl.sh: got\n%s%s\nwant %s in it", p.out.String(), p.err.String(), missing)
+	}
+}
+
+func TestExamplePython(t *testing.T) {
+	g := startBuiltIn(t, nil)
+	p := spawn(t, "client.py", nil, exec.Command("../examples/client.py", "--gateway", g.url))
+	p.until([]string{"message examples/python/value 'on'", "message examples/python/value 21.5", "message examples/python/value {'state': 'ok'}"})
+	if err := p.end(); err != nil {
+		t.Errorf("client.py: %v\n%s", err, p.err.String())
+	}
+	comesBack(t, g, func(addr string) *terminal {
+		return spawn(t, "client.py --follow", nil, exec.Command("../examples/client.py", "--gateway", "http://"+addr, "--follow", "cut/+"))
+	})
+}
+
+func TestExampleNode(t *testing.T) {
+	options := nodeOptions(t)
+	if options == nil {
+		t.Skip("no Node.js with WebSocket is installed, and the other tests do not need one")
+	}
+	g := startBuiltIn(t, nil)
+	client := func(addr, filter, input string) *terminal {
+		cmd := exec.Command("node", "../examples/node.mjs", "ws://"+addr+"/ws", filter)
+		cmd.Env, cmd.Stdin = append(os.Environ(), options...), strings.NewReader(input)
+		return spawn(t, "node.mjs", nil, cmd)
+	}
+	p := client(g.host(), "pi/#", "pi/3/led on\npi/+/led on\n")
+	p.until([]string{`message pi/3/led "on"`, "published: pi/3/led on: acknowledged", "refused: pi/+/led on: topic_wildcard"})
+	p.kill()
+	comesBack(t, g, func(addr string) *terminal { return client(addr, "cut/+", "") })
+}
+
+// comesBack cuts a client's connection, and holds the client to its promise:
+// what was published meanwhile arrives, without a gap.
+func comesBack(t *testing.T, g *gateway, client func(addr string) *terminal) {
+	t.Helper()
+	eventually(t, "earlier clients have gone", func() bool { return g.metric("gateway_subscriptions") == 0 })
+	network := brokertest.StartProxy(t, g.host())
+	p := client(network.Addr())
+	eventually(t, "the client is there", func() bool { return g.metric("gateway_subscriptions") == 1 })
+	g.post(`{"topic":"cut/1","payload":"before"}`)
+	p.until([]string{"cut/1"})
+	network.Refuse(true)
+	network.Cut()
+	eventually(t, "the client has gone", func() bool { return g.metric("gateway_subscriptions") == 0 })
+	g.post(`{"topic":"cut/2","payload":"meanwhile"}`)
+	network.Heal()
+	p.until([]string{"cut/2"})
+	g.post(`{"topic":"cut/3","payload":"after"}`)
+	p.until([]string{"cut/3"})
+	out := p.out.String()
+	if strings.Count(out, "cut/") != 3 || strings.Contains(out, "gap") {
+		t.Errorf("%s: got\n%s\nwant three messages and no gap", p.name, out)
+	}
+	p.kill()
+}
+
+func TestExampleBrowser(t *testing.T) {
+	pages := httptest.NewServer(http.FileServer(http.Dir("../examples")))
+	t.Cleanup(pages.Close)
+	g := startBuiltIn(t, map[string]string{"GATEWAY_ALLOWED_ORIGINS": pages.URL})
+	network := brokertest.StartProxy(t, g.host())
+	b := openTab(t)
+	b.do(chromedp.Navigate(pages.URL + "/browser.html?gateway=" + url.QueryEscape("ws://"+network.Addr()+"/ws")))
+	until := func(id, words string) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("the page shows %q in %s", words, id), func() bool {
+			return strings.Contains(b.js("document.getElementById('%s').textContent", id), words)
+		})
+	}
+	until("state", "open")
+	eventually(t, "the page is subscribed", func() bool { return g.metric("gateway_subscriptions") == 1 })
+	b.js(`(document.querySelector('#publish button').click(), 'clicked')`)
+	until("outcome", "pi/3/led on: acknowledged")
+	until("rows", "pi/3/led")
+	network.Refuse(true)
+	network.Cut()
+	until("state", "again in")
+	g.post(`{"topic":"pi/3/door","payload":"<b>open</b>"}`)
+	network.Heal()
+	until("rows", "resumed")
+	until("rows", "<b>open</b>")
+	if got := b.js(`document.querySelectorAll('.gap, #rows b').length`); got != "0" {
+		t.Errorf("the page shows %s gaps or elements from a payload, want none", got)
+	}
+}
+
+// nginx, with the configuration that docs/operations.md shows.
+func TestDocumentedProxyCarriesEverything(t *testing.T) {
+	text, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, conf, ok := strings.Cut(string(text), "<!-- nginx -->\n```nginx\n")
+	conf, _, ok2 := strings.Cut(conf, "```")
+	if !ok || !ok2 {
+		t.Fatal("docs/operations.md has no <!-- nginx --> block")
+	}
+	g := startBuiltIn(t, map[string]string{"GATEWAY_ALLOWED_HOSTS": "gateway.example", "GATEWAY_TRUSTED_PROXIES": "127.0.0.1/32"})
+	addr := startNginx(t, strings.Replace(conf, "127.0.0.1:8080", g.host(), 1))
+	direct := *g
+	g.url, g.ws = "http://"+addr, "ws://"+addr+"/ws"
+
+	stream := spawn(t, "curl", nil, exec.Command("curl", "-sN", g.url+"/events?topic=pi/%23&format=sse"))
+	stream.until([]string{"event: ack"})
+	ws := g.dial("?topic=pi/%23")
+	ws.wait("ack", func(f frame) bool { return f.Type == "ack" })
+	if a := g.post(`{"topic":"pi/3/led","payload":"on"}`); a.status != http.StatusOK {
+		t.Errorf("POST /publish: got %d %s, want 200", a.status, a.body)
+	}
+	large := strings.Repeat(`\u0000`, 256<<10)
+	if a := g.post(`{"topic":"pi/3/frame","payload":"` + large + `"}`); a.status != http.StatusOK {
+		t.Errorf("POST /publish of the largest message: got %d %s, want 200", a.status, a.body)
+	}
+	ws.waitMessages(2)
+	stream.until([]string{`"topic":"pi/3/led"`})
+
+	req, _ := http.NewRequest(http.MethodGet, g.url+"/readyz", nil)
+	req.Host = "gateway.example"
+	res, err := g.client.Do(req)
+	if err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("GET /readyz of gateway.example: got %v %v, want 200", res, err)
+	}
+	_ = res.Body.Close()
+	g.url = direct.url
+}
+
+// startNginx runs nginx with conf inside its http block, on a free port.
+func startNginx(t *testing.T, conf string) (addr string) {
+	t.Helper()
+	binary := "nginx"
+	if _, err := exec.LookPath(binary); err != nil {
+		binary = "/usr/sbin/nginx"
+	}
+	dir := t.TempDir()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr = l.Addr().String()
+	_ = l.Close()
+	var b bytes.Buffer
+	if os.Geteuid() == 0 {
+		b.WriteString("user root;\n") // the test's directory is not for others
+	}
+	fmt.Fprintf(&b, "daemon off;\npid %s/pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n", dir)
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		fmt.Fprintf(&b, "%s_temp_path %s/%s;\n", kind, dir, kind)
+	}
+	b.WriteString(strings.Replace(conf, "listen 80;", "listen "+addr+";", 1) + "}\n")
+	path := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := spawn(t, "nginx", nil, exec.Command(binary, "-p", dir, "-e", "stderr", "-c", path))
+	eventually(t, "nginx listens", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			select {
+			case err := <-p.done:
+				t.Fatalf("nginx does not start: %v\n%s", err, p.err.String())
+			default:
+			}
+			return false
+		}
+		_ = c.Close()
+		return true
+	})
+	return addr
+}

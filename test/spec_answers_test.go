@@ -1,0 +1,400 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/api"
+	"github.com/vulturepi/gateway/internal/bridge"
+	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/spectest"
+)
+
+// answers collects what a gateway really says, and holds it against
+// openapi.yaml.
+type answers struct {
+	doc  *spectest.Document
+	ops  map[string]spectest.Operation // by method and path
+	seen map[string]bool               // operation, status and code
+	said map[string]bool               // operation, status and the steady body
+}
+
+func newAnswers(t *testing.T) *answers {
+	a := &answers{doc: spectest.OpenAPI(t), ops: map[string]spectest.Operation{}, seen: map[string]bool{}, said: map[string]bool{}}
+	for _, op := range a.doc.Operations(t) {
+		a.ops[op.Method+" "+op.Path] = op
+	}
+	return a
+}
+
+// check validates one answer of the operation that key names.
+func (a *answers) check(t *testing.T, key string, got answer) {
+	t.Helper()
+	op, ok := a.ops[key]
+	if !ok {
+		t.Fatalf("openapi.yaml has no %s", key)
+	}
+	status := fmt.Sprint(got.status)
+	pointer, ok := op.Response(status)
+	if !ok {
+		t.Fatalf("%s: got status %s, which openapi.yaml does not have: %s", key, status, got.body)
+	}
+	a.checkHeaders(t, key, pointer, got)
+	content := a.doc.Object(pointer + "/content")
+	if content == nil {
+		a.seen[key+" "+status] = true
+		return
+	}
+	media, _, err := mime.ParseMediaType(got.header.Get("Content-Type"))
+	if err != nil || content[media] == nil {
+		t.Fatalf("%s %s: got Content-Type %q, want one of %v", key, status, got.header.Get("Content-Type"), spectest.Keys(content))
+	}
+	place := pointer + "/content/" + strings.ReplaceAll(media, "/", "~1")
+	if spectest.IsStream(media) {
+		a.doc.CheckObjects(t, place, media, got.body)
+		a.said[key+" "+status+" "+media+" "+spectest.Steady(t, spectest.Objects(t, media, got.body))] = true
+		a.seen[key+" "+status] = true
+		return
+	}
+	if !strings.HasSuffix(media, "json") {
+		if len(got.body) == 0 {
+			t.Errorf("%s %s: the body is empty", key, status)
+		}
+		a.seen[key+" "+status] = true
+		return
+	}
+	isPayload := key == "GET /topics/{topic}" && got.status == 200                            // as it came
+	if strings.Index(got.body, "\n") != len(got.body)-1 && got.body[0] != '[' && !isPayload { // an array has a line for each object
+		t.Errorf("%s %s: got %q, want one line", key, status, got.body)
+	}
+	if err := a.doc.Validate(place+"/schema", []byte(got.body)); err != nil {
+		t.Errorf("%s %s: %v\n%s", key, status, err, got.body)
+	}
+	a.said[key+" "+status+" "+media+" "+spectest.Steady(t, spectest.Decode[any](t, got.body))] = true
+	if media != "application/problem+json" {
+		a.seen[key+" "+status] = true
+		return
+	}
+	body := spectest.Decode[map[string]any](t, got.body)
+	a.seen[fmt.Sprintf("%s %s %v", key, status, body["code"])] = true
+	if id := body["request_id"]; id != got.header.Get("X-Request-Id") {
+		t.Errorf("%s %s: got request_id %v, want that of the header: %s", key, status, id, got.header.Get("X-Request-Id"))
+	}
+	if cache := got.header.Get("Cache-Control"); cache != "no-store" {
+		t.Errorf("%s %s: got Cache-Control %q, want no-store", key, status, cache)
+	}
+}
+
+// says is how the example of an answer is found among what was said.
+func says(t *testing.T, e spectest.Example, media string) string {
+	t.Helper()
+	if text, ok := e.Value.(string); ok && spectest.IsStream(media) {
+		return media + " " + spectest.Steady(t, spectest.Objects(t, media, text))
+	}
+	return media + " " + spectest.Steady(t, e.Value)
+}
+
+// everywhere are the headers that an answer may have without a word about it.
+var everywhere = map[string]bool{
+	"Connection": true, "Content-Length": true, "Content-Type": true, "Date": true, "Transfer-Encoding": true,
+	"Cache-Control": true, "Content-Security-Policy": true, "X-Content-Type-Options": true, "X-Accel-Buffering": true,
+	"Sec-Websocket-Accept": true, "Upgrade": true,
+}
+
+func (a *answers) checkHeaders(t *testing.T, key, response string, got answer) {
+	t.Helper()
+	described := map[string]bool{}
+	for name := range a.doc.Object(response + "/headers") {
+		described[http.CanonicalHeaderKey(name)] = true
+	}
+	for name := range got.header {
+		if !described[name] && !everywhere[name] {
+			t.Errorf("%s %d: got the header %s, which openapi.yaml does not have", key, got.status, name)
+		}
+	}
+	for _, name := range spectest.Keys(a.doc.Object(response + "/headers")) {
+		pointer := response + "/headers/" + name
+		header := a.doc.Object(pointer)
+		if ref, ok := header["$ref"].(string); ok {
+			pointer = strings.TrimPrefix(ref, "#")
+			header = a.doc.Object(pointer)
+		}
+		values := got.header.Values(name)
+		if len(values) == 0 {
+			if header["required"] == true {
+				t.Errorf("%s %d: header %s is missing", key, got.status, name)
+			}
+			continue
+		}
+		if err := a.doc.Validate(pointer+"/schema", spectest.Encode(t, strings.Join(values, ", "))); err != nil {
+			t.Errorf("%s %d: header %s: %v", key, got.status, name, err)
+		}
+	}
+}
+
+// Everything that openapi.yaml says about answers happens, and nothing else:
+// each route × status × code is provoked, each answer is held against its
+// schema, and each example of an answer is what the gateway really says.
+func TestEveryDocumentedAnswerHappens(t *testing.T) {
+	a := newAnswers(t)
+	g := play(t)
+	publishAnswers(t, a, g)
+	brokerAnswers(t, a, g)
+	onceAnswers(t, a)
+	batchAnswers(t, a)
+	bodyAnswers(t, a)
+	topicsAnswers(t, a)
+	callAnswers(t, a)
+	streamAnswers(t, a)
+	eventsAnswers(t, a)
+	historyAnswers(t, a)
+	overloadedAnswers(t, a)
+	pageAnswers(t, a)
+	commonAnswers(t, a, g)
+	for key, op := range a.ops {
+		for _, status := range op.Statuses() {
+			want := []string{key + " " + status}
+			if codes := op.Codes(status); codes != nil {
+				want = want[:0]
+				for _, code := range codes {
+					want = append(want, key+" "+status+" "+code)
+				}
+			}
+			for _, w := range want {
+				if !a.seen[w] && !cannotFail[w] {
+					t.Errorf("no request got %s", w)
+				}
+			}
+			a.examplesAreSaid(t, key, status)
+		}
+	}
+}
+
+// overloadedAnswers are those of a gateway without room for anything.
+func overloadedAnswers(t *testing.T, a *answers) {
+	g := play(t, func(o *api.Options) { o.BodiesBytes, o.AnswersBytes, o.Timing.Room = 1, 1, time.Millisecond })
+	g.battery()
+	for key, r := range map[string]request{
+		"POST /publish":         {method: "POST", path: "/publish", header: jsonHeader, body: `{"topic":"a","payload":1}`},
+		"POST /publish/batch":   arrayBatch("", "[]"),
+		"POST /topics/{topic}":  {method: "POST", path: "/topics/a", body: "on"},
+		"PUT /topics/{topic}":   {method: "PUT", path: "/topics/a", body: "on"},
+		"POST /request/{topic}": {method: "POST", path: "/request/a?reply=b", body: "on"},
+		"GET /topics":           {method: "GET", path: "/topics"},
+		"GET /topics/{topic}":   {method: "GET", path: "/topics/pi/3/battery"},
+		"GET /history":          {method: "GET", path: "/history?filter=%23"},
+	} {
+		got := g.do(r)
+		if got.status != http.StatusServiceUnavailable {
+			t.Errorf("%s: got %d %s, want 503", key, got.status, got.body)
+		}
+		a.check(t, key, got)
+	}
+}
+
+// cannotFail: what these routes do cannot be made to fail from outside. They
+// have the answer because every route has it, or because there is a moment
+// between the decision to go down and the end of the listener; a test of
+// internal/api makes that moment long.
+var cannotFail = map[string]bool{
+	"GET /ws 503 shutting_down":                true,
+	"GET /events 503 shutting_down":            true,
+	"GET /topics/{topic} 503 shutting_down":    true,
+	"DELETE /topics/{topic} 503 shutting_down": true,
+	"GET /ws 500 internal_error":               true,
+	"POST /publish/batch 500 internal_error":   true, // of one message, that stands in its outcome
+	"GET /livez 500 internal_error":            true,
+	"GET /openapi.yaml 500 internal_error":     true,
+	"GET /asyncapi.yaml 500 internal_error":    true,
+	"GET /docs 500 internal_error":             true,
+	"GET /docs/errors 500 internal_error":      true,
+}
+
+func (a *answers) examplesAreSaid(t *testing.T, key, status string) {
+	t.Helper()
+	pointer, _ := a.ops[key].Response(status)
+	for _, media := range spectest.Keys(a.doc.Object(pointer + "/content")) {
+		for _, e := range a.doc.Examples(pointer + "/content/" + strings.ReplaceAll(media, "/", "~1")) {
+			if cannotFail[key+" "+status+" "+e.Name] {
+				continue
+			}
+			if !a.said[key+" "+status+" "+says(t, e, media)] {
+				t.Errorf("%s %s: no answer was like the example %s", key, status, e.Name)
+			}
+		}
+	}
+}
+
+func publishAnswers(t *testing.T, a *answers, g *played) {
+	for _, r := range publishRequests() {
+		before := len(g.publisher.all())
+		got := g.do(r.request)
+		if got.status != r.want {
+			t.Errorf("%s: got %d %s, want %d", r.name, got.status, got.body, r.want)
+		}
+		if sent := len(g.publisher.all()) - before; (sent == 1) != (got.status < 300) {
+			t.Errorf("%s: status %d, but %d messages were published", r.name, got.status, sent)
+		}
+		a.check(t, "POST /publish", got)
+	}
+	for _, r := range a.exampleRequests(t, a.ops["POST /publish"]) {
+		a.check(t, "POST /publish", g.do(r))
+	}
+}
+
+func brokerAnswers(t *testing.T, a *answers, g *played) {
+	defer g.publisher.play(nil, nil, false)
+	for _, c := range []struct {
+		name            string
+		refuse, outcome error
+		broken          bool
+		want            int
+	}{
+		{name: "no connection", refuse: api.ErrNotSent, want: 503},
+		{name: "connection lost before it was written", outcome: api.ErrNotSent, want: 503},
+		{name: "too much in flight", refuse: api.ErrOverloaded, want: 503},
+		{name: "connection lost behind it", outcome: api.ErrUnknown, want: 504},
+		{name: "an error that nobody knows", outcome: errOther, want: 500},
+		{name: "a panic", broken: true, want: 500},
+	} {
+		g.publisher.play(c.refuse, c.outcome, c.broken)
+		for key, r := range publishing() {
+			isBatch := key == "POST /publish/batch" // it waits for room, and has an outcome for each message
+			if isBatch && (c.broken || c.name == "too much in flight") {
+				continue
+			}
+			want := c.want
+			if isBatch {
+				want = 207
+			}
+			got := g.do(r)
+			if got.status != want {
+				t.Errorf("%s, %s: got %d %s, want %d", key, c.name, got.status, got.body, want)
+			}
+			a.check(t, key, got)
+		}
+	}
+}
+
+func streamAnswers(t *testing.T, a *answers) {
+	g := play(t, func(o *api.Options) { o.MaxConnections = 1 })
+	g.upstream.play(nil, map[string]error{"refused": hub.ErrRefused, "elsewhere": hub.ErrNotCovered, "late": context.DeadlineExceeded})
+	for key, requests := range map[string][]expected{
+		"GET /ws": streamRequests(), "GET /events": eventsRequests(), "GET /history": historyRequests(),
+		"GET /topics": listRequests(), "GET /topics/{topic}": valueRequests(), "POST /request/{topic}": callRequests(),
+	} {
+		for _, r := range requests {
+			got := g.do(r.request)
+			if got.status != r.want {
+				t.Errorf("%s, %s: got %d %s, want %d", key, r.name, got.status, got.body, r.want)
+			}
+			a.check(t, key, got)
+		}
+	}
+	g.upstream.setBroken(true)
+	a.check(t, "GET /events", g.do(request{method: "GET", path: "/events?topic=broken"}))
+	a.check(t, "GET /topics", g.do(request{method: "GET", path: "/topics?filter=broken/list"}))
+	a.check(t, "GET /topics/{topic}", g.do(request{method: "GET", path: "/topics/broken/value"}))
+	g.upstream.setBroken(false)
+
+	c := g.dialStrict(t, "")
+	events := request{method: "GET", path: "/events?topic=a"}
+	waiting := map[string]request{
+		"GET /topics/{topic}": {method: "GET", path: "/topics/a", header: map[string]string{"Prefer": "wait=1"}},
+		"POST /publish/batch": ndjsonBatch("waits like a stream", `{"topic":"a","payload":1}`),
+	}
+	for key, r := range waiting {
+		a.check(t, key, g.do(r))
+	}
+	for key, r := range map[string]request{"GET /ws": handshake("one too many", ""), "GET /events": events} {
+		got := g.do(r)
+		if got.status != 503 {
+			t.Errorf("%s, one too many: got %d, want 503", key, got.status)
+		}
+		a.check(t, key, got)
+	}
+	a.check(t, "GET /ws", answer{status: 101, header: c.header})
+	drainAnswers(t, a)
+}
+
+func pageAnswers(t *testing.T, a *answers) {
+	g := play(t)
+	for _, path := range []string{"/livez", "/openapi.yaml", "/asyncapi.yaml", "/docs", "/docs/errors"} {
+		got := g.do(request{method: "GET", path: path})
+		if got.status != 200 {
+			t.Errorf("GET %s: got %d, want 200", path, got.status)
+		}
+		a.check(t, "GET "+path, got)
+	}
+	for _, c := range []struct {
+		status bridge.Status
+		want   int
+	}{
+		{bridge.Status{Publish: true, Subscribe: true}, 200},
+		{bridge.Status{Publish: true, Subscribe: true, SubscribeRefused: []string{"$SYS/#"}}, 200},
+		{bridge.Status{Subscribe: true, Err: "connection refused"}, 503},
+		{bridge.Status{Publish: true, Err: "connection refused"}, 503},
+		{bridge.Status{}, 503},
+	} {
+		g.setStatus(func() bridge.Status { return c.status })
+		got := g.do(request{method: "GET", path: "/readyz"})
+		if got.status != c.want {
+			t.Errorf("GET /readyz with %+v: got %d, want %d", c.status, got.status, c.want)
+		}
+		a.check(t, "GET /readyz", got)
+	}
+	g.setStatus(func() bridge.Status { panic("out of order") })
+	a.check(t, "GET /readyz", g.do(request{method: "GET", path: "/readyz"}))
+	g.setStatus(works)
+	end := g.drain(t)
+	public := g.url
+	g.url = g.admin // the other listener is closed
+	a.check(t, "GET /readyz", g.do(request{method: "GET", path: "/readyz"}))
+	g.url = public
+	end()
+}
+
+// commonAnswers are those that every path has.
+func commonAnswers(t *testing.T, a *answers, g *played) {
+	for key, op := range a.ops {
+		path := op.At("a")
+		for _, c := range []struct {
+			request
+			want int
+		}{
+			{request{name: "another method", method: "PATCH", path: path}, 405},
+			{request{name: "an unknown parameter", method: op.Method, path: path + "?verbose=1"}, 400},
+			{request{name: "a malformed query", method: op.Method, path: path + "?%zz"}, 400},
+			{request{name: "a long URI", method: op.Method, path: path + "?" + strings.Repeat("a", 8<<10)}, 414},
+			{request{name: "a foreign host", method: op.Method, path: path, host: "elsewhere.example"}, 421},
+		} {
+			if op.Path == "/ws" {
+				c.header = upgrade
+			}
+			got := g.do(c.request)
+			if got.status != c.want {
+				t.Errorf("%s, %s: got %d %s, want %d", key, c.name, got.status, got.body, c.want)
+			}
+			a.check(t, key, got)
+			if c.want == 405 && !strings.Contains(got.header.Get("Allow"), op.Method) {
+				t.Errorf("%s: got Allow %q, want %s in it", key, got.header.Get("Allow"), op.Method)
+			}
+		}
+		a.check(t, key, withoutHost(t, g, op))
+	}
+}
+
+// withoutHost speaks HTTP/1.0, whose requests need no Host.
+func withoutHost(t *testing.T, g *played, op spectest.Operation) answer {
+	t.Helper()
+	got := g.connect(t, fmt.Sprintf("%s %s HTTP/1.0\r\nContent-Length: 0\r\n\r\n", op.Method, op.At("a"))).answer()
+	if got.status != 400 {
+		t.Errorf("%s %s without Host: got %d, want 400", op.Method, op.Path, got.status)
+	}
+	return got
+}
