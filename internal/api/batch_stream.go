@@ -37,54 +37,78 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 	defer s.release()
 	control := http.NewResponseController(w)
 	_ = control.EnableFullDuplex() // HTTP/1.1; HTTP/2 always is
-	openEnded(w, s.opts.Timing.Line)
-	stop := make(chan struct{})
-	defer close(stop)
-	go func() { // a stop of the gateway must not wait for the client's next line
-		select {
-		case <-s.closing:
-			_ = control.SetReadDeadline(time.Now())
-		case <-stop:
-		}
-	}()
+	defer s.endReading(control)()
 
 	body := &patientReader{body: r.Body, control: control, idle: s.opts.Timing.Line, closing: s.closing}
 	lines := &lineReader{buf: bufio.NewReaderSize(body, readBytes), limit: int(s.maxObject()), held: &held, requestID: requestID(w)}
 	if r.Header.Get("Expect") != "" {
 		_, _ = lines.buf.Peek(1) // reading is what answers 100 Continue
 	}
+	results := newResultWriter(w, control, s.opts.Timing.Line)
+	s.pipeline(func() (batchItem, bool) { return s.nextLine(lines, r, key) }, func(line []byte, _ *batchResult, more bool) bool {
+		return results.put(line, more)
+	})
+	if lines.failed != nil { // says at which line it ended, and why
+		results.put(appendResult(nil, lines.count, &batchResult{problem: s.streamProblem(lines.failed)}), true)
+	}
+	_ = results.flush()
+}
+
+// endReading ends the reading of a body when the gateway goes down, which must
+// not wait for the client's next line. The function it gives ends that.
+func (s *Server) endReading(control *http.ResponseController) (stop func()) {
+	stopped := make(chan struct{})
+	go func() {
+		select {
+		case <-s.closing:
+			_ = control.SetReadDeadline(time.Now())
+		case <-stopped:
+		}
+	}()
+	return func() { close(stopped) }
+}
+
+// resultWriter writes results, many at a time.
+type resultWriter struct {
+	w       io.Writer
+	control *http.ResponseController
+	out     []byte
+}
+
+// newResultWriter begins the answer.
+func newResultWriter(w http.ResponseWriter, control *http.ResponseController, stall time.Duration) *resultWriter {
+	openEnded(w, stall)
 	h := w.Header()
 	h.Set("Content-Type", typeNDJSON)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
 	w.WriteHeader(http.StatusOK)
 	_ = control.Flush()
+	return &resultWriter{w: w, control: control, out: make([]byte, 0, writeBytes)}
+}
 
-	out := make([]byte, 0, writeBytes)
-	send := func() bool {
-		if len(out) == 0 {
-			return true
-		}
-		_, err := w.Write(out)
-		if err == nil {
-			err = control.Flush()
-		}
-		out = out[:0]
-		return err == nil
+// put adds a result; nil is none. What there is is written when there is no
+// more, or much. False: the client takes nothing any more.
+func (r *resultWriter) put(line []byte, more bool) bool {
+	if line != nil {
+		r.out = append(append(r.out, line...), '\n')
 	}
-	s.pipeline(func() (batchItem, bool) { return s.nextLine(lines, r, key) }, func(line []byte, _ *batchResult, more bool) bool {
-		if line != nil {
-			out = append(append(out, line...), '\n')
-		}
-		if more && len(out) < writeBytes-maxLine {
-			return true
-		}
-		return send()
-	})
-	if lines.failed != nil { // says at which line it ended, and why
-		out = append(appendResult(out, lines.count, &batchResult{problem: s.streamProblem(lines.failed)}), '\n')
+	if more && len(r.out) < writeBytes-maxLine {
+		return true
 	}
-	_ = send()
+	return r.flush()
+}
+
+func (r *resultWriter) flush() bool {
+	if len(r.out) == 0 {
+		return true
+	}
+	_, err := r.w.Write(r.out)
+	if err == nil {
+		err = r.control.Flush()
+	}
+	r.out = r.out[:0]
+	return err == nil
 }
 
 // nextLine gets the next line ready to be published.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -130,8 +131,17 @@ func TestUnfinishedMessagesAreBounded(t *testing.T) {
 	closed := make(chan int, len(all))
 	for _, s := range all {
 		go func() {
-			code, _ := s.closed()
-			closed <- code
+			for {
+				first, payload, err := s.frame()
+				if err != nil { // it is not cut off, or too late
+					closed <- 0
+					return
+				}
+				if first == closeFrame8 {
+					closed <- int(binary.BigEndian.Uint16([]byte(payload)))
+					return
+				}
+			}
 		}()
 	}
 	for range len(all) - limit/len(part) {
@@ -390,5 +400,22 @@ func TestResultOfAnObjectIsBounded(t *testing.T) {
 	}
 	if !strings.Contains(lines[2], `"pointer":"/x"`) {
 		t.Errorf("got %s, want the field that is wrong", lines[2])
+	}
+}
+
+// What is held, and what may be, is in the metrics.
+func TestMetricsHaveWhatIsHeld(t *testing.T) {
+	g := startRig(t, func(o *Options) { o.BodiesBytes, o.AnswersBytes, o.Timing.Body = 1<<20, 2<<20, time.Minute })
+	_, _ = io.WriteString(connect(t, g.public), unfinished["a payload"](part))
+	g.server.answers.take(0, 1000)
+	eventuallyTrue(t, "the body has come", func() bool { return g.server.bodies.bytes() >= int64(len(part)) })
+	got := string(exchange(t, g.admin, request("GET", "/metrics", "")).body)
+	for _, want := range []string{
+		fmt.Sprintf("\ngateway_bodies_bytes %d\n", g.server.bodies.bytes()), "\ngateway_bodies_limit_bytes 1.048576e+06\n",
+		"\ngateway_answers_bytes 1000\n", "\ngateway_answers_limit_bytes 2.097152e+06\n", "\ngateway_requests_orphaned 0\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got no line %q in the metrics", want)
+		}
 	}
 }

@@ -106,15 +106,15 @@ func (s *Server) observed(r *http.Request, status, bytes int, took time.Duration
 		status = http.StatusOK
 	}
 	s.metrics.request(route, r.Method, status, took)
-	level := slog.LevelDebug // what goes well is counted
+	level, limit := slog.LevelDebug, (*logLimit)(nil) // what goes well is counted
 	switch {
 	case route == "/livez" || route == "/readyz" || route == "/metrics": // probes come every few seconds
 	case status >= http.StatusInternalServerError:
-		level = slog.LevelWarn
+		level, limit = slog.LevelWarn, &s.failedLog
 	case status >= http.StatusBadRequest:
-		level = slog.LevelInfo
+		level, limit = slog.LevelInfo, &s.refusedLog
 	}
-	if !s.opts.Log.Enabled(r.Context(), level) {
+	if !s.opts.Log.Enabled(r.Context(), level) || limit != nil && !limit.allow() {
 		return
 	}
 	s.opts.Log.LogAttrs(r.Context(), level, "request",

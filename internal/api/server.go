@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -72,6 +71,8 @@ type Server struct {
 	bodies   *budget // of what has come of bodies and frames under way
 	answers  *budget // of what is being written
 
+	refusedLog, failedLog logLimit
+
 	idempotency *onceStore
 	names       *names
 	lists       chan struct{} // places for lists that are being made
@@ -86,6 +87,8 @@ func New(o Options) *Server {
 	s.answers = newBudget(cmp.Or(o.AnswersBytes, 64<<20))
 	s.lists = make(chan struct{}, maxLists)
 	s.names = newNames()
+	s.refusedLog = logLimit{log: o.Log, level: slog.LevelInfo, window: o.Timing.Log}
+	s.failedLog = logLimit{log: o.Log, level: slog.LevelWarn, window: o.Timing.Log}
 	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, idempotencyBytes))
 	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats, s.stats)
 	return s
@@ -98,6 +101,8 @@ func (s *Server) Drain() {
 	s.draining.Store(true)
 	s.drain.Do(func() { close(s.closing) })
 	s.writing.hurry()
+	s.refusedLog.sum()
+	s.failedLog.sum()
 }
 
 // stats are the server's own readings.
@@ -149,39 +154,3 @@ func (s *Server) admit() *wire.Problem {
 func (s *Server) joined() { s.joining.Add(-1) }
 
 func (s *Server) release() { s.streams.Add(-1) }
-
-// getLivez is GET /livez: the process answers, whatever the broker does.
-func (s *Server) getLivez(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, http.StatusOK, "application/json", map[string]string{"status": "alive"})
-}
-
-// getReadyz is GET /readyz: 200 while publishing and subscribing work.
-func (s *Server) getReadyz(w http.ResponseWriter, _ *http.Request) {
-	h := s.opts.Health()
-	res := wire.Health{Status: "ready", Checks: map[string]string{"publish": "ok", "subscribe": "ok"}}
-	why := h.Detail
-	if why == "" {
-		why = "no broker connection"
-	}
-	if len(h.Refused) > 0 {
-		res.Status = "degraded"
-		res.Checks["filters"] = "the broker refuses some of the gateway's filters"
-	}
-	if !h.Publish {
-		res.Status, res.Checks["publish"] = "not_ready", why
-	}
-	if !h.Subscribe {
-		res.Status, res.Checks["subscribe"] = "not_ready", why
-	}
-	if s.draining.Load() {
-		res.Status, res.Checks["shutdown"] = "not_ready", "the gateway is going down"
-	}
-	status := http.StatusOK
-	if res.Status == "not_ready" {
-		status = http.StatusServiceUnavailable
-		w.Header().Set("Retry-After", retryAfter)
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, status, "application/json", res)
-}

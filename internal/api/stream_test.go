@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -65,6 +66,7 @@ type events struct {
 	t      testing.TB
 	header http.Header
 	length []string // Transfer-Encoding
+	conn   net.Conn
 	r      *bufio.Reader
 }
 
@@ -83,7 +85,7 @@ func (g *rig) open(t testing.TB, target string, headers ...string) *events {
 		b, _ := io.ReadAll(res.Body)
 		t.Fatalf("GET %.200s: got %d %s, want 200", target, res.StatusCode, b)
 	}
-	return &events{t, res.Header, res.TransferEncoding, bufio.NewReader(res.Body)}
+	return &events{t, res.Header, res.TransferEncoding, c, bufio.NewReader(res.Body)}
 }
 
 var times = regexp.MustCompile(`"(time|since)":"[^"]*"`)
@@ -204,6 +206,7 @@ func TestEventsComesAsTheClientAsks(t *testing.T) {
 			}
 		})
 	}
+	eventuallyTrue(t, "all are subscribed", func() bool { return g.server.joining.Load() == 0 })
 }
 
 func TestEventsTakesEveryValueOfEveryOption(t *testing.T) {

@@ -14,6 +14,7 @@ type Timing struct {
 	Answer time.Duration // how long an answer may take to be read [1m]
 	Stall  time.Duration // a client that takes nothing of its answer for so long is cut off [10s]
 	Last   time.Duration // what is left of both when the gateway goes down [5s]
+	Log    time.Duration // refused requests are logged one by one up to loggedLines in each [10s]
 	Room   time.Duration // how long a list or a value waits for room among the others [2s]
 }
 
@@ -25,6 +26,7 @@ func (t Timing) withDefaults() Timing {
 		Answer: cmp.Or(t.Answer, time.Minute),
 		Stall:  cmp.Or(t.Stall, 10*time.Second),
 		Last:   cmp.Or(t.Last, 5*time.Second),
+		Log:    cmp.Or(t.Log, 10*time.Second),
 		Room:   cmp.Or(t.Room, 2*time.Second),
 	}
 }

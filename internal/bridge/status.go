@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -198,6 +199,8 @@ func plainWords(err error) string {
 		return "no route to the broker"
 	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
 		return "the broker does not answer"
+	case errors.Is(err, context.Canceled): // the way to say it inside this program
+		return "the connection was given up before it was ready"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
 		errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
 		return "the broker closed the connection"
