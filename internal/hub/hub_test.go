@@ -69,15 +69,18 @@ func (b *broker) Retained(_ context.Context, filter string) ([]Inbound, error) {
 	return f(filter)
 }
 
-// wireTap is a Transport into memory: lines of JSON. While it is blocked it
-// takes nothing.
+// wireTap is a connection into memory: lines of JSON. While it is blocked it
+// takes nothing; one that is limited takes what it was granted.
 type wireTap struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	got     bytes.Buffer // not parsed yet
 	frames  []frame
 	blocked bool
+	limited bool
+	granted int
 	ended   bool
+	line    func(line []byte) // gets each line instead of the test; nil: the test does
 }
 
 func newTap() *wireTap {
@@ -94,26 +97,51 @@ func (w *wireTap) TryWrite(p []byte) (int, error) {
 	if w.ended {
 		return 0, errors.New("ended")
 	}
-	if w.blocked {
-		return 0, nil
-	}
-	w.got.Write(p)
-	w.changed.Broadcast()
-	return len(p), nil
+	return w.take(p), nil
 }
 
-func (w *wireTap) WriteAll(p []byte) (int, error) {
+func (w *wireTap) WriteAll(p []byte) (done int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.blocked && !w.ended {
-		w.changed.Wait()
+	for done < len(p) {
+		if w.ended {
+			return done, errors.New("ended")
+		}
+		n := w.take(p[done:])
+		if done += n; n == 0 {
+			w.changed.Wait()
+		}
 	}
-	if w.ended {
-		return 0, errors.New("ended")
+	return done, nil
+}
+
+func (w *wireTap) take(p []byte) int {
+	if w.blocked {
+		return 0
+	}
+	if w.limited {
+		p = p[:min(len(p), w.granted)]
+		w.granted -= len(p)
 	}
 	w.got.Write(p)
+	for w.line != nil {
+		end := bytes.IndexByte(w.got.Bytes(), '\n') + 1
+		if end == 0 {
+			break
+		}
+		w.line(w.got.Next(end))
+	}
 	w.changed.Broadcast()
-	return len(p), nil
+	return len(p)
+}
+
+// grant lets a limited tap take so many bytes more; less than 0: all.
+func (w *wireTap) grant(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.limited = n >= 0
+	w.granted += n
+	w.changed.Broadcast()
 }
 
 func (w *wireTap) block(yes bool) {
@@ -174,6 +202,14 @@ type frame struct {
 	DecodeError string `json:"decode_error"`
 }
 
+// String leaves out most of a long payload.
+func (f frame) String() string {
+	if len(f.Payload) > 20 {
+		f.Payload = append(f.Payload[:20:20], "…"...)
+	}
+	return fmt.Sprintf("{%s %s=%s retain %t cursor %q gap %q to %q %s certain %t skipped %d}", f.Type, f.Topic, f.Payload, f.Retain, f.Cursor, f.After, f.Before, f.Reason, f.Certain, f.Skipped)
+}
+
 // fataler is a test, of package testing or rapid.
 type fataler interface {
 	Helper()
@@ -189,8 +225,8 @@ func (w *wireTap) wait(t fataler, done func([]frame) bool) []frame {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for {
-		w.frames = append(w.frames, parse(t, w.got.Bytes())...)
-		w.got.Reset()
+		whole := bytes.LastIndexByte(w.got.Bytes(), '\n') + 1
+		w.frames = append(w.frames, parse(t, w.got.Next(whole))...)
 		if done(w.frames) {
 			return w.frames
 		}
@@ -248,7 +284,7 @@ func live(topic, payload string) Inbound {
 }
 
 // eventually waits for a condition that nothing signals.
-func eventually(t *testing.T, what string, cond func() bool) {
+func eventually(t fataler, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

@@ -146,6 +146,13 @@ func (o *Outbox) PushPaced(m *message.Message, f message.Form, policy Overflow) 
 	o.push(entry{m: m, policy: policy, paced: true}, f)
 }
 
+// Ended reports whether the client is being ended, or has been.
+func (o *Outbox) Ended() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.life != open
+}
+
 // Busy reports whether the next message would have to wait for the socket.
 func (o *Outbox) Busy() bool {
 	o.mu.Lock()
