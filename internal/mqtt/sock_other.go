@@ -1,0 +1,19 @@
+//go:build !linux
+
+package mqtt
+
+import (
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Elsewhere the write deadlines of sock find a dead peer, and acknowledging is left to the kernel.
+func userTimeout(syscall.RawConn, time.Duration) {}
+
+func receiver(c net.Conn, _ syscall.RawConn, _ *atomic.Bool) func(p []byte) (int, error) {
+	return c.Read
+}
+
+func receiveBuffer(syscall.RawConn, int) {}
