@@ -29,10 +29,21 @@ type receiver struct {
 	log *slog.Logger
 }
 
-func (r *receiver) Message(m bridge.Message) { r.hub.Accept(hub.Inbound(m)) }
-func (r *receiver) Rest()                    { r.hub.Flush() }
-func (r *receiver) Up(lost bool)             { r.hub.BrokerUp(lost) }
-func (r *receiver) Down(error)               { r.hub.BrokerDown() }
+func (r *receiver) Message(m bridge.Message) {
+	if m.TooLarge > 0 {
+		r.hub.Dropped(true, time.Now())
+		return
+	}
+	r.hub.Accept(inbound(m))
+}
+
+func inbound(m bridge.Message) hub.Inbound {
+	return hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain}
+}
+
+func (r *receiver) Rest()        { r.hub.Flush() }
+func (r *receiver) Up(lost bool) { r.hub.BrokerUp(lost) }
+func (r *receiver) Down(error)   { r.hub.BrokerDown() }
 func (r *receiver) Dropped(certain bool, since time.Time) {
 	r.hub.Dropped(certain, since)
 }
@@ -68,7 +79,9 @@ func (u upstream) Retained(ctx context.Context, filter string) ([]hub.Inbound, e
 	}
 	messages := make([]hub.Inbound, 0, len(got))
 	for _, m := range got {
-		messages = append(messages, hub.Inbound(m))
+		if m.TooLarge == 0 {
+			messages = append(messages, inbound(m))
+		}
 	}
 	return messages, err
 }

@@ -41,8 +41,8 @@ const roundGap = 300 * time.Millisecond
 
 // sys keeps the newest figures, and tells the live stream when the broker has dropped messages.
 type sys struct {
-	live *live
-	log  *slog.Logger
+	in  *inbound
+	log *slog.Logger
 
 	mu      sync.Mutex // guards the rest
 	values  map[string]float64
@@ -58,8 +58,8 @@ type sys struct {
 // excuseFor is how long the broker may take to count: some of its intervals, which are ten seconds unless set.
 const excuseFor = 30 * time.Second
 
-func newSys(l *live, log *slog.Logger) *sys {
-	return &sys{live: l, log: log, values: make(map[string]float64)}
+func newSys(l *inbound, log *slog.Logger) *sys {
+	return &sys{in: l, log: log, values: make(map[string]float64)}
 }
 
 // got handles a message below $SYS.
@@ -82,7 +82,7 @@ func (s *sys) got(m Message) {
 	since := s.before.Add(-roundGap) // when the counter had last been right
 	s.mu.Unlock()
 	if tell {
-		s.live.dropped(since)
+		s.in.dropped(since)
 	}
 }
 

@@ -6,16 +6,19 @@ import (
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
-// On the bare configuration a burst loses messages, and that is announced.
-func TestBrokerDropsAreAnnounced(t *testing.T) {
+// On the bare configuration a burst loses messages at QoS 1, and that is announced.
+func TestBrokerDropsAreAnnounced(t *testing.T) { bothVersions(t, testBrokerDropsAreAnnounced) }
+
+func testBrokerDropsAreAnnounced(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t, brokertest.Bare(), brokertest.Conf("sys_interval 1"))
 	sender := brokertest.Dial(t, broker.Addr())
 	release := make(chan struct{})
 	rec := newRecorder()
 	rec.hold = func(Message) { <-release } // a subscriber that is too slow for a moment
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, Receiver: rec}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}, Receiver: rec, SubscribeQoS: QoS1}).ready(t)
 	eventually(t, "first figures", func() bool { return b.Stats().Sys["broker_uptime_seconds"] > 0 })
 	var last <-chan error
 	for i := range 5000 {
@@ -39,7 +42,7 @@ func TestBrokerDropsAreAnnounced(t *testing.T) {
 
 func TestDroppedCounterIsReadWithinOneLifeOfTheBroker(t *testing.T) {
 	rec := newRecorder()
-	l := newLive(withDefaults(Config{Receiver: rec}), "", new(counters))
+	l := newInbound(withDefaults(Config{Receiver: rec}), "", new(software), new(counters))
 	l.rise(false)
 	s := newSys(l, withDefaults(Config{}).Log)
 	for _, step := range []struct {
@@ -72,9 +75,13 @@ func TestDroppedCounterIsReadWithinOneLifeOfTheBroker(t *testing.T) {
 
 // A fetch that overflows the broker's queue of the control link has lost nothing for anybody.
 func TestOverflowOfAFetchIsNotAnnounced(t *testing.T) {
+	bothVersions(t, testOverflowOfAFetchIsNotAnnounced)
+}
+
+func testOverflowOfAFetchIsNotAnnounced(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t, brokertest.Bare(), brokertest.Conf("sys_interval 1"))
 	retain(t, broker, 5000)
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"other"}}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"other"}}).ready(t)
 	waitControl(t, b)
 	eventually(t, "first figures", func() bool { return b.Stats().Sys["broker_uptime_seconds"] > 0 })
 	before := b.Stats().Sys["broker_messages_dropped"]

@@ -206,12 +206,12 @@ func TestBurstIsCompleteAndInOrder(t *testing.T) {
 			left.Add(n)
 			for i := range n {
 				p := NewPublication(Message{Topic: "burst", Payload: []byte(strconv.Itoa(i)), QoS: qos})
-				p.OnDone = func(p *Publication) {
+				p.Owner = owner(func(p *Publication) {
 					if _, err := p.Outcome(); err != nil {
 						t.Errorf("QoS %d: got %v", qos, err)
 					}
 					left.Done()
-				}
+				})
 				c.Publish(p)
 			}
 			left.Wait()
@@ -364,8 +364,33 @@ func TestCloseFlushesAndSettles(t *testing.T) {
 		if _, err := outcome(t, c, Message{Topic: "a"}); err != ErrNotSent {
 			t.Errorf("after Close: got %v", err)
 		}
-		if _, err := c.Subscribe(within(t), []Filter{{Filter: "a"}}); err != ErrClosed {
+		if _, err := c.Subscribe(within(t), []Filter{{Filter: "a"}}); !errors.Is(err, ErrClosed) || !errors.Is(err, ErrNotSent) {
 			t.Errorf("SUBSCRIBE after Close: got %v", err)
 		}
+	})
+}
+
+func TestRoundTripComesBehindWhatWasSent(t *testing.T) {
+	broker := brokertest.Start(t)
+	bothVersions(t, func(t *testing.T, v Version) {
+		rec := newRecorder()
+		c := dial(t, broker.URL(), v, func(c *Config) { c.Handler = rec })
+		if _, err := c.Subscribe(within(t), []Filter{{Filter: "a"}}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 20 {
+			c.Publish(NewPublication(Message{Topic: "a"}))
+			c.Ping()
+			if err := c.RoundTrip(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			rec.mu.Lock()
+			if got := len(rec.messages); got != i+1 {
+				t.Errorf("after %d round trips: got %d messages", i+1, got)
+			}
+			rec.mu.Unlock()
+		}
+		c.Close()
+		wantErr(t, "after the end", c.RoundTrip(within(t)), ErrClosed)
 	})
 }

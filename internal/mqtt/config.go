@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/url"
-	"sync/atomic"
 	"time"
 )
 
@@ -26,11 +25,8 @@ type Config struct {
 	MaxPayload    int    // larger messages are skipped; 0: 256 KiB
 	Aliases       uint16 // topic aliases that the broker may use; with as many, and as many as it takes, its own are used
 	Window        uint16 // messages above QoS 0 that may be without an outcome, if the broker takes as many; 0: as many as it takes
+	ReadAhead     int    // bytes that may be taken out of the kernel while messages are being handed over; 0: none
 	ReceiveBuffer int    // bytes asked of the kernel, where it does not give more by itself; 0: none
-
-	// Nodelay is set once the broker is known to send small packets at once; nil or not set: what has arrived is
-	// acknowledged at once, so that nothing is held back by Nagle's algorithm.
-	Nodelay *atomic.Bool
 
 	// When something counts as dead.
 	ConnectTime time.Duration // dial, TLS, WebSocket and CONNACK together; 0: 5 s

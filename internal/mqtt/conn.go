@@ -8,7 +8,7 @@
 // An outcome speaks of this connection only: an acknowledgement counts when it came on the connection that the message
 // was sent on. A broker that breaks the protocol ends the connection with a [ProtocolError].
 //
-// Lock order: Conn.mu is the only lock. No callback is made while it is held but [Publication.OnDone].
+// Lock order: Conn.mu is the only lock. No callback is made while it is held but [Owner.Settled].
 package mqtt
 
 import (
@@ -45,6 +45,7 @@ type Conn struct {
 	requests map[uint16]*request // SUBSCRIBE and UNSUBSCRIBE without an answer
 	lastID   uint16              // packet identifier given last
 	wrapped  bool                // all identifiers have been given once
+	pings    []chan struct{}     // PINGREQs without an answer; nil where nobody waits
 }
 
 // Dial connects, and returns when the broker has accepted. The errors are [*DialError], [*ConnectError],

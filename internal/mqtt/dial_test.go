@@ -194,7 +194,7 @@ func batch(t *testing.T, url string) time.Duration {
 		left.Add(200)
 		for range 200 {
 			p := NewPublication(Message{Topic: "batch", Payload: []byte("0123456789"), QoS: 1})
-			p.OnDone = func(*Publication) { left.Done() }
+			p.Owner = owner(func(*Publication) { left.Done() })
 			c.Publish(p)
 		}
 		left.Wait()

@@ -96,7 +96,8 @@ func broken(packet PacketType, clause, what string, args ...any) error {
 }
 
 // A Refusal is the broker's no to one message. By is the packet that said so: PUBACK, PUBREC or PUBCOMP; or CONNACK,
-// where the broker has said at the start what it does not take, and nothing was sent.
+// where the broker has said at the start what it does not take, and nothing was sent; or 0, where it has closed the
+// connection on this very message, with a reason or without one.
 type Refusal struct {
 	By     PacketType
 	Reason ReasonCode
@@ -104,6 +105,9 @@ type Refusal struct {
 }
 
 func (e *Refusal) Error() string {
+	if e.By == 0 && e.Reason == Success {
+		return "the broker refused the message: it closes the connection on it"
+	}
 	if e.Text != "" && e.By == CONNACK {
 		return "the broker does not take the message: " + e.Reason.String() + ", " + e.Text
 	}

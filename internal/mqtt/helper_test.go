@@ -141,3 +141,7 @@ func bothVersions(t *testing.T, f func(t *testing.T, v Version)) {
 		t.Run("MQTT "+v.String(), func(t *testing.T) { f(t, v) })
 	}
 }
+
+type owner func(*Publication)
+
+func (o owner) Settled(p *Publication) { o(p) }

@@ -15,6 +15,9 @@ func (r *reader) publish(flags byte, length int) error {
 	if flags&8 != 0 && flags>>1&3 == 0 {
 		return broken(PUBLISH, "3.3.1.1", "has QoS 0 and says that it is sent again")
 	}
+	if length > maxPublish {
+		return tooLong(PUBLISH, length)
+	}
 	packet, err := r.peek(min(length, maxHead))
 	if err != nil {
 		return err

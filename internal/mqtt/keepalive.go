@@ -1,12 +1,51 @@
 package mqtt
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 var pingreq = []byte{byte(PINGREQ) << 4, 0}
 
 // Ping sends a PINGREQ, whatever else is under way. Nobody waits for the answer; but one that does not come ends the
 // connection, like any.
-func (c *Conn) Ping() { c.enqueue(pingreq) }
+func (c *Conn) Ping() { c.ping(nil) }
+
+// RoundTrip waits for the answer to a PINGREQ. Whatever was sent before it has been served by the broker then. The errors
+// are that of ctx, and why the connection ended.
+func (c *Conn) RoundTrip(ctx context.Context) error {
+	back := make(chan struct{})
+	c.ping(back)
+	select {
+	case <-back:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.done:
+		return c.Err()
+	}
+}
+
+func (c *Conn) ping(back chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.enqueueLocked(pingreq) {
+		c.pings = append(c.pings, back)
+	}
+}
+
+// pong serves a PINGRESP. One that nobody has asked for is none of ours.
+func (c *Conn) pong() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.pings) == 0 {
+		return
+	}
+	if back := c.pings[0]; back != nil {
+		close(back)
+	}
+	c.pings = c.pings[1:]
+}
 
 // keepAlive sends a PINGREQ where nothing was sent or heard for KeepAlive, and ends a connection on which nothing at all
 // is heard for PingTime after that. The true PINGRESP can queue behind megabytes of messages, and they prove as well that

@@ -51,8 +51,13 @@ var packetNames = [16]string{"reserved packet", "CONNECT", "CONNACK", "PUBLISH",
 
 func (t PacketType) String() string { return packetNames[t&15] }
 
-// maxPacket is the most that a packet's header can announce, MQTT 1.5.5: 268,435,455.
-const maxPacket = 1<<28 - 1
+const (
+	maxPacket = 1<<28 - 1 // the most that a packet's header can announce, MQTT 1.5.5
+
+	// A PUBLISH that announces more ends the connection at its header. It is close to the above: a message that is
+	// retained, or kept for our session, would come again on every next connection, so it is better skipped.
+	maxPublish = 250_000_000
+)
 
 // appendLength encodes a variable byte integer, MQTT 1.5.5 (3.1.1: 2.2.3).
 func appendLength(dst []byte, n int) []byte {

@@ -1,25 +1,23 @@
 package mqtt
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
-// A Publication is one message on its way to the broker. Message and OnDone are set before it is given to a connection,
-// and it is given to one only.
+// A Publication is one message on its way to the broker. It is given to one connection only. It is made by
+// [NewPublication], or, as a part of something of its owner's, by setting Message and Owner.
 type Publication struct {
 	Message Message
-
-	// OnDone, if set, is called once, when the outcome is known: by whichever goroutine learns it, which may hold the
-	// connection's lock, so it must neither wait nor call the connection.
-	OnDone func(*Publication)
+	Owner   Owner // nil only with NewPublication
 
 	end    uint64 // where it ends in the bytes of its connection
 	step   flow
 	reason ReasonCode
-	err    error // like reason, valid once done is closed
+	err    error // like reason, valid once it is settled
 	done   chan struct{}
 }
+
+// An Owner is told once when the outcome of a publication is known, by whichever goroutine learns it. That one may hold
+// the connection's lock, so Settled must neither wait nor call the connection.
+type Owner interface{ Settled(p *Publication) }
 
 // A flow is how far a message above QoS 0 has come.
 type flow byte
@@ -35,23 +33,28 @@ func NewPublication(m Message) *Publication {
 	return &Publication{Message: m, done: make(chan struct{})}
 }
 
-// Done is closed when the outcome is known.
+// Done is closed when the outcome is known, of a publication that NewPublication has made.
 func (p *Publication) Done() <-chan struct{} { return p.done }
 
-// Outcome is valid once Done is closed. It is nil when the broker has the message: at QoS 0 it was written to the
-// socket, at QoS 1 there is a PUBACK, at QoS 2 a PUBCOMP. Otherwise it is [ErrNotSent], [ErrUnknown] or a [*Refusal]. The
-// reason is the broker's, of its last packet; [NoSubscribers] is one that comes with a nil error.
+// Outcome is valid once Done is closed or Owner told. It is nil when the broker has the message: at QoS 0 it was written
+// to the socket, at QoS 1 there is a PUBACK, at QoS 2 a PUBCOMP. Otherwise it is [ErrNotSent], [ErrUnknown] or a
+// [*Refusal]. The reason is the broker's, of its last packet; [NoSubscribers] is one that comes with a nil error.
 func (p *Publication) Outcome() (ReasonCode, error) { return p.reason, p.err }
 
-// Complete sets the outcome of a publication that was given to no connection.
-func (p *Publication) Complete(err error) {
+// Received reports, like Outcome, whether there was a PUBREC: the broker has the message then, whatever came after.
+func (p *Publication) Received() bool { return p.step == waitsPubcomp }
+
+// settle sets the outcome.
+func (p *Publication) settle(err error) {
 	p.err = err
-	if refusal, ok := errors.AsType[*Refusal](err); ok {
+	if refusal, ok := err.(*Refusal); ok {
 		p.reason = refusal.Reason
 	}
-	close(p.done)
-	if p.OnDone != nil {
-		p.OnDone(p)
+	if p.done != nil {
+		close(p.done)
+	}
+	if p.Owner != nil {
+		p.Owner.Settled(p)
 	}
 }
 
@@ -75,7 +78,7 @@ func (c *Conn) TryPublish(p *Publication) (taken bool) {
 func (c *Conn) tryPublish(p *Publication) (taken bool) {
 	switch {
 	case c.closed:
-		p.Complete(ErrNotSent)
+		p.settle(ErrNotSent)
 		return true
 	case len(c.out.pending) > softPending, p.Message.QoS > 0 && len(c.pubs.open) >= c.pubs.window:
 		return false
@@ -98,7 +101,7 @@ func (c *Conn) Publish(p *Publication) {
 func (c *Conn) appendPublication(p *Publication) {
 	m := &p.Message
 	if err := c.accepts(m); err != nil {
-		p.Complete(err)
+		p.settle(err)
 		return
 	}
 	topic, alias := c.pubs.alias(m.Topic)
@@ -177,7 +180,7 @@ func (c *Conn) late(id uint16) bool { return c.wrapped || id <= c.lastID }
 func (s *publishing) left(flushed uint64) {
 	done := 0
 	for done < len(s.written0) && s.written0[done].end <= flushed {
-		s.written0[done].Complete(nil)
+		s.written0[done].settle(nil)
 		s.written0[done] = nil
 		done++
 	}
@@ -249,7 +252,7 @@ func (c *Conn) settleLocked(id uint16, p *Publication, code ReasonCode, err erro
 	full := len(c.pubs.open) >= c.pubs.window
 	delete(c.pubs.open, id)
 	p.reason = code
-	p.Complete(err)
+	p.settle(err)
 	if full {
 		c.moved.Broadcast()
 	}
@@ -258,10 +261,10 @@ func (c *Conn) settleLocked(id uint16, p *Publication, code ReasonCode, err erro
 // end completes all that is open. A message whose last byte has not been sent cannot have been understood.
 func (s *publishing) end(sent uint64) {
 	for _, p := range s.written0 {
-		p.Complete(p.lost(sent))
+		p.settle(p.lost(sent))
 	}
 	for _, p := range s.open {
-		p.Complete(p.lost(sent))
+		p.settle(p.lost(sent))
 	}
 	s.written0, s.open = nil, nil
 }

@@ -18,6 +18,7 @@ const (
 	// properties with their lengths.
 	maxHead    = 2 + 0xffff + 2 + 4 + maxProperties
 	readBuffer = maxHead + 4<<10
+	drainEvery = 32        // packets
 	maxControl = 128 << 10 // a packet that is not a PUBLISH; more ends the connection at its header
 	skipStep   = 64 << 10
 	growStep   = 1 << 20 // a payload is given so much memory before its bytes have come
@@ -46,7 +47,10 @@ func (r *reader) init(c *Conn) {
 func (c *Conn) readLoop() {
 	defer close(c.read)
 	r := &c.in
-	for {
+	for n := 1; ; n++ {
+		if n%drainEvery == 0 && r.buf.Buffered() > 0 {
+			c.stream.sock.drain()
+		}
 		if err := r.next(); err != nil {
 			r.settle()
 			c.Fail(err)
@@ -153,7 +157,8 @@ func (r *reader) control(kind PacketType, flags byte, body []byte) error {
 		if len(body) > 0 {
 			return broken(PINGRESP, "3.13.1", "has a body")
 		}
-		return nil // that it has come is what counts, and the socket has seen it
+		r.conn.pong()
+		return nil
 	case DISCONNECT:
 		return r.conn.codec.disconnected(flags, body)
 	}

@@ -58,3 +58,11 @@ func (c ReasonCode) String() string {
 	}
 	return fmt.Sprintf("reason 0x%02x", byte(c))
 }
+
+// Known is the code itself, or UnspecifiedError for one that MQTT does not name.
+func (c ReasonCode) Known() ReasonCode {
+	if reasonNames[c] == "" {
+		return UnspecifiedError
+	}
+	return c
+}

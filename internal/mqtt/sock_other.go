@@ -4,7 +4,6 @@ package mqtt
 
 import (
 	"net"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -12,8 +11,8 @@ import (
 // Elsewhere the write deadlines of sock find a dead peer, and acknowledging is left to the kernel.
 func userTimeout(syscall.RawConn, time.Duration) {}
 
-func receiver(c net.Conn, _ syscall.RawConn, _ *atomic.Bool) func(p []byte) (int, error) {
-	return c.Read
+func receiver(c net.Conn, _ syscall.RawConn) (wait, glance func(p []byte) (int, error)) {
+	return c.Read, nil
 }
 
 func receiveBuffer(syscall.RawConn, int) {}

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -22,7 +23,7 @@ func (r *request) answer(codes []ReasonCode, err error) {
 
 // Subscribe asks for filters, and returns the broker's answer to each, in order. The copies that a broker sends for them
 // may reach the Handler before. An error means that there is no answer: that of ctx, whereupon the broker may still
-// grant them, or why the connection has ended. A broker that does not answer in AnswerTime has ended it.
+// grant them, or why the connection has ended, with [ErrNotSent] if it had ended before. A broker that does not answer in AnswerTime has ended it.
 func (c *Conn) Subscribe(ctx context.Context, filters []Filter) ([]ReasonCode, error) {
 	return c.SubscribeThenPublish(ctx, filters, nil)
 }
@@ -36,7 +37,7 @@ func (c *Conn) SubscribeThenPublish(ctx context.Context, filters []Filter, p *Pu
 	switch {
 	case p == nil:
 	case c.closed:
-		p.Complete(ErrNotSent)
+		p.settle(ErrNotSent)
 	default:
 		c.appendPublication(p)
 	}
@@ -62,7 +63,7 @@ func (c *Conn) ask(kind PacketType, filters int, encode func(id uint16) []byte) 
 		return r
 	}
 	if c.closed {
-		r.answer(nil, c.err)
+		r.answer(nil, fmt.Errorf("%w: %w", ErrNotSent, c.err))
 		return r
 	}
 	id := c.nextID()

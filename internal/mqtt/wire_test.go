@@ -192,3 +192,41 @@ func serve(v Version, in io.Reader, h Handler, change ...func(*Config)) (answers
 	c.readLoop()
 	return c.out.pending, c.err
 }
+
+// What is read ahead is read once, in order, however it is cut; and the bound holds.
+func TestReadingAheadKeepsOrderAndBound(t *testing.T) {
+	s, far := pair(t, Config{WriteTime: time.Minute, PingTime: time.Minute, ReadAhead: 1 << 20})
+	const size = 20 << 20
+	go func() {
+		piece := make([]byte, 1<<16)
+		for n := 0; n < size; n += len(piece) {
+			for i := range piece {
+				piece[i] = byte((n + i) % 251)
+			}
+			far.Write(piece)
+		}
+		far.Close()
+	}()
+	buf := make([]byte, 70_001)
+	n := 0
+	for turn := 0; ; turn++ {
+		if turn%3 == 0 {
+			s.drain()
+		}
+		if s.ahead.size > 1<<20+aheadChunk {
+			t.Fatalf("read ahead: got %d bytes", s.ahead.size)
+		}
+		got, err := s.Read(buf[:1+turn*7919%len(buf)])
+		for i, b := range buf[:got] {
+			if b != byte((n+i)%251) {
+				t.Fatalf("byte %d: got %d", n+i, b)
+			}
+		}
+		if n += got; err != nil {
+			if err != io.EOF || n != size {
+				t.Errorf("end: got %v after %d bytes", err, n)
+			}
+			return
+		}
+	}
+}
