@@ -17,6 +17,7 @@ type timing struct {
 	answer    time.Duration // SUBACK and UNSUBACK, which may queue behind many messages
 	control   time.Duration // that Retained waits for a control link
 	beat      time.Duration // between the signs of life on the control link
+	selfTest  time.Duration // for a message to itself to come back
 	who       time.Duration // that is waited for the broker's name
 	alive     time.Duration // for another link's answer, when one was closed
 	verdict   time.Duration // for the answer to one message on the trial link
@@ -44,6 +45,7 @@ func defaultTiming(keepAlive time.Duration) timing {
 		answer:    time.Minute,
 		control:   2 * time.Second,
 		beat:      time.Second,
+		selfTest:  2 * time.Second,
 		who:       time.Second,
 		alive:     time.Second,
 		verdict:   10 * time.Second,

@@ -29,6 +29,7 @@ type recorder struct {
 	overlap  bool
 	messages []Message
 	tooLarge []Message
+	since    time.Time           // of the last Dropped
 	events   []string            // "up", "up lost", "down", "dropped", "dropped certain"
 	hold     func(Message)       // called in Message, if set
 	changed  chan struct{}       // closed and replaced with each call
@@ -93,7 +94,10 @@ func (r *recorder) Up(lost bool) {
 
 func (r *recorder) Down(error) { r.event("down") }
 
-func (r *recorder) Dropped(certain bool, _ time.Time) {
+func (r *recorder) Dropped(certain bool, since time.Time) {
+	r.mu.Lock()
+	r.since = since
+	r.mu.Unlock()
 	if certain {
 		r.event("dropped certain")
 	} else {

@@ -235,10 +235,11 @@ func (b *Bridge) subscriber(ctx context.Context, k *mqtt.Conn) {
 			}
 		}
 	}
-	_, qos := b.broker.get()
+	qos := b.broker.decide()
 	b.subs.serve(ctx, k, qos, func() {
 		b.inbound.rise(!k.Connack().SessionPresent)
 		b.status.up(partSubscriber)
+		b.fetch.wake()
 	})
 	reason := k.Err()
 	if reason == nil {

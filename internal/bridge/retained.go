@@ -118,11 +118,15 @@ func (f *fetcher) enqueue(r *request) bool {
 		return false
 	}
 	f.queue = append(f.queue, r)
+	f.wake()
+	return true
+}
+
+func (f *fetcher) wake() {
 	select {
 	case f.kick <- struct{}{}:
 	default:
 	}
-	return true
 }
 
 // begin gives the handler of a control link.
@@ -214,7 +218,12 @@ func (b *Bridge) own(ctx context.Context, k *mqtt.Conn, filters []string, qos by
 func (f *fetcher) serve(ctx context.Context, k *mqtt.Conn) {
 	beat := time.NewTicker(f.b.timing.beat)
 	defer beat.Stop()
+	tested := false
 	for k.Err() == nil {
+		if !tested && f.b.inbound.isUp() {
+			tested = true
+			f.b.status.tested(f.selfTest(ctx, k))
+		}
 		if requests := f.take(); len(requests) > 0 {
 			f.run(ctx, k, requests)
 			continue

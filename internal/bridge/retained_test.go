@@ -269,8 +269,8 @@ func testRetainedEndsWithItsContextAndItsLinks(t *testing.T, v mqtt.Version) {
 		defer b.fetch.mu.Unlock()
 		return len(b.fetch.queue) > 0
 	})
-	proxy.Heal()
 	proxy.Cut()
+	proxy.Heal()
 	wantErr(t, "cut", <-done, ErrNoConnection)
 	eventually(t, "fetching again", func() bool { _, err := b.Retained(within(t), "b"); return err == nil })
 	for _, filter := range []string{"$SYS/#", "a+", ""} {

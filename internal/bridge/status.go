@@ -16,6 +16,8 @@ type Status struct {
 	Subscribe        bool      // the subscriber link is up and every wanted filter granted
 	Since            time.Time // the last change of either
 	Err              string    // why not, in plain words without addresses and secrets; empty while both are up
+	Tested           bool      // the gateway has tried to send a message to itself
+	Warning          string    // what works, but not as it should, and what to do; empty: nothing is known
 	SubscribeRefused []string  // wanted filters that the broker does not grant, sorted
 }
 
@@ -90,6 +92,20 @@ func (s *status) up(p part) {
 	defer s.mu.Unlock()
 	s.set(p, true)
 	s.update("")
+}
+
+// tested notes the outcome of a message to the gateway itself; warning is empty when it came back.
+func (s *status) tested(warning string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now.Tested && s.now.Warning == warning {
+		return
+	}
+	if warning != "" && s.now.Warning != warning {
+		s.log.Warn(warning)
+	}
+	s.now.Tested, s.now.Warning = true, warning
+	s.notify()
 }
 
 // refused sets the wanted filters that the broker does not grant.

@@ -59,7 +59,8 @@ type sys struct {
 const excuseFor = 30 * time.Second
 
 func newSys(l *inbound, log *slog.Logger) *sys {
-	return &sys{in: l, log: log, values: make(map[string]float64)}
+	now := time.Now()
+	return &sys{in: l, log: log, values: map[string]float64{sysNames[sysDropped]: 0}, before: now, round: now}
 }
 
 // got handles a message below $SYS.
@@ -78,7 +79,7 @@ func (s *sys) got(m Message) {
 	if now := time.Now(); now.Sub(s.round) > roundGap {
 		s.before, s.round = s.round, now
 	}
-	tell := (m.Topic == sysDropped || m.Topic == sysDroppedToo) && s.rose(v)
+	tell := (m.Topic == sysDropped || m.Topic == sysDroppedToo) && s.rose(v, m.Retain)
 	since := s.before.Add(-roundGap) // when the counter had last been right
 	s.mu.Unlock()
 	if tell {
@@ -86,12 +87,13 @@ func (s *sys) got(m Message) {
 	}
 }
 
-// rose compares a reading of the dropped counter with the last one. A lower one is a new life of the broker.
-func (s *sys) rose(v float64) bool {
+// rose compares a reading of the dropped counter with the last one. A lower one is a new life of the broker. The first may
+// be a copy that the broker kept: that is where it stood before us. One that comes live is there because it has changed.
+func (s *sys) rose(v float64, kept bool) bool {
 	rise := v - s.dropped
 	first := !s.known
 	s.known, s.dropped = true, v
-	if first || rise <= 0 {
+	if first && kept || rise <= 0 {
 		s.rising = false
 		return false
 	}

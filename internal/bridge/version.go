@@ -92,42 +92,67 @@ type software struct {
 	choice SubscribeQoS
 	keeps  bool // the session
 
-	mu   sync.Mutex // guards the rest
-	name string
+	mu    sync.Mutex // guards the rest
+	name  string
+	named chan struct{} // closed when there is a name
+	qos   byte          // at which the gateway subscribes
 }
 
 // bareVersion is how the built-in broker names itself.
 var bareVersion = regexp.MustCompile(`^\d+\.\d+\.\d+$`)
 
-// get is the name, and the QoS to subscribe at.
+// get is the broker's name, and the QoS at which the gateway subscribes.
 func (s *software) get() (name string, qos byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.name, s.qos
+}
+
+// decide fixes the QoS for a new link.
+func (s *software) decide() (qos byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.choice == QoS0:
-		return s.name, 0
+		s.qos = 0
 	case s.choice == QoS1, s.keeps:
-		return s.name, 1
+		s.qos = 1
 	case strings.HasPrefix(s.name, "mosquitto "), bareVersion.MatchString(s.name):
-		return s.name, 0
+		s.qos = 0
+	default:
+		s.qos = 1
 	}
-	return s.name, 1
+	return s.qos
 }
 
+// is notes the broker's name.
 func (s *software) is(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.name = name[:min(len(name), 100)]
+	if s.name = name[:min(len(name), 100)]; s.named != nil {
+		close(s.named)
+		s.named = nil
+	}
 }
 
-// ask finds out what the broker is, on a link that has just been made. A broker sends the retained copy of its name
-// before it answers a PINGREQ; one that has none, or does not let us read it, is not worth waiting for.
+// ask finds out what the broker is, on a link that has just been made. A broker sends the retained copy of its name about
+// when it answers a PINGREQ; one that has none, or does not let us read it, is not worth waiting for much longer.
 func (s *software) ask(ctx context.Context, k *mqtt.Conn, patience time.Duration) {
-	s.is("")
+	named := make(chan struct{})
+	s.mu.Lock()
+	s.name, s.named = "", named
+	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if _, err := k.Subscribe(ctx, []mqtt.Filter{{Filter: versionTopic}}); err != nil {
+	codes, err := k.Subscribe(ctx, []mqtt.Filter{{Filter: versionTopic}})
+	if err != nil || codes[0].Failed() || k.RoundTrip(ctx) != nil {
 		return
 	}
-	k.RoundTrip(ctx)
+	late := time.NewTimer(patience / 5)
+	defer late.Stop()
+	select {
+	case <-named:
+	case <-late.C:
+	case <-ctx.Done():
+	}
 }

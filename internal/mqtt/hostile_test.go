@@ -408,7 +408,7 @@ func TestRequestsEndWithTheConnection(t *testing.T) {
 		p := NewPublication(Message{Topic: "a", QoS: 1})
 		c.Publish(p)
 		_, err := c.Unsubscribe(within(t), []string{"a"})
-		if err == nil || err != c.Err() || <-done != err {
+		if cause := c.Err(); cause == nil || !errors.Is(err, cause) || !errors.Is(<-done, cause) {
 			t.Errorf("got %v, want %v", err, c.Err())
 		}
 		<-p.Done()
