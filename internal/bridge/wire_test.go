@@ -259,3 +259,29 @@ func testStrayMessagesDoNotStall(t *testing.T, v mqtt.Version) {
 		t.Errorf("got %d wanted and %d stray", len(got), len(b.rec.on("stray/x")))
 	}
 }
+
+// A payload that is left out keeps its place among the retained copies too.
+func TestRetainedCopyThatIsTooLargeIsTold(t *testing.T) {
+	bothVersions(t, testRetainedCopyThatIsTooLargeIsTold)
+}
+
+func testRetainedCopyThatIsTooLargeIsTold(t *testing.T, v mqtt.Version) {
+	broker := brokertest.Start(t)
+	sender := brokertest.Dial(t, broker.Addr())
+	for topic, size := range map[string]int{"kept/small": 10, "kept/large": 5000} {
+		if err := sender.Publish(topic, make([]byte, size), 1, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}, MaxPayload: 1000}).ready(t)
+	waitControl(t, b)
+	got, err := b.Retained(within(t), "kept/+")
+	if err != nil || len(got) != 2 || got[0].Topic != "kept/large" || got[0].TooLarge != 5000 || got[0].Payload != nil || !got[0].Retain ||
+		got[1].TooLarge != 0 || len(got[1].Payload) != 10 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	b.rec.waitEvent(t, 1, "too large")
+	if m := b.rec.tooLarge[0]; m.Topic != "kept/large" || m.TooLarge != 5000 || !m.Retain {
+		t.Errorf("in the stream: got %+v", m)
+	}
+}
