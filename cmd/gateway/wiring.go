@@ -112,6 +112,9 @@ func publishError(err error) error {
 	case errors.Is(err, bridge.ErrUnknown):
 		return api.ErrUnknown
 	}
+	if _, ok := errors.AsType[*bridge.Refusal](err); ok {
+		return api.ErrUnknown
+	}
 	return err
 }
 

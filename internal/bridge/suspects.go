@@ -38,6 +38,15 @@ const (
 	recentMost  = 256
 )
 
+// A suspicion is how long something is under it, and how often it was alone on a link that was reset: a network does that
+// as well as a broker, so once is not enough.
+type suspicion struct {
+	until  time.Time
+	resets int
+}
+
+const resetsOfTheGuilty = 2
+
 // A verdict is why and how long the like of something is refused.
 type verdict struct {
 	until  time.Time
@@ -49,15 +58,15 @@ type suspects struct {
 	log    *slog.Logger
 	refuse time.Duration // how long the guilty are refused
 
-	mu      sync.Mutex         // guards the rest
-	kinds   map[kind]time.Time // under suspicion, until
-	topics  map[string]int     // how many of them each topic has
+	mu      sync.Mutex // guards the rest
+	kinds   map[kind]suspicion
+	topics  map[string]int // how many of them each topic has
 	guilty  map[kind]verdict
 	filters map[string]verdict // guilty ones
 }
 
 func newSuspects(log *slog.Logger, refuse time.Duration) *suspects {
-	return &suspects{log: log, refuse: refuse, kinds: make(map[kind]time.Time), topics: make(map[string]int),
+	return &suspects{log: log, refuse: refuse, kinds: make(map[kind]suspicion), topics: make(map[string]int),
 		guilty: make(map[kind]verdict), filters: make(map[string]verdict)}
 }
 
@@ -73,16 +82,19 @@ func (s *suspects) suspect(kinds []kind) {
 		if _, ok := s.kinds[k]; !ok {
 			s.topics[k.topic]++
 		}
-		s.kinds[k] = time.Now().Add(suspectFor)
+		s.kinds[k] = suspicion{time.Now().Add(suspectFor), s.kinds[k].resets}
 	}
 }
 
-// isSuspect reports whether a kind itself is under suspicion.
-func (s *suspects) isSuspect(k kind) bool {
+// reset notes that a link was reset on a message that was alone on it, and reports whether that is once too often.
+func (s *suspects) reset(k kind) (guilty bool) {
+	s.suspect([]kind{k})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.kinds[k]
-	return ok
+	now := s.kinds[k]
+	now.resets++
+	s.kinds[k] = now
+	return now.resets >= resetsOfTheGuilty
 }
 
 // clear lifts a suspicion.
@@ -128,14 +140,14 @@ func (s *suspects) about(k kind) (refusal *Refusal, trial bool) {
 			return &Refusal{Reason: v.reason}, false
 		}
 		delete(s.guilty, k)
-		s.kinds[k] = now.Add(suspectFor) // once more, alone
+		s.kinds[k] = suspicion{until: now.Add(suspectFor)} // once more, alone
 		s.topics[k.topic]++
 	}
 	if s.topics[k.topic] == 0 {
 		return nil, false
 	}
-	for other, until := range s.kinds { // few: these are of messages that were in flight at one moment
-		if other.topic == k.topic && now.After(until) {
+	for other, held := range s.kinds { // few: these are of messages that were in flight at one moment
+		if other.topic == k.topic && now.After(held.until) {
 			s.clearLocked(other)
 		}
 	}

@@ -101,7 +101,9 @@ func (tr *trial) run(ctx context.Context) {
 		}
 		if !tr.try(ctx, k, p) {
 			k.Close()
-			k = nil
+			if k, _ = tr.slot.dial(ctx, tr.slot.id, nothing); k != nil {
+				b.stats.reconnects.Add(1)
+			}
 		}
 		tr.done(p)
 	}
@@ -178,11 +180,9 @@ func (tr *trial) try(ctx context.Context, k *mqtt.Conn, p *Publication) (alive b
 	case p.sent.Received():
 		b.suspects.clear(p.kind)
 	case !e.answer || notSent:
-	case e.clear || b.suspects.isSuspect(p.kind):
+	case e.clear || b.suspects.reset(p.kind):
 		b.suspects.convict(p.kind, e.reason)
 		outcome = &Refusal{Reason: e.reason}
-	default:
-		b.suspects.suspect([]kind{p.kind})
 	}
 	for _, l := range lost {
 		l.complete(e.reason, outcome)
