@@ -136,7 +136,7 @@ func TestNoDecodersNoValue(t *testing.T) {
 		}
 		f := r.arrives(d.topic, []byte(d.payload))
 		before, behind, _ := strings.Cut(f.raw, `"encoding":"`+d.encoding+`"`)
-		if strings.Contains(before, `"value"`) || strings.Contains(f.raw, `"decode_error"`) || !strings.HasPrefix(behind, `,"qos":1,"retain":false,"time":"`) {
+		if strings.Contains(before, `"value"`) || strings.Contains(f.raw, `"decode_error"`) || !strings.HasPrefix(behind, `,"qos":0,"retain":false,"time":"`) {
 			t.Errorf("%s: got %s, want neither value nor decode_error", d.topic, f.raw)
 		}
 	}

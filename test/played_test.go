@@ -123,7 +123,7 @@ func (s *stage) event(tell func(in bridge.Receiver)) {
 // receive lets the gateway receive a message.
 func (s *stage) receive(m hub.Inbound) {
 	s.event(func(in bridge.Receiver) {
-		in.Message(bridge.Message(m))
+		in.Message(bridge.Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain})
 		in.Rest()
 	})
 }

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -13,15 +14,20 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
 // Twenty restarts under load: what was acknowledged is there, and no topic runs backwards.
 func TestNothingAcknowledgedIsLostOverRestarts(t *testing.T) {
+	bothVersions(t, testNothingAcknowledgedIsLostOverRestarts)
+}
+
+func testNothingAcknowledgedIsLostOverRestarts(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t, brokertest.Persistent())
 	oracle := brokertest.Dial(t, broker.Addr(), brokertest.ClientID("oracle"), brokertest.PersistentSession(),
 		brokertest.AutoReconnect())
 	oracle.Subscribe("#", 1)
-	b := launch(t, broker.URL(), Config{Pool: 2, Watch: []string{"#"}}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 2, Watch: []string{"#"}}).ready(t)
 
 	var stop atomic.Bool
 	var sent atomic.Int64
@@ -113,11 +119,13 @@ func alternate(t *testing.T, events string) (ups int) {
 }
 
 // A peer that vanished without a word is noticed on every link, while idle and while the send buffer is full.
-func TestDeadPeerIsNoticed(t *testing.T) {
+func TestDeadPeerIsNoticed(t *testing.T) { bothVersions(t, testDeadPeerIsNoticed) }
+
+func testDeadPeerIsNoticed(t *testing.T, v mqtt.Version) {
 	for _, full := range []bool{false, true} {
 		t.Run(fmt.Sprintf("send buffer full %t", full), func(t *testing.T) {
 			broker := brokertest.Start(t)
-			b := launch(t, broker.URL(), Config{Pool: 2, Watch: []string{"#"}, KeepAlive: time.Second}, func(b *Bridge) {
+			b := launch(t, broker.URL(), Config{Version: v, Pool: 2, Watch: []string{"#"}, KeepAlive: time.Second}, func(b *Bridge) {
 				b.timing.ping, b.timing.write = time.Second, time.Second
 			}).ready(t)
 			broker.Pause()
@@ -165,6 +173,10 @@ func fill(b *rig) {
 }
 
 func TestRefusedConnectIsRepeatedPatiently(t *testing.T) {
+	bothVersions(t, testRefusedConnectIsRepeatedPatiently)
+}
+
+func testRefusedConnectIsRepeatedPatiently(t *testing.T, v mqtt.Version) {
 	var accept atomic.Bool
 	var mu sync.Mutex
 	var levels []byte
@@ -177,13 +189,13 @@ func TestRefusedConnectIsRepeatedPatiently(t *testing.T) {
 		levels = append(levels, body[6])
 		mu.Unlock()
 		if !accept.Load() {
-			c.Write([]byte{brokertest.CONNACK << 4, 2, 0, 5})
+			c.Connack(map[byte]byte{4: 5, 5: 0x87}[c.Level])
 			return
 		}
-		c.Write([]byte{brokertest.CONNACK << 4, 2, 0, 0})
+		c.Connack(0)
 		c.Serve(func(byte, byte, []byte) bool { return false })
 	})
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, Username: "u", Password: "hush-hush"})
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}, Username: "u", Password: "hush-hush"})
 	b.waitStatus(t, "refused", func(s Status) bool { return s.Err == "the broker refused the connection: not authorised" })
 	eventually(t, "more attempts", func() bool { return broker.Connections() >= 12 })
 	if got := strings.Count(b.logs.String(), "level=WARN"); got != 1 {
@@ -194,8 +206,8 @@ func TestRefusedConnectIsRepeatedPatiently(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	for i, level := range levels {
-		if level != 4 {
-			t.Errorf("attempt %d: got protocol level %d, want 4", i, level)
+		if level != byte(v) {
+			t.Errorf("attempt %d: got protocol level %d, want %d", i, level, v)
 		}
 	}
 	if strings.Contains(b.logs.String(), "hush-hush") {
@@ -203,19 +215,24 @@ func TestRefusedConnectIsRepeatedPatiently(t *testing.T) {
 	}
 }
 
-func TestTakeoverBacksOff(t *testing.T) {
+func TestTakeoverBacksOff(t *testing.T) { bothVersions(t, testTakeoverBacksOff) }
+
+func testTakeoverBacksOff(t *testing.T, v mqtt.Version) {
 	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
 		if c.AcceptConnect(0) != nil {
 			return
 		}
-		c.Serve(func(kind, _ byte, _ []byte) bool {
-			if kind == brokertest.SUBSCRIBE {
-				c.Close() // the subscriber and the control link never get further
+		c.Serve(func(kind, _ byte, body []byte) bool {
+			if kind != brokertest.SUBSCRIBE {
+				return false
 			}
-			return false
+			filters, codes := c.Filters(body) // the subscriber and the control link never get further
+			c.Suback(binary.BigEndian.Uint16(body), codes[:len(filters)]...)
+			c.Close()
+			return true
 		})
 	})
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, ClientID: "twin"}, func(b *Bridge) {
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}, ClientID: "twin"}, func(b *Bridge) {
 		b.timing.backoffFirst, b.timing.backoffTakeover = time.Millisecond, time.Hour
 	})
 	eventually(t, "a takeover is suspected", func() bool { return strings.Count(b.logs.String(), "possible_takeover") == 2 })
@@ -230,9 +247,9 @@ func TestBackoffStaysInItsBounds(t *testing.T) {
 	p := backoff{timing: defaultTiming(time.Second)}
 	for n := range 100 {
 		if n%2 == 0 {
-			p.failed(refusedError(5))
+			p.failed(&mqtt.ConnectError{Code: 5})
 		} else {
-			p.failed(dialError{context.DeadlineExceeded})
+			p.failed(&mqtt.DialError{Err: context.DeadlineExceeded})
 		}
 		most := min(200*time.Millisecond<<min(n, 10), p.limit)
 		if d := p.delay(); d > most {
@@ -249,7 +266,9 @@ func TestBackoffStaysInItsBounds(t *testing.T) {
 }
 
 // The end takes about a second at most: with a live broker, one that stands still, and none.
-func TestRunEndsSoon(t *testing.T) {
+func TestRunEndsSoon(t *testing.T) { bothVersions(t, testRunEndsSoon) }
+
+func testRunEndsSoon(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	end := func(b *rig, what string) {
 		start := time.Now()
@@ -263,7 +282,7 @@ func TestRunEndsSoon(t *testing.T) {
 			t.Errorf("%s: got events %q", what, got)
 		}
 	}
-	cfg := Config{Pool: 2, Watch: []string{"none"}}
+	cfg := Config{Version: v, Pool: 2, Watch: []string{"none"}}
 	b := launch(t, broker.URL(), cfg).ready(t)
 	p, err := b.Publish(Message{Topic: "a", QoS: 1})
 	if err != nil {
@@ -289,10 +308,12 @@ func TestRunEndsSoon(t *testing.T) {
 }
 
 // A role keeps its client id, so that the broker drops what is left of its last connection.
-func TestClientIDsStayTheSame(t *testing.T) {
+func TestClientIDsStayTheSame(t *testing.T) { bothVersions(t, testClientIDsStayTheSame) }
+
+func testClientIDsStayTheSame(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	proxy := brokertest.StartProxy(t, broker.Addr())
-	b := launch(t, proxy.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
+	b := launch(t, proxy.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}).ready(t)
 	waitControl(t, b)
 	proxy.Cut()
 	eventually(t, "new links", func() bool { return b.Stats().Reconnects == 3 })
@@ -303,6 +324,10 @@ func TestClientIDsStayTheSame(t *testing.T) {
 
 // Slots that are thrown out as soon as they get through do not listen to each other, or they would never pause.
 func TestFlappingSlotsDoNotWakeEachOther(t *testing.T) {
+	bothVersions(t, testFlappingSlotsDoNotWakeEachOther)
+}
+
+func testFlappingSlotsDoNotWakeEachOther(t *testing.T, v mqtt.Version) {
 	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
 		if c.AcceptConnect(0) == nil {
 			c.Serve(func(kind, _ byte, _ []byte) bool {
@@ -313,7 +338,7 @@ func TestFlappingSlotsDoNotWakeEachOther(t *testing.T) {
 			})
 		}
 	})
-	b := launch(t, broker.URL(), Config{Pool: 1}, func(b *Bridge) {
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1}, func(b *Bridge) {
 		b.timing.backoffFirst, b.timing.backoffMax = time.Hour, time.Hour
 	})
 	eventually(t, "both thrown out", func() bool { return strings.Count(b.logs.String(), `msg="link down"`) == 2 })
@@ -328,10 +353,12 @@ func TestFlappingSlotsDoNotWakeEachOther(t *testing.T) {
 }
 
 // Status turns false at once with a loss, and says when.
-func TestStatusFollowsTheBroker(t *testing.T) {
+func TestStatusFollowsTheBroker(t *testing.T) { bothVersions(t, testStatusFollowsTheBroker) }
+
+func testStatusFollowsTheBroker(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	before := time.Now()
-	b := launch(t, broker.URL(), Config{Pool: 2, Watch: []string{"#"}}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 2, Watch: []string{"#"}}).ready(t)
 	up := b.Status()
 	if up.Err != "" || up.Since.Before(before) {
 		t.Errorf("status while up: got %+v", up)

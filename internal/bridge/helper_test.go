@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,6 +28,8 @@ type recorder struct {
 	inside   bool
 	overlap  bool
 	messages []Message
+	tooLarge []Message
+	since    time.Time           // of the last Dropped
 	events   []string            // "up", "up lost", "down", "dropped", "dropped certain"
 	hold     func(Message)       // called in Message, if set
 	changed  chan struct{}       // closed and replaced with each call
@@ -60,6 +64,11 @@ func (r *recorder) Message(m Message) {
 		r.hold(m)
 	}
 	r.leave(func() {
+		if m.TooLarge > 0 {
+			r.events = append(r.events, "too large")
+			r.tooLarge = append(r.tooLarge, m)
+			return
+		}
 		r.messages = append(r.messages, m)
 		r.byTopic[m.Topic] = append(r.byTopic[m.Topic], string(m.Payload))
 	})
@@ -85,7 +94,10 @@ func (r *recorder) Up(lost bool) {
 
 func (r *recorder) Down(error) { r.event("down") }
 
-func (r *recorder) Dropped(certain bool, _ time.Time) {
+func (r *recorder) Dropped(certain bool, since time.Time) {
+	r.mu.Lock()
+	r.since = since
+	r.mu.Unlock()
 	if certain {
 		r.event("dropped certain")
 	} else {
@@ -295,5 +307,13 @@ func wantErr(t testing.TB, what string, got, want error) {
 	t.Helper()
 	if !errors.Is(got, want) {
 		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// bothVersions runs a test for each.
+func bothVersions(t *testing.T, f func(t *testing.T, v mqtt.Version)) {
+	t.Helper()
+	for _, v := range []mqtt.Version{mqtt.V311, mqtt.V5} {
+		t.Run("MQTT "+v.String(), func(t *testing.T) { f(t, v) })
 	}
 }

@@ -1,199 +1,249 @@
 package bridge
 
 import (
-	"bytes"
-	"encoding/binary"
-	"errors"
-	"hash/maphash"
-	"io"
-	"unicode/utf8"
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/mqtt"
+	"github.com/vulturepi/gateway/internal/topic"
 )
 
-// An inlet is where a link leaves the messages that it receives. Both functions are called by the goroutine that reads.
-type inlet struct {
-	got  func(Message) (taken bool) // what is not taken is not acknowledged
-	rest func()                     // all that has arrived has been handed over
-}
-
-// nowhere is the inlet of a link that subscribes to nothing.
-var nowhere = inlet{got: func(Message) bool { return true }, rest: func() {}}
-
-// Topics that stand for messages which cannot be handed on; the payload is the true topic. No broker sends them, because
-// nobody subscribes to them.
+// holdBytes is what may arrive between a connection's start and the last SUBACK before it is dropped, and said so.
 const (
-	oversizeTopic   = "$oversize"   // its payload is larger than the limit
-	unreadableTopic = "$unreadable" // its topic is not UTF-8, so no client could be told of it
+	holdBytes = 64 << 20
+	holdEach  = 64 // what a message costs beside its topic and payload
 )
 
-// messages is the part of a reader that takes the PUBLISH packets out of the stream: they go straight to the inlet and
-// the library never sees them. It would need three goroutines and some thirty allocations for each.
-type messages struct {
-	inlet   inlet
-	handed  bool // since the last rest
-	skipped Message
-	id      uint16          // of the message that is being skipped
-	acks    []byte          // to be written before waiting for more
-	open    map[uint16]bool // QoS 2: handed over, and not released yet
-	seed    maphash.Seed
-	names   [256]string // topics seen last, so that a topic is not allocated for every message
+// inbound turns what the subscriber links bring into one stream of events to the Receiver. All of them pass its lock, so
+// they never overlap, wherever they come from.
+type inbound struct {
+	receiver Receiver
+	fence    string
+	only     []string // what is received beyond these filters is left out; nil: nothing is
+	keep     bool     // the broker keeps the session, so what has been held back is not sent again
+	broker   *software
+	stats    *counters
+	log      *slog.Logger
+
+	mu       sync.Mutex // guards the rest and the calls of receiver
+	life     int        // counts the links; what a dead one still brings is left out
+	up       bool
+	everUp   bool
+	held     []Message // arrived while not up
+	heldSize int
+	heldLost bool                     // more arrived than can be held
+	owed     bool                     // the broker counted drops while not up
+	fences   map[string]chan struct{} // by payload: closed when the stream has passed it
+
+	skipLogged, panicLogged time.Time
 }
 
-// publish takes one PUBLISH packet, or begins to skip it.
-func (r *reader) publish(first byte, length int) error {
-	if length > maxPacket {
-		return tooLarge(length)
+func newInbound(cfg Config, fence string, broker *software, stats *counters) *inbound {
+	l := &inbound{receiver: cfg.Receiver, fence: fence, broker: broker, keep: cfg.ClientID != "", stats: stats, log: cfg.Log}
+	l.fences = make(map[string]chan struct{})
+	// The broker may be asked for more than Watch says, to keep filters apart that overlap, and a kept session may
+	// still hold filters of an earlier configuration.
+	if !slices.Contains(cfg.Watch, "#") {
+		l.only = cfg.Watch
 	}
-	qos := first >> 1 & 3
-	if qos == 3 {
-		return errors.New("the broker sent a message with QoS 3")
+	return l
+}
+
+// begin gives the handler of a new subscriber link. What has arrived and is not handed over when a link dies comes too
+// late: the hole behind the last message before Down begins there, and nothing of it is acknowledged.
+func (l *inbound) begin() mqtt.Handler {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.life++
+	return &stream{l, l.life}
+}
+
+// A stream is what one subscriber link brings.
+type stream struct {
+	in   *inbound
+	life int
+}
+
+func (s *stream) Message(m mqtt.Message) bool {
+	return s.in.got(s.life, Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Properties: m.Properties})
+}
+
+func (s *stream) Skipped(m mqtt.Skipped) bool {
+	return s.in.got(s.life, Message{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, TooLarge: m.Size})
+}
+
+func (s *stream) Rest() { s.in.rest() }
+
+// got handles one message of a subscriber link.
+func (l *inbound) got(life int, m Message) (taken bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if life != l.life {
+		return false
 	}
-	if length < 2 {
-		return errShort
+	if m.Topic == versionTopic { // needed before Up
+		l.reserved(m)
+		return true
 	}
-	name, err := r.peek(2)
-	if err != nil {
-		return err
+	if l.up {
+		l.deliver(m)
+		return true
 	}
-	topic := int(binary.BigEndian.Uint16(name))
-	overhead := 2 + topic
-	if qos > 0 {
-		overhead += 2 // a packet identifier
+	// The Receiver must hear of a gap before it hears of what came after, so everything waits for Up.
+	if l.heldSize += len(m.Topic) + len(m.Payload) + holdEach; l.heldSize > holdBytes {
+		l.heldLost = true
+		return true
 	}
-	if length < overhead {
-		return errShort
+	l.held = append(l.held, m)
+	return true
+}
+
+// rest says that nothing more has arrived for now.
+func (l *inbound) rest() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.survive()
+	if l.up {
+		l.receiver.Rest()
 	}
-	m := Message{QoS: qos, Retain: first&1 == 1}
-	if length-overhead > r.maxPayload {
-		head, err := r.whole(overhead)
-		if err != nil {
-			return err
+}
+
+// deliver passes on what is the Receiver's.
+func (l *inbound) deliver(m Message) {
+	defer l.survive()
+	if m.Topic != "" && m.Topic[0] == '$' {
+		l.reserved(m)
+		return
+	}
+	if len(l.only) > 0 && !slices.ContainsFunc(l.only, func(f string) bool { return topic.Match(f, m.Topic) }) {
+		return
+	}
+	if m.TooLarge > 0 {
+		l.stats.oversize.Add(1)
+		if time.Since(l.skipLogged) > repeatLog {
+			l.skipLogged = time.Now()
+			l.log.Warn("a payload larger than the limit was left out", "topic", m.Topic, "bytes", m.TooLarge)
 		}
-		m.Topic, m.Payload = oversizeTopic, bytes.Clone(head[2:2+topic])
-		r.skipped, r.id = m, packetID(head[2+topic:])
-		r.skip = length - overhead
-		return nil
 	}
-	packet, err := r.whole(length)
-	if err != nil {
-		return err
-	}
-	m.Topic, m.Payload = r.name(packet[2:2+topic]), packet[overhead:]
-	if length <= r.buf.Size() {
-		m.Payload = bytes.Clone(m.Payload) // out of the buffer
-	}
-	if !utf8.ValidString(m.Topic) {
-		m.Topic, m.Payload = unreadableTopic, []byte(m.Topic)
-	}
-	return r.hand(m, packetID(packet[2+topic:overhead]))
+	l.stats.received.Add(1)
+	l.receiver.Message(m)
 }
 
-func packetID(b []byte) uint16 {
-	if len(b) < 2 {
-		return 0
-	}
-	return binary.BigEndian.Uint16(b)
-}
-
-// hand gives a message to the inlet, and notes what to answer. A link that is down is not heard any more.
-func (r *reader) hand(m Message, id uint16) error {
-	select {
-	case <-r.wire.down:
-		return errDown
-	default:
-	}
-	if m.QoS == 2 && r.open[id] { // sent again
-		r.ack(typePubrec, id)
-		return nil
-	}
-	taken := r.inlet.got(m)
-	r.handed = true
-	switch {
-	case !taken:
-	case m.QoS == 1:
-		r.ack(typePuback, id)
-	case m.QoS == 2:
-		if r.open == nil {
-			r.open = make(map[uint16]bool)
+// reserved handles the topics that are not the Receiver's.
+func (l *inbound) reserved(m Message) {
+	switch m.Topic {
+	case l.fence:
+		if passed, ok := l.fences[string(m.Payload)]; ok {
+			delete(l.fences, string(m.Payload))
+			select {
+			case <-passed:
+			default:
+				close(passed)
+			}
 		}
-		r.open[id] = true
-		r.ack(typePubrec, id)
-	}
-	return nil
-}
-
-// released answers a PUBREL.
-func (r *reader) released(id uint16, length int) error {
-	delete(r.open, id)
-	r.ack(typePubcomp, id)
-	return r.discard(length)
-}
-
-func (r *reader) ack(kind byte, id uint16) {
-	first := kind << 4
-	if kind == typePubrel {
-		first |= 2 // MQTT 3.1.1, 3.6.1
-	}
-	r.acks = append(r.acks, first, 2, byte(id>>8), byte(id))
-}
-
-// discard throws the rest of a packet away.
-func (r *reader) discard(length int) error {
-	if r.buf.Buffered() < length {
-		r.settle()
-	}
-	if _, err := r.buf.Discard(length); err != nil {
-		return unexpected(err)
-	}
-	return nil
-}
-
-// settle is called before waiting for more bytes: what has been taken is acknowledged, in one write, and the inlet may
-// let go of it.
-func (r *reader) settle() {
-	if len(r.acks) > 0 {
-		r.wire.Write(r.acks)
-		r.acks = r.acks[:0]
-	}
-	if r.handed {
-		r.handed = false
-		r.inlet.rest()
+	case versionTopic:
+		l.broker.is(string(m.Payload))
 	}
 }
 
-// peek gives the next bytes without taking them.
-func (r *reader) peek(n int) ([]byte, error) {
-	if r.buf.Buffered() < n {
-		r.settle()
+// survive keeps a panic of the Receiver from ending the process: most calls are made by the goroutine that reads.
+func (l *inbound) survive() {
+	if r := recover(); r != nil && time.Since(l.panicLogged) > repeatLog {
+		l.panicLogged = time.Now()
+		l.log.Error("handling a message panicked", "panic", r, "stack", string(debug.Stack()))
 	}
-	p, err := r.buf.Peek(n)
-	if err != nil {
-		return nil, unexpected(err)
-	}
-	return p, nil
 }
 
-// whole takes the next n bytes: out of the buffer, valid until the next read, or, where they do not fit, of their own.
-func (r *reader) whole(n int) ([]byte, error) {
-	if n <= r.buf.Size() {
-		p, err := r.peek(n)
-		if err == nil {
-			r.buf.Discard(n)
+// rise says Up and lets go of what was held back.
+func (l *inbound) rise(lost bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.survive()
+	l.up = true
+	l.receiver.Up(lost && l.everUp)
+	l.everUp = true
+	for _, m := range l.held {
+		l.deliver(m)
+	}
+	l.receiver.Rest()
+	if l.heldLost {
+		l.receiver.Dropped(true, time.Now())
+	}
+	if l.owed {
+		l.receiver.Dropped(false, time.Now())
+	}
+	l.held, l.heldSize, l.heldLost, l.owed = nil, 0, false, false
+}
+
+// fall says Down, if Up was said.
+func (l *inbound) fall(reason error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.survive()
+	if !l.keep {
+		l.held, l.heldSize, l.heldLost = nil, 0, false // the next Up says that it is lost
+	}
+	l.life++
+	if l.up {
+		l.up = false
+		l.receiver.Down(reason)
+	}
+}
+
+// dropped says that the broker's counter of dropped messages has risen.
+func (l *inbound) dropped(since time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.survive()
+	if l.up {
+		l.receiver.Dropped(false, since)
+	} else {
+		l.owed = true
+	}
+}
+
+func (l *inbound) isUp() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.up
+}
+
+// await announces a fence, before it is published: passed is closed when everything before it was handed over. Several
+// fences may share one channel.
+func (l *inbound) await(payload string, passed chan struct{}) {
+	l.mu.Lock()
+	l.fences[payload] = passed
+	l.mu.Unlock()
+}
+
+func (l *inbound) forget(payload string) {
+	l.mu.Lock()
+	delete(l.fences, payload)
+	l.mu.Unlock()
+}
+
+// subscriber serves a link of the subscriber slot.
+func (b *Bridge) subscriber(ctx context.Context, k *mqtt.Conn) {
+	if b.cfg.SubscribeQoS == QoSAuto && b.cfg.ClientID == "" && !b.suspects.guiltyFilter(versionTopic) {
+		if b.broker.ask(ctx, k, b.timing.who); k.Err() != nil {
+			if b.ending(k).answer {
+				b.suspects.convictFilters([]string{versionTopic})
+			}
 		}
-		return p, err
 	}
-	r.settle()
-	p := make([]byte, n)
-	if _, err := io.ReadFull(r.buf, p); err != nil {
-		return nil, unexpected(err)
+	qos := b.broker.decide()
+	b.subs.serve(ctx, k, qos, func() {
+		b.inbound.rise(!k.Connack().SessionPresent)
+		b.status.up(partSubscriber)
+		b.fetch.wake()
+	})
+	reason := k.Err()
+	if reason == nil {
+		reason = mqtt.ErrClosed
 	}
-	return p, nil
-}
-
-// name gives a topic as a string, the same one for messages on the same topic that come soon after each other.
-func (r *reader) name(b []byte) string {
-	at := &r.names[maphash.Bytes(r.seed, b)%uint64(len(r.names))]
-	if *at != string(b) {
-		*at = string(b)
-	}
-	return *at
+	b.inbound.fall(reason)
 }

@@ -6,23 +6,41 @@ import (
 	"hash/maphash"
 	"sync/atomic"
 
+	"github.com/vulturepi/gateway/internal/mqtt"
 	"github.com/vulturepi/gateway/internal/topic"
 )
 
 // maxPublish is a bound on what can be sent at all; what may be sent is decided before it gets here.
 const maxPublish = 64 << 20
 
+// A Refusal is the broker's no to one message. The reason is its own; By tells the packet that it came in, or, at 0, that
+// the broker closed the connection on this very message and gave none.
+type Refusal = mqtt.Refusal
+
+// A ReasonCode is the broker's, of MQTT 5.
+type ReasonCode = mqtt.ReasonCode
+
 // A Publication is one message on its way to the broker.
 type Publication struct {
-	msg  Message
+	sent mqtt.Publication
 	lane *lane
 	size int
+	kind kind
+	seq  uint64 // rises with each that its lane is given
 
 	taken atomic.Bool // the lane's sender, or a Wait that ended before, has it
-	end   uint64      // where it ends in the bytes of its link
 
-	err  error // valid once done is closed
-	done chan struct{}
+	reason ReasonCode // like err, valid once done is closed
+	err    error
+	done   chan struct{}
+}
+
+func newPublication(m Message, l *lane) *Publication {
+	p := &Publication{lane: l, size: len(m.Topic) + len(m.Payload), done: make(chan struct{})}
+	p.kind = kindOf(m.Topic, m.QoS, m.Retain, len(m.Payload))
+	p.sent.Message = mqtt.Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Properties: m.Properties}
+	p.sent.Owner = p
+	return p
 }
 
 // topicSeed spreads topics over the lanes; a topic must stay on its lane only as long as the process lives.
@@ -30,7 +48,8 @@ var topicSeed = maphash.MakeSeed()
 
 // Publish hands m to the link of its topic's lane and returns at once. Messages of one topic are sent in the order of
 // the calls. The payload must not be changed until the outcome is known. With an error nothing has been sent:
-// [ErrNoConnection], [ErrOverloaded], [ErrInvalid].
+// [ErrNoConnection], [ErrOverloaded], [ErrInvalid], [ErrNeedsMQTT5], or a [*Refusal] where the broker has ended the
+// connection on its like before.
 func (b *Bridge) Publish(m Message) (*Publication, error) {
 	if err := topic.CheckName(m.Topic); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -41,13 +60,22 @@ func (b *Bridge) Publish(m Message) (*Publication, error) {
 	if len(m.Payload) > maxPublish {
 		return nil, fmt.Errorf("%w: %d bytes", ErrInvalid, len(m.Payload))
 	}
+	refusal, trial := b.suspects.about(kindOf(m.Topic, m.QoS, m.Retain, len(m.Payload)))
+	switch {
+	case refusal != nil:
+		b.stats.refuse(refusal)
+		return nil, refusal
+	case trial, b.trial.holds(m.Topic):
+		return b.trial.submit(m)
+	}
 	lane := b.lanes[maphash.String(topicSeed, m.Topic)%uint64(len(b.lanes))]
 	return lane.submit(m)
 }
 
 // Wait returns the outcome: nil when the broker has the message (QoS 0: it was written to the socket, QoS 1: PUBACK,
-// QoS 2: PUBCOMP, each on the connection it was sent on), [ErrNotSent] when it certainly was not sent and can be
-// repeated, [ErrUnknown] when it was or may have been and there is no answer, because the link was lost or ctx ended.
+// QoS 2: PUBCOMP, each on the connection it was sent on), a [*Refusal] when the broker said no, [ErrNotSent] when it
+// certainly was not sent and can be repeated, [ErrUnknown] when it was or may have been and there is no answer, because
+// the link was lost or ctx ended.
 func (p *Publication) Wait(ctx context.Context) error {
 	select {
 	case <-p.done:
@@ -64,7 +92,7 @@ func (p *Publication) Outcome() error {
 	default:
 	}
 	if p.taken.CompareAndSwap(false, true) {
-		p.complete(ErrNotSent) // it still waited in its lane, and the sender will now pass over it
+		p.complete(0, ErrNotSent) // it still waited in its lane, and the sender will now pass over it
 	}
 	select {
 	case <-p.done:
@@ -77,11 +105,29 @@ func (p *Publication) Outcome() error {
 // Done is closed when the outcome is known.
 func (p *Publication) Done() <-chan struct{} { return p.done }
 
-// complete sets the outcome. It is called once, by whoever owns p at the time.
-func (p *Publication) complete(err error) {
-	p.err = err
-	close(p.done)
-	if p.lane != nil {
-		p.lane.release(p)
+// Reason is what the broker said of a message whose outcome is known; success on MQTT 3.1.1, and at QoS 0.
+// [mqtt.NoSubscribers] comes with a nil error.
+func (p *Publication) Reason() ReasonCode { return p.reason }
+
+// Settled is for the connection. What was under way when that ended waits for the lane's judgement.
+func (p *Publication) Settled(sent *mqtt.Publication) {
+	reason, err := sent.Outcome()
+	if err == ErrUnknown {
+		p.lane.flight.lose(p)
+		return
 	}
+	if err != ErrNotSent {
+		p.lane.flight.note(p, err == nil)
+	}
+	p.complete(reason, err)
+}
+
+// complete sets the outcome. It is called once, by whoever owns p at the time.
+func (p *Publication) complete(reason ReasonCode, err error) {
+	p.reason, p.err = reason, err
+	if refusal, ok := err.(*Refusal); ok {
+		p.lane.stats.refuse(refusal)
+	}
+	close(p.done)
+	p.lane.release(p)
 }

@@ -7,13 +7,18 @@ import (
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
 func TestPublishReachesTheBrokerAtEveryQoS(t *testing.T) {
+	bothVersions(t, testPublishReachesTheBrokerAtEveryQoS)
+}
+
+func testPublishReachesTheBrokerAtEveryQoS(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	oracle := brokertest.Dial(t, broker.Addr())
 	oracle.Subscribe("#", 2)
-	b := launch(t, broker.URL(), Config{Pool: 4, Watch: []string{"#"}}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 4, Watch: []string{"#"}}).ready(t)
 	for qos, payload := range []string{"zero", "one", "two"} {
 		if err := b.send("a/b", payload, byte(qos)); err != nil {
 			t.Errorf("QoS %d: got %v, want nil", qos, err)
@@ -33,11 +38,15 @@ func TestPublishReachesTheBrokerAtEveryQoS(t *testing.T) {
 }
 
 func TestPublishIsUnknownWhenTheAcknowledgementIsLost(t *testing.T) {
+	bothVersions(t, testPublishIsUnknownWhenTheAcknowledgementIsLost)
+}
+
+func testPublishIsUnknownWhenTheAcknowledgementIsLost(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	oracle := brokertest.Dial(t, broker.Addr())
 	oracle.Subscribe("#", 1)
 	proxy := brokertest.StartProxy(t, broker.Addr())
-	b := launch(t, proxy.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
+	b := launch(t, proxy.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}).ready(t)
 	for _, test := range []struct {
 		qos  byte
 		kind byte
@@ -55,8 +64,12 @@ func TestPublishIsUnknownWhenTheAcknowledgementIsLost(t *testing.T) {
 }
 
 func TestPublishWithoutABrokerFailsAtOnce(t *testing.T) {
+	bothVersions(t, testPublishWithoutABrokerFailsAtOnce)
+}
+
+func testPublishWithoutABrokerFailsAtOnce(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
-	b := launch(t, broker.URL(), Config{Pool: 2, Watch: []string{"#"}}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 2, Watch: []string{"#"}}).ready(t)
 	broker.Stop()
 	b.waitStatus(t, "down", func(s Status) bool { return !s.Publish && !s.Subscribe && s.Err == "connection refused" })
 	for _, qos := range []byte{0, 1, 2} {
@@ -72,8 +85,12 @@ func TestPublishWithoutABrokerFailsAtOnce(t *testing.T) {
 }
 
 func TestPublishRefusesWhatWouldCostTheConnection(t *testing.T) {
+	bothVersions(t, testPublishRefusesWhatWouldCostTheConnection)
+}
+
+func testPublishRefusesWhatWouldCostTheConnection(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}).ready(t)
 	waitControl(t, b)
 	before := broker.Connections()
 	for _, topic := range []string{"", "a/+", "#", "a\x00b", "a\x01", "\xff", "\ufffe", "$SYS/x", "$gateway/x",
@@ -92,9 +109,13 @@ func TestPublishRefusesWhatWouldCostTheConnection(t *testing.T) {
 }
 
 func TestPublishIsBoundedByWhatHasNoAnswer(t *testing.T) {
+	bothVersions(t, testPublishIsBoundedByWhatHasNoAnswer)
+}
+
+func testPublishIsBoundedByWhatHasNoAnswer(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	proxy := brokertest.StartProxy(t, broker.Addr())
-	b := launch(t, proxy.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
+	b := launch(t, proxy.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}).ready(t)
 	proxy.Hook(func(dir brokertest.Direction, packet []byte) ([]byte, brokertest.Action) {
 		if dir == brokertest.Down && brokertest.PacketType(packet) == brokertest.PUBACK {
 			return nil, brokertest.Swallow
@@ -129,10 +150,14 @@ func TestPublishIsBoundedByWhatHasNoAnswer(t *testing.T) {
 
 // One topic stays in order however much is under way, over a pool of lanes.
 func TestPublishKeepsTheOrderOfATopic(t *testing.T) {
+	bothVersions(t, testPublishKeepsTheOrderOfATopic)
+}
+
+func testPublishKeepsTheOrderOfATopic(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	oracle := brokertest.Dial(t, broker.Addr())
 	oracle.Subscribe("#", 2)
-	b := launch(t, broker.URL(), Config{Pool: 4, Watch: []string{"none"}}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 4, Watch: []string{"none"}}).ready(t)
 	const topics, each = 8, 400
 	var open []*Publication
 	for i := range each {
@@ -161,8 +186,12 @@ func TestPublishKeepsTheOrderOfATopic(t *testing.T) {
 
 // Bytes that never left are not "unknown": the caller may safely repeat them.
 func TestPublishThatNeverLeftIsNotSent(t *testing.T) {
+	bothVersions(t, testPublishThatNeverLeftIsNotSent)
+}
+
+func testPublishThatNeverLeftIsNotSent(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}}, func(b *Bridge) {
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}, func(b *Bridge) {
 		b.timing.write = 1e9
 	}).ready(t)
 	broker.Pause()

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vulturepi/gateway/internal/mqtt"
 	"github.com/vulturepi/gateway/internal/topic"
 )
 
@@ -34,15 +35,16 @@ type fetcher struct {
 	warned  atomic.Bool
 
 	mu    sync.Mutex // guards the rest
-	link  *link
+	link  *mqtt.Conn
 	ready chan struct{} // closed while there is a link
 	queue []*request
 	round *round
 	big   map[string]bool // filters whose copies did not fit at QoS 1
+	alone map[string]bool // filters that are asked for by themselves
 }
 
 func newFetcher(b *Bridge) *fetcher {
-	return &fetcher{b: b, kick: make(chan struct{}, 1), ready: make(chan struct{}), big: make(map[string]bool)}
+	return &fetcher{b: b, kick: make(chan struct{}, 1), ready: make(chan struct{}), big: make(map[string]bool), alone: make(map[string]bool)}
 }
 
 // bigFilters bounds fetcher.big.
@@ -75,8 +77,11 @@ func (b *Bridge) Retained(ctx context.Context, filter string) ([]Message, error)
 	if err := topic.CheckFilter(filter); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
+	if b.suspects.guiltyFilter(filter) {
+		return nil, ErrRefused
+	}
 	r := &request{filter: filter, done: make(chan error, 1)}
-	if !b.live.isUp() || !b.fetch.awaitLink(ctx) || !b.fetch.enqueue(r) {
+	if !b.inbound.isUp() || !b.fetch.awaitLink(ctx) || !b.fetch.enqueue(r) {
 		return nil, cmp.Or(ctx.Err(), ErrNoConnection)
 	}
 	select {
@@ -113,15 +118,32 @@ func (f *fetcher) enqueue(r *request) bool {
 		return false
 	}
 	f.queue = append(f.queue, r)
+	f.wake()
+	return true
+}
+
+func (f *fetcher) wake() {
 	select {
 	case f.kick <- struct{}{}:
 	default:
 	}
-	return true
 }
 
-// begin gives the inlet of a control link.
-func (f *fetcher) begin() inlet { return inlet{got: f.got, rest: func() {}} }
+// begin gives the handler of a control link.
+func (f *fetcher) begin() mqtt.Handler { return copies{f} }
+
+// copies is what the control links bring.
+type copies struct{ f *fetcher }
+
+func (c copies) Message(m mqtt.Message) bool {
+	return c.f.got(Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Properties: m.Properties})
+}
+
+func (c copies) Skipped(m mqtt.Skipped) bool {
+	return c.f.got(Message{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, TooLarge: m.Size})
+}
+
+func (copies) Rest() {}
 
 // got handles one message of a control link.
 func (f *fetcher) got(m Message) (taken bool) {
@@ -133,9 +155,6 @@ func (f *fetcher) got(m Message) (taken bool) {
 			r.fence = ""
 			close(r.passed)
 		}
-	case m.Topic == unreadableTopic:
-	case m.Topic == oversizeTopic:
-		f.b.stats.oversize.Add(1)
 	case len(m.Topic) > 0 && m.Topic[0] == '$':
 		f.b.sys.got(m)
 	case m.Retain: // without it, a live copy: the subscriber link has it too
@@ -160,15 +179,12 @@ func (r *round) collect(m Message) {
 }
 
 // control serves a link of the control slot.
-func (b *Bridge) control(ctx context.Context, k *link) {
+func (b *Bridge) control(ctx context.Context, k *mqtt.Conn) {
 	f := b.fetch
-	if _, err := k.subscribe(ctx, []string{b.fence}, 1); err != nil {
+	if !b.own(ctx, k, []string{b.fence}, 1) || !b.own(ctx, k, slices.Collect(maps.Keys(sysNames)), 0) {
 		return
 	}
-	if _, err := k.subscribe(ctx, slices.Collect(maps.Keys(sysNames)), 0); err != nil {
-		return
-	}
-	f.noFence.Store(false)
+	f.noFence.Store(b.suspects.guiltyFilter(b.fence))
 	f.mu.Lock()
 	f.link = k
 	close(f.ready)
@@ -183,15 +199,40 @@ func (b *Bridge) control(ctx context.Context, k *link) {
 	f.handed.Wait()
 }
 
-func (f *fetcher) serve(ctx context.Context, k *link) {
-	for {
+// own subscribes what the gateway needs for itself. It is false when the link is done for. A broker that closes it on that
+// is not asked again for a while.
+func (b *Bridge) own(ctx context.Context, k *mqtt.Conn, filters []string, qos byte) bool {
+	if slices.ContainsFunc(filters, b.suspects.guiltyFilter) {
+		return true
+	}
+	_, err := subscribe(ctx, k, filters, qos, nil)
+	if err == nil {
+		return true
+	}
+	if b.ending(k).answer {
+		b.suspects.convictFilters(filters)
+	}
+	return false
+}
+
+func (f *fetcher) serve(ctx context.Context, k *mqtt.Conn) {
+	beat := time.NewTicker(f.b.timing.beat)
+	defer beat.Stop()
+	tested := false
+	for k.Err() == nil {
+		if !tested && f.b.inbound.isUp() {
+			tested = true
+			f.b.status.tested(f.selfTest(ctx, k))
+		}
 		if requests := f.take(); len(requests) > 0 {
 			f.run(ctx, k, requests)
 			continue
 		}
 		select {
 		case <-f.kick:
-		case <-k.down():
+		case <-beat.C:
+			k.Ping() // mosquitto 2.1 publishes its figures only when something wakes it
+		case <-k.Done():
 			return
 		case <-ctx.Done():
 			return
@@ -199,19 +240,31 @@ func (f *fetcher) serve(ctx context.Context, k *link) {
 	}
 }
 
-// take removes the next round's requests from the queue: what fits into one SUBSCRIBE, oldest first.
+// take removes the next round's requests from the queue: what fits into one SUBSCRIBE, oldest first. A filter that was
+// asked for when the broker closed the link is asked for by itself, when there is nothing else.
 func (f *fetcher) take() (requests []*request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	size := 0
-	for len(f.queue) > 0 && len(requests) < batchFilters && size < batchBytes {
-		r := f.queue[0]
-		f.queue = f.queue[1:]
-		if !r.gone.Load() {
+	var left []*request
+	for i, r := range f.queue {
+		if len(requests) == batchFilters || size >= batchBytes {
+			left = append(left, f.queue[i:]...)
+			break
+		}
+		switch {
+		case r.gone.Load():
+		case f.alone[r.filter]:
+			left = append(left, r)
+		default:
 			requests = append(requests, r)
 			size += len(r.filter)
 		}
 	}
+	if len(requests) == 0 && len(left) > 0 {
+		requests, left = left[:1:1], left[1:]
+	}
+	f.queue = left
 	return requests
 }
 

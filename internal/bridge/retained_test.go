@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
 // retain fills a broker with n retained topics t/0 … and closes its sender.
@@ -43,7 +44,9 @@ func complete(t testing.TB, got []Message, n int) {
 	}
 }
 
-func TestRetainedIsComplete(t *testing.T) {
+func TestRetainedIsComplete(t *testing.T) { bothVersions(t, testRetainedIsComplete) }
+
+func testRetainedIsComplete(t *testing.T, v mqtt.Version) {
 	for name, options := range map[string][]brokertest.Option{
 		"raised limits": nil,
 		"bare":          {brokertest.Bare()},
@@ -51,7 +54,7 @@ func TestRetainedIsComplete(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			broker := brokertest.Start(t, options...)
 			retain(t, broker, 5000)
-			b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
+			b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}).ready(t)
 			waitControl(t, b)
 			for _, filter := range []string{"#", "t/+", "#"} {
 				start := time.Now()
@@ -80,15 +83,19 @@ func waitControl(t testing.TB, b *rig) {
 	eventually(t, "control link", func() bool {
 		b.fetch.mu.Lock()
 		defer b.fetch.mu.Unlock()
-		return b.fetch.link != nil && b.live.isUp()
+		return b.fetch.link != nil && b.inbound.isUp()
 	})
 }
 
 // Callers that come together share rounds; each gets its own filter's messages.
 func TestRetainedServesManyCallersAtOnce(t *testing.T) {
+	bothVersions(t, testRetainedServesManyCallersAtOnce)
+}
+
+func testRetainedServesManyCallersAtOnce(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	retain(t, broker, 300)
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}).ready(t)
 	waitControl(t, b)
 	var all sync.WaitGroup
 	for i := range 200 {
@@ -108,12 +115,14 @@ func TestRetainedServesManyCallersAtOnce(t *testing.T) {
 
 // A value that Retained returns is never older than what the Receiver had been given before, and whatever was sent
 // before the fetch has been given to it.
-func TestRetainedDoesNotRunBackwards(t *testing.T) {
+func TestRetainedDoesNotRunBackwards(t *testing.T) { bothVersions(t, testRetainedDoesNotRunBackwards) }
+
+func testRetainedDoesNotRunBackwards(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	sender := brokertest.Dial(t, broker.Addr())
 	rec := newRecorder()
 	rec.hold = func(Message) { time.Sleep(200 * time.Microsecond) } // a stream that is always behind
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, Receiver: rec}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}, Receiver: rec}).ready(t)
 	waitControl(t, b)
 	var stop atomic.Bool
 	var writer sync.WaitGroup
@@ -151,9 +160,13 @@ func TestRetainedDoesNotRunBackwards(t *testing.T) {
 
 // Fetching for one caller sends nothing to anybody else.
 func TestRetainedAddsNothingToTheStream(t *testing.T) {
+	bothVersions(t, testRetainedAddsNothingToTheStream)
+}
+
+func testRetainedAddsNothingToTheStream(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	retain(t, broker, 10)
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}).ready(t)
 	waitControl(t, b)
 	b.rec.wait(t, "retained copies of the subscription", func() bool { return len(b.rec.messages) == 10 })
 	for _, m := range b.rec.seen() {
@@ -176,7 +189,9 @@ func TestRetainedAddsNothingToTheStream(t *testing.T) {
 }
 
 // Where a broker does not let the gateway use its own topic, retained messages are fetched without a fence.
-func TestRetainedWithoutAFence(t *testing.T) {
+func TestRetainedWithoutAFence(t *testing.T) { bothVersions(t, testRetainedWithoutAFence) }
+
+func testRetainedWithoutAFence(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	retain(t, broker, 200)
 	proxy := brokertest.StartProxy(t, broker.Addr())
@@ -186,7 +201,7 @@ func TestRetainedWithoutAFence(t *testing.T) {
 		}
 		return nil, brokertest.Pass
 	})
-	b := launch(t, proxy.URL(), Config{Pool: 1, Watch: []string{"#"}}, func(b *Bridge) {
+	b := launch(t, proxy.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}, func(b *Bridge) {
 		b.timing.fenceFirst, b.timing.fenceQuiet = 200*time.Millisecond, 100*time.Millisecond
 	}).ready(t)
 	waitControl(t, b)
@@ -204,7 +219,9 @@ func TestRetainedWithoutAFence(t *testing.T) {
 }
 
 // A fence that is lost on its way to the subscriber link only is sent again.
-func TestRetainedSendsAnotherFence(t *testing.T) {
+func TestRetainedSendsAnotherFence(t *testing.T) { bothVersions(t, testRetainedSendsAnotherFence) }
+
+func testRetainedSendsAnotherFence(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	retain(t, broker, 3)
 	proxy := brokertest.StartProxy(t, broker.Addr())
@@ -217,7 +234,7 @@ func TestRetainedSendsAnotherFence(t *testing.T) {
 		}
 		return nil, brokertest.Pass
 	})
-	b := launch(t, proxy.URL(), Config{Pool: 1, Watch: []string{"#"}}, func(b *Bridge) {
+	b := launch(t, proxy.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}, func(b *Bridge) {
 		b.timing.fenceFirst, b.timing.fenceQuiet, b.timing.fenceAgain = 200*time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
 	}).ready(t)
 	waitControl(t, b)
@@ -229,9 +246,13 @@ func TestRetainedSendsAnotherFence(t *testing.T) {
 }
 
 func TestRetainedEndsWithItsContextAndItsLinks(t *testing.T) {
+	bothVersions(t, testRetainedEndsWithItsContextAndItsLinks)
+}
+
+func testRetainedEndsWithItsContextAndItsLinks(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	proxy := brokertest.StartProxy(t, broker.Addr())
-	b := launch(t, proxy.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
+	b := launch(t, proxy.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}).ready(t)
 	waitControl(t, b)
 	proxy.Stall(true, true)
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
@@ -248,8 +269,8 @@ func TestRetainedEndsWithItsContextAndItsLinks(t *testing.T) {
 		defer b.fetch.mu.Unlock()
 		return len(b.fetch.queue) > 0
 	})
-	proxy.Heal()
 	proxy.Cut()
+	proxy.Heal()
 	wantErr(t, "cut", <-done, ErrNoConnection)
 	eventually(t, "fetching again", func() bool { _, err := b.Retained(within(t), "b"); return err == nil })
 	for _, filter := range []string{"$SYS/#", "a+", ""} {
@@ -258,9 +279,11 @@ func TestRetainedEndsWithItsContextAndItsLinks(t *testing.T) {
 	}
 }
 
-func TestRetainedRefusedByTheBroker(t *testing.T) {
+func TestRetainedRefusedByTheBroker(t *testing.T) { bothVersions(t, testRetainedRefusedByTheBroker) }
+
+func testRetainedRefusedByTheBroker(t *testing.T, v mqtt.Version) {
 	broker := brokertest.StartFake(t, granting(map[string]bool{"secret": true}))
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}).ready(t)
 	waitControl(t, b)
 	_, err := b.Retained(within(t), "secret")
 	wantErr(t, "refused", err, ErrRefused)

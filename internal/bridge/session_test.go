@@ -1,20 +1,26 @@
 package bridge
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
 // With a stable id the broker keeps what is published while the link is down.
 func TestStableIDReceivesWhatWasPublishedDuringACut(t *testing.T) {
+	bothVersions(t, testStableIDReceivesWhatWasPublishedDuringACut)
+}
+
+func testStableIDReceivesWhatWasPublishedDuringACut(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	sender := brokertest.Dial(t, broker.Addr())
 	proxy := brokertest.StartProxy(t, broker.Addr())
-	b := launch(t, proxy.URL(), Config{Pool: 1, Watch: []string{"#"}, ClientID: "plant-7"}).ready(t)
+	b := launch(t, proxy.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}, ClientID: "plant-7"}).ready(t)
 	proxy.Refuse(true)
 	proxy.Cut()
 	b.rec.waitEvent(t, 1, "down")
@@ -33,23 +39,27 @@ func TestStableIDReceivesWhatWasPublishedDuringACut(t *testing.T) {
 			t.Fatalf("message %d: got %q", i, p)
 		}
 	}
-	if !strings.Contains(broker.Log(), " as plant-7 (p2, c0") {
+	if !strings.Contains(broker.Log(), fmt.Sprintf(" as plant-7 (p%d, c0", map[mqtt.Version]int{mqtt.V311: 2, mqtt.V5: 5}[v])) {
 		t.Error("the subscriber link does not use the id itself, or not with a kept session")
 	}
 }
 
 // Also over an end of the process, if it watches the same. What it does not watch any more is left out.
 func TestStableIDReceivesWhatWasPublishedBetweenTwoLives(t *testing.T) {
+	bothVersions(t, testStableIDReceivesWhatWasPublishedBetweenTwoLives)
+}
+
+func testStableIDReceivesWhatWasPublishedBetweenTwoLives(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	sender := brokertest.Dial(t, broker.Addr())
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"a/#", "b/#"}, ClientID: "plant-7"}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"a/#", "b/#"}, ClientID: "plant-7"}).ready(t)
 	b.stop()
 	for _, name := range []string{"a/1", "b/1"} {
 		if err := sender.Publish(name, []byte("away"), 1, false); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b = launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"a/#"}, ClientID: "plant-7"}).ready(t)
+	b = launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"a/#"}, ClientID: "plant-7"}).ready(t)
 	b.rec.waitMessage(t, "a/1", "away")
 	if err := b.send("a/2", "end", 1); err != nil {
 		t.Fatal(err)
@@ -65,9 +75,13 @@ func TestStableIDReceivesWhatWasPublishedBetweenTwoLives(t *testing.T) {
 
 // Where filters come and go, an earlier life's filters are not known, so its session is dropped first.
 func TestStableIDWithoutWatchStartsWithAnEmptySession(t *testing.T) {
+	bothVersions(t, testStableIDWithoutWatchStartsWithAnEmptySession)
+}
+
+func testStableIDWithoutWatchStartsWithAnEmptySession(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	sender := brokertest.Dial(t, broker.Addr())
-	b := launch(t, broker.URL(), Config{Pool: 1, ClientID: "plant-7"}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, ClientID: "plant-7"}).ready(t)
 	if err := b.Want(within(t), "a/#"); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +90,7 @@ func TestStableIDWithoutWatchStartsWithAnEmptySession(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy := brokertest.StartProxy(t, broker.Addr())
-	b = launch(t, proxy.URL(), Config{Pool: 1, ClientID: "plant-7", Linger: 1}).ready(t)
+	b = launch(t, proxy.URL(), Config{Version: v, Pool: 1, ClientID: "plant-7", Linger: 1}).ready(t)
 	for _, f := range []string{"a/2", "b"} {
 		if err := b.Want(within(t), f); err != nil {
 			t.Fatal(err)
@@ -114,10 +128,14 @@ func TestStableIDWithoutWatchStartsWithAnEmptySession(t *testing.T) {
 
 // Nothing overtakes Up: what arrives before the last SUBACK comes after it.
 func TestUpComesBeforeTheMessagesThatFollowAGap(t *testing.T) {
+	bothVersions(t, testUpComesBeforeTheMessagesThatFollowAGap)
+}
+
+func testUpComesBeforeTheMessagesThatFollowAGap(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	retain(t, broker, 500)
 	rec := &firstEvent{recorder: newRecorder()}
-	b := launch(t, broker.URL(), Config{Pool: 1, Receiver: rec})
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Receiver: rec})
 	for i := range 450 { // three SUBSCRIBE packets, with retained copies between their answers
 		b.Want(within(t), "t/"+strconv.Itoa(i))
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
 // batch publishes n messages on one lane and waits for all; the fastest of several times.
@@ -35,10 +36,14 @@ func batch(t testing.TB, b *rig, n int) time.Duration {
 // A broker on its documented configuration leaves Nagle's algorithm on, which together with delayed acknowledgements
 // costs 40 ms a round. The best of some rounds is compared with a broker that has it off.
 func TestBatchDoesNotWaitForDelayedAcknowledgements(t *testing.T) {
+	bothVersions(t, testBatchDoesNotWaitForDelayedAcknowledgements)
+}
+
+func testBatchDoesNotWaitForDelayedAcknowledgements(t *testing.T, v mqtt.Version) {
 	bare := brokertest.Start(t, brokertest.Bare())
 	tuned := brokertest.Start(t, brokertest.Bare(), brokertest.Conf("set_tcp_nodelay true"))
-	slow := batch(t, launch(t, bare.URL(), Config{Pool: 1, Watch: []string{"none"}}).ready(t), 200)
-	fast := batch(t, launch(t, tuned.URL(), Config{Pool: 1, Watch: []string{"none"}}).ready(t), 200)
+	slow := batch(t, launch(t, bare.URL(), Config{Version: v, Pool: 1, Watch: []string{"none"}}).ready(t), 200)
+	fast := batch(t, launch(t, tuned.URL(), Config{Version: v, Pool: 1, Watch: []string{"none"}}).ready(t), 200)
 	t.Logf("200 messages at QoS 1: %v, with set_tcp_nodelay %v", slow, fast)
 	if slow > 8*fast && slow > 30*time.Millisecond {
 		t.Errorf("bare: got %v, want about %v", slow, fast)

@@ -1,19 +1,13 @@
 package bridge
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"io"
 	"log/slog"
-	"net"
 	"net/url"
-	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
 // Status says what works now.
@@ -22,6 +16,8 @@ type Status struct {
 	Subscribe        bool      // the subscriber link is up and every wanted filter granted
 	Since            time.Time // the last change of either
 	Err              string    // why not, in plain words without addresses and secrets; empty while both are up
+	Tested           bool      // the gateway has tried to send a message to itself
+	Warning          string    // what works, but not as it should, and what to do; empty: nothing is known
 	SubscribeRefused []string  // wanted filters that the broker does not grant, sorted
 }
 
@@ -38,6 +34,7 @@ const repeatLog = time.Minute
 type status struct {
 	log    *slog.Logger
 	broker string
+	words  words
 
 	mu      sync.Mutex // guards the rest
 	now     Status
@@ -48,8 +45,8 @@ type status struct {
 	logged  map[string]time.Time // when each trouble was last logged, since it last worked
 }
 
-func newStatus(lanes int, log *slog.Logger, u *url.URL) *status {
-	s := &status{log: log, changed: make(chan struct{}), lanes: make([]bool, lanes)}
+func newStatus(lanes int, log *slog.Logger, u *url.URL, username string) *status {
+	s := &status{log: log, words: newWords(u, username), changed: make(chan struct{}), lanes: make([]bool, lanes)}
 	s.logged = make(map[string]time.Time)
 	if u != nil {
 		s.broker = u.Host
@@ -97,6 +94,20 @@ func (s *status) up(p part) {
 	s.update("")
 }
 
+// tested notes the outcome of a message to the gateway itself; warning is empty when it came back.
+func (s *status) tested(warning string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now.Tested && s.now.Warning == warning {
+		return
+	}
+	if warning != "" && s.now.Warning != warning {
+		s.log.Warn(warning)
+	}
+	s.now.Tested, s.now.Warning = true, warning
+	s.notify()
+}
+
 // refused sets the wanted filters that the broker does not grant.
 func (s *status) refused(filters []string) {
 	s.mu.Lock()
@@ -114,13 +125,13 @@ func (s *status) refused(filters []string) {
 
 // down: a part has no link (any more).
 func (s *status) down(p part, slot string, err error) {
-	words := plainWords(err)
+	words := s.words.of(err)
 	s.log.Debug("link down", "link", slot, "err", err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	worked := s.ready
 	s.set(p, false)
-	if err == errLeft {
+	if err == mqtt.ErrClosed {
 		s.update("")
 		return
 	}
@@ -168,56 +179,4 @@ func (s *status) update(words string) {
 func (s *status) notify() {
 	close(s.changed)
 	s.changed = make(chan struct{})
-}
-
-// plainWords says what an error means, to people, without the addresses that errors of package net carry.
-func plainWords(err error) string {
-	var (
-		dns         *net.DNSError
-		certificate *tls.CertificateVerificationError
-		unknown     x509.UnknownAuthorityError
-		name        x509.HostnameError
-		record      tls.RecordHeaderError
-		op          *net.OpError
-		alert       tls.AlertError
-		refusal     refusedError
-	)
-	switch {
-	case err == nil:
-		return ""
-	case errors.As(err, &refusal):
-		return refusal.Error()
-	case errors.As(err, &dns):
-		return "the broker's name cannot be resolved"
-	case errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &certificate):
-		return "the broker's certificate is not trusted"
-	case errors.As(err, &record):
-		return "the broker does not answer as a TLS server"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "no route to the broker"
-	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
-		return "the broker does not answer"
-	case errors.Is(err, context.Canceled): // the way to say it inside this program
-		return "the connection was given up before it was ready"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
-		errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
-		return "the broker closed the connection"
-	case errors.As(err, &alert):
-		return alert.Error()
-	case errors.As(err, &op):
-		return "the connection failed"
-	case errors.Is(err, errNotWebSocket):
-		return errNotWebSocket.Error()
-	}
-	return err.Error()
-}
-
-func isTimeout(err error) bool {
-	t, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](err)
-	return ok && t.Timeout()
 }

@@ -11,8 +11,8 @@ import (
 // words for its insides.
 func TestGivenUpConnectionIsSaidInPlainWords(t *testing.T) {
 	for _, err := range []error{context.Canceled, context.DeadlineExceeded} {
-		for _, err := range []error{err, fmt.Errorf("SUBSCRIBE: %w", err), dialError{err}} {
-			if got := plainWords(err); got == "" || strings.Contains(got, "context") {
+		for _, err := range []error{err, fmt.Errorf("SUBSCRIBE: %w", err)} {
+			if got := newWords(nil, "").of(err); got == "" || strings.Contains(got, "context") {
 				t.Errorf("%v: got %q, want plain words", err, got)
 			}
 		}

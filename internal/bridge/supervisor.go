@@ -2,10 +2,10 @@ package bridge
 
 import (
 	"context"
-	"errors"
-	"math/rand/v2"
 	"strconv"
 	"time"
+
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
 // A slot is one role of the bridge, for as long as the bridge runs: its links come and go, one at a time.
@@ -14,20 +14,27 @@ type slot struct {
 	part  part
 	name  string
 	id    identity
-	begin func() inlet                       // for what a new link receives
-	serve func(ctx context.Context, k *link) // returns when k is down or ctx is done
-	wait  func()                             // for goroutines that may outlive a link
-	wake  chan struct{}                      // another slot has got through: the broker is there
+	begin func() mqtt.Handler                     // for what a new link receives
+	serve func(ctx context.Context, k *mqtt.Conn) // returns when k is down or ctx is done
+	judge func(k *mqtt.Conn)                      // gives what was under way its outcome; or nil
+	wait  func()                                  // for goroutines that may outlive a link
+	wake  chan struct{}                           // another slot has got through: the broker is there
+}
+
+// identity is how a link introduces itself.
+type identity struct {
+	clientID string
+	keep     bool // the broker keeps the session
 }
 
 // plan makes the slots. The client ids stay the same over reconnects: the broker then drops what is left of the last
 // connection, so that a message sent on it cannot arrive after one sent on the next.
 func (b *Bridge) plan() []*slot {
 	id := func(role string) identity {
-		return identity{clientID: b.prefix + "-" + role, username: b.cfg.Username, password: b.cfg.Password}
+		return identity{clientID: b.prefix + "-" + role}
 	}
 	slots := []*slot{
-		{part: partSubscriber, name: "subscriber", id: id("sub0"), begin: b.live.begin, serve: b.subscriber},
+		{part: partSubscriber, name: "subscriber", id: id("sub0"), begin: b.inbound.begin, serve: b.subscriber},
 		{part: partControl, name: "control", id: id("ctl0"), begin: b.fetch.begin, serve: b.control},
 	}
 	if b.cfg.ClientID != "" {
@@ -35,11 +42,12 @@ func (b *Bridge) plan() []*slot {
 	}
 	for n, lane := range b.lanes {
 		slots = append(slots, &slot{
-			part: part(n), name: "publisher" + strconv.Itoa(n), id: id("pub" + strconv.Itoa(n)), begin: func() inlet { return nowhere },
-			serve: func(ctx context.Context, k *link) {
-				lane.serve(ctx, k, func() { b.status.up(part(n)) })
+			part: part(n), name: "publisher" + strconv.Itoa(n), id: id("pub" + strconv.Itoa(n)), begin: nothing,
+			serve: func(ctx context.Context, k *mqtt.Conn) {
+				lane.serve(ctx, k, b.timing.drain, func() { b.status.up(part(n)) })
 			},
-			wait: lane.senders.Wait,
+			judge: func(k *mqtt.Conn) { b.judge(lane, k) },
+			wait:  lane.senders.Wait,
 		})
 	}
 	for _, s := range slots {
@@ -50,13 +58,12 @@ func (b *Bridge) plan() []*slot {
 
 // run keeps the slot's link replaced until ctx is done.
 func (s *slot) run(ctx context.Context) {
-	d := dialer{url: s.b.cfg.URL, tls: s.b.cfg.TLS, timing: s.b.timing}
 	pause := backoff{timing: s.b.timing, stable: s.b.cfg.ClientID != ""}
 	if s.id.keep && len(s.b.cfg.Watch) == 0 {
-		s.forget(ctx, d, &pause)
+		s.forget(ctx, &pause)
 	}
 	for life := 0; ctx.Err() == nil; {
-		k, err := openLink(ctx, d, s.id, s.b.cfg.MaxPayload, s.begin())
+		k, err := s.dial(ctx, s.id, s.begin)
 		if err == nil {
 			if life++; life > 1 {
 				s.b.stats.reconnects.Add(1)
@@ -66,7 +73,7 @@ func (s *slot) run(ctx context.Context) {
 			pause.failed(err)
 		}
 		if ctx.Err() != nil {
-			s.b.status.down(s.part, s.name, errLeft)
+			s.b.status.down(s.part, s.name, mqtt.ErrClosed)
 			break
 		}
 		s.b.status.down(s.part, s.name, err)
@@ -77,14 +84,58 @@ func (s *slot) run(ctx context.Context) {
 	}
 }
 
+// nothing is for links that subscribe to nothing.
+func nothing() mqtt.Handler { return nil }
+
+// What a burst can fill while the gateway is busy: in the kernel, and here.
+const (
+	subscriberBuffer = 32 << 20
+	subscriberAhead  = 64 << 20
+)
+
+// keepForGood is the session expiry of a kept session, MQTT 5, 3.1.2.11.2: what clean session 0 means in 3.1.1.
+const keepForGood = 1<<32 - 1
+
+// dial makes a link, in the version that the broker speaks.
+func (s *slot) dial(ctx context.Context, id identity, begin func() mqtt.Handler) (*mqtt.Conn, error) {
+	b, t := s.b, s.b.timing
+	cfg := mqtt.Config{
+		URL: b.cfg.URL, TLS: b.cfg.TLS, ClientID: id.clientID, Username: b.cfg.Username, Password: b.cfg.Password,
+		KeepSession: id.keep, MaxPayload: b.cfg.MaxPayload, Window: laneMessages,
+		ConnectTime: t.connect, KeepAlive: t.keepAlive, PingTime: t.ping, WriteTime: t.write, AnswerTime: t.answer,
+	}
+	if id.keep {
+		cfg.SessionExpiry = keepForGood
+	}
+	if s.part == partSubscriber {
+		cfg.ReceiveBuffer, cfg.ReadAhead = subscriberBuffer, subscriberAhead
+	}
+	for {
+		cfg.Version, cfg.Handler = b.version.choose(), begin()
+		k, err := mqtt.Dial(ctx, cfg)
+		if err == nil {
+			b.version.worked(cfg.Version)
+			return k, nil
+		}
+		if !b.version.failed(cfg.Version, err) || ctx.Err() != nil {
+			return nil, err
+		}
+	}
+}
+
 // live is one link's life. It returns what ended it.
-func (s *slot) live(ctx context.Context, k *link, pause *backoff) error {
+func (s *slot) live(ctx context.Context, k *mqtt.Conn, pause *backoff) error {
 	start := time.Now()
 	s.b.log.Debug("link up", "link", s.name)
 	s.b.wakeOthers(s)
+	s.b.links.add(k)
 	s.serve(ctx, k)
-	reason := k.why()
-	k.close()
+	s.b.links.remove(k)
+	reason := k.Err()
+	k.Close()
+	if s.judge != nil {
+		s.judge(k)
+	}
 	if pause.lived(time.Since(start)); pause.takenOver() && pause.flaps == takeoverFlaps+1 && ctx.Err() == nil {
 		s.b.log.Warn("possible_takeover: connections end as soon as they are made; another client may use this id",
 			"client_id", s.id.clientID)
@@ -94,13 +145,13 @@ func (s *slot) live(ctx context.Context, k *link, pause *backoff) error {
 
 // forget makes the broker drop a session left by an earlier process. Where nothing is watched for good, what it holds
 // is for filters that nobody here has asked for, and it cannot be read off the broker which those are.
-func (s *slot) forget(ctx context.Context, d dialer, pause *backoff) {
+func (s *slot) forget(ctx context.Context, pause *backoff) {
 	clean := s.id
 	clean.keep = false
 	for ctx.Err() == nil {
-		k, err := openLink(ctx, d, clean, s.b.cfg.MaxPayload, nowhere)
+		k, err := s.dial(ctx, clean, nothing)
 		if err == nil {
-			k.close()
+			k.Close()
 			return
 		}
 		pause.failed(err)
@@ -136,55 +187,4 @@ func (b *Bridge) wakeOthers(but *slot) {
 		default:
 		}
 	}
-}
-
-// takeoverFlaps: so many links in a row that hardly lived are an accident. One more, and somebody else uses our id.
-const takeoverFlaps = 3
-
-// backoff decides how long to wait before the next attempt: with full jitter, so that the slots of many gateways do
-// not come back together.
-type backoff struct {
-	timing  timing
-	stable  bool // our client ids are known to others
-	attempt int
-	flaps   int
-	limit   time.Duration
-}
-
-// failed notes an attempt that led to no link. One that found nobody there costs the broker nothing and is repeated
-// sooner than one that the broker has answered.
-func (p *backoff) failed(err error) {
-	p.limit = p.timing.backoffMax
-	if _, ok := errors.AsType[dialError](err); ok {
-		p.limit = p.timing.backoffDial
-		p.flaps = 0 // it was the broker that went away
-	}
-}
-
-// lived notes a link that has ended.
-func (p *backoff) lived(d time.Duration) {
-	p.limit = p.timing.backoffMax
-	if d >= p.timing.settled {
-		p.attempt = 0
-	}
-	if d >= p.timing.flap {
-		p.flaps = 0
-	} else {
-		p.flaps++
-	}
-	if p.takenOver() {
-		p.limit = p.timing.backoffTakeover
-	}
-}
-
-func (p *backoff) takenOver() bool { return p.stable && p.flaps > takeoverFlaps }
-
-// delay is the next pause.
-func (p *backoff) delay() time.Duration {
-	d := min(p.timing.backoffFirst<<min(p.attempt, 20), p.limit)
-	p.attempt++
-	if p.takenOver() {
-		return d/2 + rand.N(d/2+1) // a short pause would only take the connection back
-	}
-	return rand.N(d + 1)
 }

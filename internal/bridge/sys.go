@@ -41,8 +41,8 @@ const roundGap = 300 * time.Millisecond
 
 // sys keeps the newest figures, and tells the live stream when the broker has dropped messages.
 type sys struct {
-	live *live
-	log  *slog.Logger
+	in  *inbound
+	log *slog.Logger
 
 	mu      sync.Mutex // guards the rest
 	values  map[string]float64
@@ -58,8 +58,9 @@ type sys struct {
 // excuseFor is how long the broker may take to count: some of its intervals, which are ten seconds unless set.
 const excuseFor = 30 * time.Second
 
-func newSys(l *live, log *slog.Logger) *sys {
-	return &sys{live: l, log: log, values: make(map[string]float64)}
+func newSys(l *inbound, log *slog.Logger) *sys {
+	now := time.Now()
+	return &sys{in: l, log: log, values: map[string]float64{sysNames[sysDropped]: 0}, before: now, round: now}
 }
 
 // got handles a message below $SYS.
@@ -78,20 +79,21 @@ func (s *sys) got(m Message) {
 	if now := time.Now(); now.Sub(s.round) > roundGap {
 		s.before, s.round = s.round, now
 	}
-	tell := (m.Topic == sysDropped || m.Topic == sysDroppedToo) && s.rose(v)
+	tell := (m.Topic == sysDropped || m.Topic == sysDroppedToo) && s.rose(v, m.Retain)
 	since := s.before.Add(-roundGap) // when the counter had last been right
 	s.mu.Unlock()
 	if tell {
-		s.live.dropped(since)
+		s.in.dropped(since)
 	}
 }
 
-// rose compares a reading of the dropped counter with the last one. A lower one is a new life of the broker.
-func (s *sys) rose(v float64) bool {
+// rose compares a reading of the dropped counter with the last one. A lower one is a new life of the broker. The first may
+// be a copy that the broker kept: that is where it stood before us. One that comes live is there because it has changed.
+func (s *sys) rose(v float64, kept bool) bool {
 	rise := v - s.dropped
 	first := !s.known
 	s.known, s.dropped = true, v
-	if first || rise <= 0 {
+	if first && kept || rise <= 0 {
 		s.rising = false
 		return false
 	}

@@ -1,21 +1,27 @@
 package bridge
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
-// On the bare configuration a burst loses messages, and that is announced.
-func TestBrokerDropsAreAnnounced(t *testing.T) {
+// On the bare configuration a burst loses messages at QoS 1, and that is announced.
+func TestBrokerDropsAreAnnounced(t *testing.T) { bothVersions(t, testBrokerDropsAreAnnounced) }
+
+func testBrokerDropsAreAnnounced(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t, brokertest.Bare(), brokertest.Conf("sys_interval 1"))
 	sender := brokertest.Dial(t, broker.Addr())
 	release := make(chan struct{})
 	rec := newRecorder()
 	rec.hold = func(Message) { <-release } // a subscriber that is too slow for a moment
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, Receiver: rec}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}, Receiver: rec, SubscribeQoS: QoS1}).ready(t)
 	eventually(t, "first figures", func() bool { return b.Stats().Sys["broker_uptime_seconds"] > 0 })
 	var last <-chan error
 	for i := range 5000 {
@@ -39,10 +45,10 @@ func TestBrokerDropsAreAnnounced(t *testing.T) {
 
 func TestDroppedCounterIsReadWithinOneLifeOfTheBroker(t *testing.T) {
 	rec := newRecorder()
-	l := newLive(withDefaults(Config{Receiver: rec}), "", new(counters))
+	l := newInbound(withDefaults(Config{Receiver: rec}), "", new(software), new(counters))
 	l.rise(false)
 	s := newSys(l, withDefaults(Config{}).Log)
-	for _, step := range []struct {
+	for i, step := range []struct {
 		reading string
 		drops   int // announced so far
 		excuse  int
@@ -61,7 +67,7 @@ func TestDroppedCounterIsReadWithinOneLifeOfTheBroker(t *testing.T) {
 		if step.excuse > 0 {
 			s.excuse(step.excuse)
 		}
-		s.got(Message{Topic: sysDropped, Payload: []byte(step.reading)})
+		s.got(Message{Topic: sysDropped, Payload: []byte(step.reading), Retain: i == 0})
 		rec.mu.Lock()
 		if got := rec.count("dropped"); got != step.drops {
 			t.Errorf("after %s: got %d announcements, want %d", step.reading, got, step.drops)
@@ -72,9 +78,13 @@ func TestDroppedCounterIsReadWithinOneLifeOfTheBroker(t *testing.T) {
 
 // A fetch that overflows the broker's queue of the control link has lost nothing for anybody.
 func TestOverflowOfAFetchIsNotAnnounced(t *testing.T) {
+	bothVersions(t, testOverflowOfAFetchIsNotAnnounced)
+}
+
+func testOverflowOfAFetchIsNotAnnounced(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t, brokertest.Bare(), brokertest.Conf("sys_interval 1"))
 	retain(t, broker, 5000)
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"other"}}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"other"}}).ready(t)
 	waitControl(t, b)
 	eventually(t, "first figures", func() bool { return b.Stats().Sys["broker_uptime_seconds"] > 0 })
 	before := b.Stats().Sys["broker_messages_dropped"]
@@ -86,5 +96,57 @@ func TestOverflowOfAFetchIsNotAnnounced(t *testing.T) {
 	eventually(t, "the broker to count", func() bool { return b.Stats().Sys["broker_messages_dropped"] > before })
 	if got, want := b.rec.told(), "up"; got != want {
 		t.Errorf("events: got %q, want %q", got, want)
+	}
+}
+
+// A broker that publishes the counter only when it changes says nothing until it drops something; what comes then is news.
+func TestFirstLiveReadingOfTheDroppedCounterIsARise(t *testing.T) {
+	rec := newRecorder()
+	l := newInbound(withDefaults(Config{Receiver: rec}), "", new(software), new(counters))
+	l.rise(false)
+	start := time.Now()
+	s := newSys(l, withDefaults(Config{}).Log)
+	if got, ok := s.figures()["broker_messages_dropped"]; got != 0 || !ok {
+		t.Errorf("before any reading: got %v, %t", got, ok)
+	}
+	s.got(Message{Topic: sysDropped, Payload: []byte("0")})
+	if got := rec.count("dropped"); got != 0 {
+		t.Errorf("at 0: got %d announcements", got)
+	}
+	s = newSys(l, withDefaults(Config{}).Log)
+	s.got(Message{Topic: sysDropped, Payload: []byte("50")})
+	if got := rec.count("dropped"); got != 1 {
+		t.Errorf("at 50: got %d announcements, want 1", got)
+	}
+	if since := rec.since; since.Before(start.Add(-time.Second)) || since.After(time.Now()) {
+		t.Errorf("since: got %v", since)
+	}
+}
+
+// A broker such as mosquitto 2.1 publishes its figures only when something wakes it in the right second.
+func TestSignsOfLifeWakeTheBrokersFigures(t *testing.T) {
+	var mu sync.Mutex
+	pings := map[int]int{}
+	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
+		_, _, body, err := c.ReadPacket()
+		if err != nil {
+			return
+		}
+		c.Connack(0)
+		control := bytes.Contains(body, []byte("-ctl0"))
+		c.Serve(func(kind, _ byte, _ []byte) bool {
+			if kind == brokertest.PINGREQ && control {
+				mu.Lock()
+				pings[c.Number]++
+				mu.Unlock()
+				c.Publish(0, sysDropped, []byte("7"), 0, false)
+			}
+			return false
+		})
+	})
+	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}}, func(b *Bridge) { b.timing.beat = 20 * time.Millisecond })
+	b.rec.waitEvent(t, 1, "dropped")
+	if d := defaultTiming(time.Minute).beat; d > time.Second {
+		t.Errorf("between signs of life: got %v, want a second at most", d)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
 // certificate is one for 127.0.0.1, and the roots that trust it.
@@ -62,13 +63,17 @@ func freeAddr(t *testing.T) string {
 }
 
 func TestEveryTransportCarriesEverything(t *testing.T) {
+	bothVersions(t, testEveryTransportCarriesEverything)
+}
+
+func testEveryTransportCarriesEverything(t *testing.T, v mqtt.Version) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1") // none of them asks a proxy
 	t.Setenv("ALL_PROXY", "socks5://127.0.0.1:1")
 	cert, roots := certificate(t)
 	ws, wss, mqtts := otherBroker(t, cert)
 	for name, url := range map[string]string{"ws": ws, "wss": wss, "mqtts": mqtts, "mosquitto mqtts": tlsMosquitto(t, cert)} {
 		t.Run(name, func(t *testing.T) {
-			b := launch(t, url, Config{Pool: 2, Watch: []string{"#"}, TLS: &tls.Config{RootCAs: roots}}).ready(t)
+			b := launch(t, url, Config{Version: v, Pool: 2, Watch: []string{"#"}, TLS: &tls.Config{RootCAs: roots}}).ready(t)
 			waitControl(t, b)
 			large := strings.Repeat("x", 200<<10)
 			for qos := range byte(3) {
@@ -113,7 +118,9 @@ func write(t *testing.T, file string, block *pem.Block) {
 }
 
 // Why there is no connection is said in words that help, and without the address.
-func TestTroubleIsSaidInPlainWords(t *testing.T) {
+func TestTroubleIsSaidInPlainWords(t *testing.T) { bothVersions(t, testTroubleIsSaidInPlainWords) }
+
+func testTroubleIsSaidInPlainWords(t *testing.T, v mqtt.Version) {
 	cert, _ := certificate(t)
 	ws, wss, mqtts := otherBroker(t, cert)
 	plain := brokertest.Start(t)
@@ -122,13 +129,14 @@ func TestTroubleIsSaidInPlainWords(t *testing.T) {
 	for url, want := range map[string]string{
 		mqtts: "the broker's certificate is not trusted",
 		wss:   "the broker's certificate is not trusted",
-		strings.Replace(plain.URL(), "mqtt:", "mqtts:", 1): "the broker closed the connection",
-		strings.Replace(ws, "ws:", "mqtt:", 1):             "the broker",
+		strings.Replace(plain.URL(), "mqtt:", "mqtts:", 1): "it does not answer in TLS: is it TLS?",
+		strings.Replace(ws, "ws:", "mqtt:", 1):             "it answers HTTP, not MQTT",
+		strings.Replace(mqtts, "mqtts:", "mqtt:", 1):       "the broker closed the connection without an answer; is it TLS? use mqtts://",
 		strings.Replace(web.URL, "http:", "ws:", 1):        "the broker does not answer as a WebSocket server",
 		"mqtt://127.0.0.1:1":                               "connection refused",
 		"mqtt://broker.invalid:1883":                       "the broker's name cannot be resolved",
 	} {
-		b := launch(t, url, Config{Pool: 1})
+		b := launch(t, url, Config{Version: v, Pool: 1})
 		b.waitStatus(t, "said why for "+url, func(s Status) bool { return s.Err != "" })
 		if got := b.Status().Err; !strings.HasPrefix(got, want) {
 			t.Errorf("%s: got %q, want %q", url, got, want)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
 // scripted starts a fake broker that is polite, and lets act speak once on the subscriber's link, when everything on it
@@ -22,18 +23,18 @@ func scripted(t *testing.T, act func(c *brokertest.FakeConn)) *brokertest.Fake {
 		if err != nil || kind != brokertest.CONNECT {
 			return
 		}
-		c.Write([]byte{brokertest.CONNACK << 4, 2, 0, 0})
+		c.Connack(0)
 		subscriber := bytes.Contains(body, []byte("-sub0"))
 		c.Serve(func(kind, _ byte, body []byte) bool {
 			if kind != brokertest.SUBSCRIBE || !subscriber || acted.Swap(true) {
 				return false
 			}
-			codes := make([]byte, 0, 2)
-			for rest := body[2:]; len(rest) > 0; {
-				codes = append(codes, 1)
-				rest = rest[2+binary.BigEndian.Uint16(rest)+1:]
+			if filters, _ := c.Filters(body); filters[0] == versionTopic {
+				acted.Store(false) // not yet
+				return false
 			}
-			c.Suback(binary.BigEndian.Uint16(body), codes...)
+			filters, _ := c.Filters(body)
+			c.Suback(binary.BigEndian.Uint16(body), bytes.Repeat([]byte{1}, len(filters))...)
 			act(c)
 			return true
 		})
@@ -54,6 +55,10 @@ func residentMiB(t *testing.T) int {
 }
 
 func TestHugePacketEndsTheLinkAtItsHeader(t *testing.T) {
+	bothVersions(t, testHugePacketEndsTheLinkAtItsHeader)
+}
+
+func testHugePacketEndsTheLinkAtItsHeader(t *testing.T, v mqtt.Version) {
 	before := residentMiB(t)
 	closed := make(chan bool, 1)
 	broker := scripted(t, func(c *brokertest.FakeConn) {
@@ -61,7 +66,7 @@ func TestHugePacketEndsTheLinkAtItsHeader(t *testing.T) {
 		_, _, _, err := c.ReadPacket()
 		closed <- err != nil
 	})
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}})
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}})
 	select {
 	case ok := <-closed:
 		if !ok {
@@ -78,9 +83,13 @@ func TestHugePacketEndsTheLinkAtItsHeader(t *testing.T) {
 }
 
 func TestOversizeMessageIsSkippedInItsPlace(t *testing.T) {
+	bothVersions(t, testOversizeMessageIsSkippedInItsPlace)
+}
+
+func testOversizeMessageIsSkippedInItsPlace(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	sender := brokertest.Dial(t, broker.Addr())
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, MaxPayload: 1000}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}, MaxPayload: 1000}).ready(t)
 	const before = 4 // the sender's, and all three links
 	eventually(t, "all links are up", func() bool { return broker.Connections() == before })
 	for qos := range byte(3) {
@@ -95,7 +104,7 @@ func TestOversizeMessageIsSkippedInItsPlace(t *testing.T) {
 			t.Errorf("%s: got sizes %d and %d", topic, len(got[0]), len(got[1]))
 		}
 	}
-	if got, want := b.rec.told(), "up"+strings.Repeat(", dropped certain", 6); got != want {
+	if got, want := b.rec.told(), "up"+strings.Repeat(", too large", 6); got != want {
 		t.Errorf("events: got %q, want %q", got, want)
 	}
 	if got := b.Stats().Oversize; got != 6 {
@@ -104,13 +113,17 @@ func TestOversizeMessageIsSkippedInItsPlace(t *testing.T) {
 	if got := broker.Connections(); got != before {
 		t.Errorf("connections: got %d, want %d", got, before)
 	}
-	if !strings.Contains(b.logs.String(), "topic=q0") {
+	if !strings.Contains(b.logs.String(), "topic=q0 bytes=1001") {
 		t.Error("the log does not name the topic")
 	}
 }
 
 // The order is kept between what is delivered and what is skipped.
 func TestOversizeIsAnnouncedBetweenItsNeighbours(t *testing.T) {
+	bothVersions(t, testOversizeIsAnnouncedBetweenItsNeighbours)
+}
+
+func testOversizeIsAnnouncedBetweenItsNeighbours(t *testing.T, v mqtt.Version) {
 	broker := scripted(t, func(c *brokertest.FakeConn) {
 		for n := range uint16(40) {
 			c.Publish(2*n+1, "small", []byte(strconv.Itoa(int(n))), 1, false)
@@ -120,8 +133,8 @@ func TestOversizeIsAnnouncedBetweenItsNeighbours(t *testing.T) {
 	var order []int // messages seen before each announcement
 	rec := &ordered{recorder: newRecorder()}
 	rec.onDrop = func(messages int) { order = append(order, messages) }
-	launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, MaxPayload: 1000, Receiver: rec})
-	rec.waitEvent(t, 40, "dropped certain")
+	launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}, MaxPayload: 1000, Receiver: rec})
+	rec.waitEvent(t, 40, "too large")
 	for i, n := range order {
 		if n != i+1 {
 			t.Fatalf("announcement %d came after %d messages", i+1, n)
@@ -134,15 +147,20 @@ type ordered struct {
 	onDrop func(messages int)
 }
 
-func (o *ordered) Dropped(certain bool, since time.Time) {
-	o.onDrop(len(o.seen()))
-	o.recorder.Dropped(certain, since)
+func (o *ordered) Message(m Message) {
+	if m.TooLarge > 0 {
+		o.onDrop(len(o.seen()))
+	}
+	o.recorder.Message(m)
 }
 
-// A library that trusts the broker would index out of range, and the process would be gone.
 func TestMalformedPacketsEndTheLinkOnly(t *testing.T) {
+	bothVersions(t, testMalformedPacketsEndTheLinkOnly)
+}
+
+func testMalformedPacketsEndTheLinkOnly(t *testing.T, v mqtt.Version) {
 	for name, packet := range map[string][]byte{
-		"SUBACK for nothing":     {brokertest.SUBACK << 4, 4, 0, 99, 1, 1},
+		"SUBACK for nothing":     {brokertest.SUBACK << 4, 5, 0, 99, 0, 1, 1},
 		"PUBLISH cut short":      {brokertest.PUBLISH << 4, 3, 0, 9, 'a'},
 		"PUBLISH without a name": {brokertest.PUBLISH << 4, 1, 0},
 		"QoS 3":                  {brokertest.PUBLISH<<4 | 6, 5, 0, 1, 'a', 0, 1},
@@ -154,15 +172,18 @@ func TestMalformedPacketsEndTheLinkOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			broker := scripted(t, func(c *brokertest.FakeConn) { c.Write(packet) })
-			b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}})
+			b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}})
 			eventually(t, "a second link", func() bool { return b.Stats().Reconnects >= 1 })
 			b.ready(t)
 		})
 	}
 }
 
-// One SUBACK with more codes than filters is what the library would crash on.
 func TestTooManySubackCodesAreSurvived(t *testing.T) {
+	bothVersions(t, testTooManySubackCodesAreSurvived)
+}
+
+func testTooManySubackCodesAreSurvived(t *testing.T, v mqtt.Version) {
 	var sent atomic.Bool
 	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
 		if c.AcceptConnect(0) != nil {
@@ -176,18 +197,23 @@ func TestTooManySubackCodesAreSurvived(t *testing.T) {
 			return true
 		})
 	})
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}})
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}})
 	eventually(t, "a second link", func() bool { return b.Stats().Reconnects == 1 })
 	b.ready(t)
 }
 
-// While a long message is being skipped, a library that has asked for a sign of life must not think the broker dead.
+// While a long message is being skipped, its bytes are the sign of life that was asked for.
 func TestPingIsAnsweredByArrivingBytes(t *testing.T) {
+	bothVersions(t, testPingIsAnsweredByArrivingBytes)
+}
+
+func testPingIsAnsweredByArrivingBytes(t *testing.T, v mqtt.Version) {
 	more := make(chan struct{})
 	broker := scripted(t, func(c *brokertest.FakeConn) {
-		// 4 MiB of one message, slowly, for three times as long as a PINGRESP may take.
+		// 4 MiB of one message, slowly, for three times as long as a PINGRESP may take. Its first byte is one too many
+		// in 3.1.1, and the length of its properties in 5.
 		const size = 4 << 20
-		c.Write([]byte{brokertest.PUBLISH << 4, 0x83, 0x80, 0x80, 0x02, 0, 1, 'a'})
+		c.Write([]byte{brokertest.PUBLISH << 4, 0x84, 0x80, 0x80, 0x02, 0, 1, 'a', 0})
 		piece := make([]byte, size/64)
 		for range 64 {
 			c.Write(piece)
@@ -196,21 +222,23 @@ func TestPingIsAnsweredByArrivingBytes(t *testing.T) {
 		c.Publish(0, "after", []byte("x"), 0, false)
 		close(more)
 	})
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, MaxPayload: 1000, KeepAlive: time.Second}, func(b *Bridge) {
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}, MaxPayload: 1000, KeepAlive: time.Second}, func(b *Bridge) {
 		b.timing.ping = time.Second
 	})
 	b.rec.waitMessage(t, "after", "x")
 	<-more
-	if got, want := b.rec.told(), "up, dropped certain"; got != want {
+	if got, want := b.rec.told(), "up, too large"; got != want {
 		t.Errorf("events: got %q, want %q", got, want)
 	}
 }
 
 // Unwanted messages are acknowledged, or the broker's window would fill and nothing would come any more.
-func TestStrayMessagesDoNotStall(t *testing.T) {
+func TestStrayMessagesDoNotStall(t *testing.T) { bothVersions(t, testStrayMessagesDoNotStall) }
+
+func testStrayMessagesDoNotStall(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	sender := brokertest.Dial(t, broker.Addr())
-	b := launch(t, broker.URL(), Config{Pool: 1}, func(b *Bridge) { b.live.only = []string{"wanted"} }).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1}, func(b *Bridge) { b.inbound.only = []string{"wanted"} }).ready(t)
 	// A subscription that nobody here knows of: what it brings is stray.
 	if err := b.Want(within(t), "stray/#"); err != nil {
 		t.Fatal(err)
@@ -229,5 +257,31 @@ func TestStrayMessagesDoNotStall(t *testing.T) {
 	b.rec.waitMessage(t, "wanted", "9999")
 	if got := b.rec.on("wanted"); len(got) != 10_000 || len(b.rec.on("stray/x")) != 0 {
 		t.Errorf("got %d wanted and %d stray", len(got), len(b.rec.on("stray/x")))
+	}
+}
+
+// A payload that is left out keeps its place among the retained copies too.
+func TestRetainedCopyThatIsTooLargeIsTold(t *testing.T) {
+	bothVersions(t, testRetainedCopyThatIsTooLargeIsTold)
+}
+
+func testRetainedCopyThatIsTooLargeIsTold(t *testing.T, v mqtt.Version) {
+	broker := brokertest.Start(t)
+	sender := brokertest.Dial(t, broker.Addr())
+	for topic, size := range map[string]int{"kept/small": 10, "kept/large": 5000} {
+		if err := sender.Publish(topic, make([]byte, size), 1, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}, MaxPayload: 1000}).ready(t)
+	waitControl(t, b)
+	got, err := b.Retained(within(t), "kept/+")
+	if err != nil || len(got) != 2 || got[0].Topic != "kept/large" || got[0].TooLarge != 5000 || got[0].Payload != nil || !got[0].Retain ||
+		got[1].TooLarge != 0 || len(got[1].Payload) != 10 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	b.rec.waitEvent(t, 1, "too large")
+	if m := b.rec.tooLarge[0]; m.Topic != "kept/large" || m.TooLarge != 5000 || !m.Retain {
+		t.Errorf("in the stream: got %+v", m)
 	}
 }

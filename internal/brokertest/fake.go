@@ -27,6 +27,9 @@ type FakeConn struct {
 	r    *bufio.Reader
 	// Number counts the connections from 1.
 	Number int
+	// Level is the protocol level of the CONNECT that was read: 4 is MQTT 3.1.1. The methods that answer do so in the
+	// form of that version.
+	Level byte
 }
 
 // StartFake listens on a free port of 127.0.0.1 and runs the script for each
@@ -104,7 +107,18 @@ func (c *FakeConn) ReadPacket() (kind, flags byte, body []byte, err error) {
 	if err != nil {
 		return 0, 0, nil, err
 	}
+	if PacketType(whole) == CONNECT && len(body) > 6 {
+		c.Level = body[6]
+	}
 	return whole[0] >> 4, whole[0] & 0x0f, body, nil
+}
+
+// properties are none, in the form of the version.
+func (c *FakeConn) properties() []byte {
+	if c.Level == 5 {
+		return []byte{0}
+	}
+	return nil
 }
 
 // Write sends raw bytes.
@@ -122,13 +136,33 @@ func (c *FakeConn) AcceptConnect(code byte) error {
 	if kind != CONNECT {
 		return fmt.Errorf("first packet has type %d, want CONNECT", kind)
 	}
-	return c.Write([]byte{CONNACK << 4, 2, 0, code})
+	return c.Connack(code)
+}
+
+// Connack answers a CONNECT.
+func (c *FakeConn) Connack(code byte) error {
+	body := append([]byte{0, code}, c.properties()...)
+	return c.Write(append(appendHeader(nil, CONNACK<<4, len(body)), body...))
 }
 
 // Suback answers a SUBSCRIBE.
 func (c *FakeConn) Suback(id uint16, codes ...byte) error {
-	out := appendHeader(nil, SUBACK<<4, 2+len(codes))
-	return c.Write(append(append(out, byte(id>>8), byte(id)), codes...))
+	body := append([]byte{byte(id >> 8), byte(id)}, c.properties()...)
+	body = append(body, codes...)
+	return c.Write(append(appendHeader(nil, SUBACK<<4, len(body)), body...))
+}
+
+// Filters are those of a SUBSCRIBE, and the options byte of each, of which the two lowest bits are the QoS.
+func (c *FakeConn) Filters(body []byte) (filters []string, options []byte) {
+	for rest := body[2+len(c.properties()):]; len(rest) >= 2; {
+		n := 2 + int(rest[0])<<8 + int(rest[1])
+		if len(rest) <= n {
+			break
+		}
+		filters, options = append(filters, string(rest[2:n])), append(options, rest[n])
+		rest = rest[n+1:]
+	}
+	return filters, options
 }
 
 // Puback answers a PUBLISH at QoS 1.
@@ -142,7 +176,7 @@ func (c *FakeConn) Pong() error { return c.Write([]byte{PINGRESP << 4, 0}) }
 
 // Publish sends a message; the id is not sent at QoS 0.
 func (c *FakeConn) Publish(id uint16, topic string, payload []byte, qos byte, retain bool) error {
-	return c.Write(appendPublish(nil, id, topic, payload, qos, retain))
+	return c.Write(appendPublish(nil, id, topic, append(c.properties(), payload...), qos, retain))
 }
 
 // Serve answers like a polite broker until the connection ends: every SUBSCRIBE
@@ -185,27 +219,29 @@ func (c *FakeConn) answer(kind, flags byte, body []byte) error {
 	id := uint16(body[0])<<8 | uint16(body[1])
 	switch kind {
 	case SUBSCRIBE:
-		return c.Suback(id, grants(body[2:])...)
+		_, options := c.Filters(body)
+		for i := range options {
+			options[i] &= 3
+		}
+		return c.Suback(id, options...)
 	case UNSUBSCRIBE:
-		return c.Ack(UNSUBACK, id)
+		return c.unsuback(id, body)
 	case PUBREL:
 		return c.Ack(PUBCOMP, id)
 	}
 	return nil
 }
 
-// grants returns the QoS that each filter of a SUBSCRIBE asks for.
-func grants(body []byte) []byte {
-	var codes []byte
-	for len(body) >= 2 {
-		n := 2 + int(body[0])<<8 + int(body[1])
-		if len(body) <= n {
-			break
-		}
-		codes = append(codes, body[n])
-		body = body[n+1:]
+// unsuback answers an UNSUBSCRIBE; in MQTT 5 with a code for each filter.
+func (c *FakeConn) unsuback(id uint16, body []byte) error {
+	if c.Level != 5 {
+		return c.Ack(UNSUBACK, id)
 	}
-	return codes
+	answer := []byte{byte(id >> 8), byte(id), 0}
+	for rest := body[3:]; len(rest) >= 2; rest = rest[2+int(rest[0])<<8+int(rest[1]):] {
+		answer = append(answer, 0)
+	}
+	return c.Write(append(appendHeader(nil, UNSUBACK<<4, len(answer)), answer...))
 }
 
 // Close ends the connection.

@@ -33,13 +33,23 @@ type Broker interface {
 	Stats() bridge.Stats
 }
 
-// receiver hands what the broker side sees to the hub.
 type receiver struct{ hub *hub.Hub }
 
-func (r *receiver) Message(m bridge.Message) { r.hub.Accept(hub.Inbound(m)) }
-func (r *receiver) Rest()                    { r.hub.Flush() }
-func (r *receiver) Up(lost bool)             { r.hub.BrokerUp(lost) }
-func (r *receiver) Down(error)               { r.hub.BrokerDown() }
+func (r *receiver) Message(m bridge.Message) {
+	if m.TooLarge > 0 {
+		r.hub.Dropped(true, time.Now())
+		return
+	}
+	r.hub.Accept(inbound(m))
+}
+
+func inbound(m bridge.Message) hub.Inbound {
+	return hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain}
+}
+
+func (r *receiver) Rest()        { r.hub.Flush() }
+func (r *receiver) Up(lost bool) { r.hub.BrokerUp(lost) }
+func (r *receiver) Down(error)   { r.hub.BrokerDown() }
 func (r *receiver) Dropped(certain bool, since time.Time) {
 	r.hub.Dropped(certain, since)
 }
@@ -76,7 +86,9 @@ func (b *realBroker) Retained(ctx context.Context, filter string) ([]hub.Inbound
 	}
 	messages := make([]hub.Inbound, 0, len(got))
 	for _, m := range got {
-		messages = append(messages, hub.Inbound(m))
+		if m.TooLarge == 0 {
+			messages = append(messages, inbound(m))
+		}
 	}
 	return messages, err
 }
@@ -102,6 +114,9 @@ func publishError(err error) error {
 	case errors.Is(err, bridge.ErrOverloaded):
 		return api.ErrOverloaded
 	case errors.Is(err, bridge.ErrUnknown):
+		return api.ErrUnknown
+	}
+	if _, ok := errors.AsType[*bridge.Refusal](err); ok {
 		return api.ErrUnknown
 	}
 	return err

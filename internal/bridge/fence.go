@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
 // run is one round. It returns when the control link is free for the next one; the requests are answered when the
 // subscriber link has caught up.
-func (f *fetcher) run(ctx context.Context, k *link, requests []*request) {
+func (f *fetcher) run(ctx context.Context, k *mqtt.Conn, requests []*request) {
 	var filters []string
 	seen := make(map[string]bool)
 	for _, r := range requests {
@@ -19,9 +21,14 @@ func (f *fetcher) run(ctx context.Context, k *link, requests []*request) {
 	}
 	mark, refused, err := f.collect(ctx, k, requests, filters)
 	if err != nil {
-		answer(requests, ErrNoConnection)
+		answer(requests, f.ended(k, err, filters))
 		return
 	}
+	f.mu.Lock()
+	for _, filter := range filters {
+		delete(f.alone, filter)
+	}
+	f.mu.Unlock()
 	granted := requests[:0:0]
 	for _, r := range requests {
 		if refused[r.filter] {
@@ -31,7 +38,31 @@ func (f *fetcher) run(ctx context.Context, k *link, requests []*request) {
 		}
 	}
 	f.handed.Go(func() { answer(granted, f.catchUp(ctx, k, mark)) })
-	k.unsubscribe(ctx, filters)
+	k.Unsubscribe(ctx, filters)
+}
+
+// ended is the outcome of a round whose link has ended in it. If the broker closed it on the filters, they come back one
+// at a time; one that was alone is refused.
+func (f *fetcher) ended(k *mqtt.Conn, err error, filters []string) error {
+	if k.Err() == nil || errors.Is(err, ErrNotSent) {
+		return ErrNoConnection
+	}
+	if !f.b.ending(k).answer {
+		return ErrNoConnection
+	}
+	if len(filters) == 1 {
+		f.b.suspects.convictFilters(filters)
+		return ErrRefused
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.alone)+len(filters) > bigFilters {
+		clear(f.alone)
+	}
+	for _, filter := range filters {
+		f.alone[filter] = true
+	}
+	return ErrNoConnection
 }
 
 // A fence is a message published behind a SUBSCRIBE.
@@ -41,7 +72,7 @@ type fence struct {
 }
 
 // collect brings in the copies, and returns the fence that came behind them; nil if there was none.
-func (f *fetcher) collect(ctx context.Context, k *link, requests []*request, filters []string) (
+func (f *fetcher) collect(ctx context.Context, k *mqtt.Conn, requests []*request, filters []string) (
 	mark *fence, refused map[string]bool, err error) {
 	qos := byte(1)
 	if f.noFence.Load() || f.isBig(filters) {
@@ -52,7 +83,7 @@ func (f *fetcher) collect(ctx context.Context, k *link, requests []*request, fil
 		return mark, refused, err
 	}
 	if qos == 1 {
-		if err := k.unsubscribe(ctx, filters); err != nil {
+		if _, err := k.Unsubscribe(ctx, filters); err != nil {
 			return nil, nil, err
 		}
 		second, mark, refused, err := f.attempt(ctx, k, requests, filters, 0)
@@ -78,7 +109,7 @@ func (f *fetcher) collect(ctx context.Context, k *link, requests []*request, fil
 const dropSlack = 16
 
 // attempt subscribes, and waits for the fence, or without one for quiet.
-func (f *fetcher) attempt(ctx context.Context, k *link, requests []*request, filters []string, qos byte) (
+func (f *fetcher) attempt(ctx context.Context, k *mqtt.Conn, requests []*request, filters []string, qos byte) (
 	copies int, mark *fence, refused map[string]bool, err error) {
 	r := &round{requests: requests, fence: f.nextFence(), passed: make(chan struct{})}
 	mark = &fence{payload: r.fence, live: make(chan struct{})}
@@ -102,7 +133,7 @@ func (f *fetcher) attempt(ctx context.Context, k *link, requests []*request, fil
 		refused[filter] = true
 	}
 	if len(refused) == len(filters) {
-		f.b.live.forget(mark.payload)
+		f.b.inbound.forget(mark.payload)
 		return 0, nil, refused, nil
 	}
 	if f.noFence.Load() {
@@ -117,22 +148,22 @@ func (f *fetcher) attempt(ctx context.Context, k *link, requests []*request, fil
 	if err == nil {
 		err = errFenceLost
 	}
-	f.b.live.forget(mark.payload)
+	f.b.inbound.forget(mark.payload)
 	return 0, nil, refused, err
 }
 
 // subscribe sends the SUBSCRIBE and the fence in one piece. That makes the fence a proof: the broker queues it behind the
 // copies before it can have read an acknowledgement of any of them, so where a copy did not fit, the fence does not.
-func (f *fetcher) subscribe(ctx context.Context, k *link, mark *fence, filters []string, qos byte) (refused []string, err error) {
+func (f *fetcher) subscribe(ctx context.Context, k *mqtt.Conn, mark *fence, filters []string, qos byte) (refused []string, err error) {
 	if f.noFence.Load() {
-		return k.subscribe(ctx, filters, qos)
+		return subscribe(ctx, k, filters, qos, nil)
 	}
-	f.b.live.await(mark.payload, mark.live)
-	return k.subscribeAndPublish(ctx, filters, qos, f.message(mark.payload))
+	f.b.inbound.await(mark.payload, mark.live)
+	return subscribe(ctx, k, filters, qos, f.message(mark.payload))
 }
 
 // still waits until the fence is back, or until it is quiet: nothing has come for first, or nothing more for quiet.
-func (f *fetcher) still(ctx context.Context, k *link, r *round, first, quiet time.Duration) error {
+func (f *fetcher) still(ctx context.Context, k *mqtt.Conn, r *round, first, quiet time.Duration) error {
 	start := time.Now()
 	for {
 		f.mu.Lock()
@@ -151,7 +182,7 @@ func (f *fetcher) still(ctx context.Context, k *link, r *round, first, quiet tim
 			t.Stop()
 			return nil
 		case <-t.C:
-		case <-k.down():
+		case <-k.Done():
 			t.Stop()
 			return ErrNoConnection
 		case <-ctx.Done():
@@ -166,14 +197,14 @@ const behindFences = 10
 
 // catchUp waits until the subscriber link has passed a fence. A broker that drops messages on their way there may have
 // dropped the fence too; another one is then sent.
-func (f *fetcher) catchUp(ctx context.Context, k *link, mark *fence) error {
+func (f *fetcher) catchUp(ctx context.Context, k *mqtt.Conn, mark *fence) error {
 	if mark == nil {
 		return nil
 	}
 	sent := []string{mark.payload}
 	defer func() {
 		for _, payload := range sent {
-			f.b.live.forget(payload)
+			f.b.inbound.forget(payload)
 		}
 	}()
 	again := time.NewTicker(f.b.timing.fenceAgain)
@@ -183,12 +214,12 @@ func (f *fetcher) catchUp(ctx context.Context, k *link, mark *fence) error {
 		case <-mark.live:
 			return nil
 		case <-again.C:
-		case <-k.down():
+		case <-k.Done():
 			return ErrNoConnection
 		case <-ctx.Done():
 			return ErrNoConnection
 		}
-		if !f.b.live.isUp() {
+		if !f.b.inbound.isUp() {
 			return ErrNoConnection
 		}
 		if len(sent) == behindFences {
@@ -196,14 +227,14 @@ func (f *fetcher) catchUp(ctx context.Context, k *link, mark *fence) error {
 		}
 		payload := f.nextFence()
 		sent = append(sent, payload)
-		f.b.live.await(payload, mark.live)
-		k.publish(&Publication{msg: f.message(payload), done: make(chan struct{})})
+		f.b.inbound.await(payload, mark.live)
+		k.Publish(f.message(payload))
 	}
 }
 
 // message is a fence to be published. Its outcome is that it comes back, or not.
-func (f *fetcher) message(payload string) Message {
-	return Message{Topic: f.b.fence, Payload: []byte(payload), QoS: 1}
+func (f *fetcher) message(payload string) *mqtt.Publication {
+	return mqtt.NewPublication(mqtt.Message{Topic: f.b.fence, Payload: []byte(payload), QoS: 1})
 }
 
 func (f *fetcher) isBig(filters []string) bool {

@@ -14,22 +14,25 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/mqtt"
 	"github.com/vulturepi/gateway/internal/topic"
 )
 
 // subscribed is what the bridge believes is subscribed for somebody.
 func subscribed(b *rig) []string {
-	b.up.mu.Lock()
-	defer b.up.mu.Unlock()
-	m := maps.Clone(b.up.actual)
+	b.subs.mu.Lock()
+	defer b.subs.mu.Unlock()
+	m := maps.Clone(b.subs.actual)
 	delete(m, b.fence)
 	return slices.Sorted(maps.Keys(m))
 }
 
-func TestRefusedFilterIsAnError(t *testing.T) {
+func TestRefusedFilterIsAnError(t *testing.T) { bothVersions(t, testRefusedFilterIsAnError) }
+
+func testRefusedFilterIsAnError(t *testing.T, v mqtt.Version) {
 	refuse := map[string]bool{"secret/#": true, "a/+": true}
 	broker := brokertest.StartFake(t, granting(refuse))
-	b := launch(t, broker.URL(), Config{Pool: 1}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1}).ready(t)
 	wantErr(t, "refused", b.Want(within(t), "secret/#"), ErrRefused)
 	wantErr(t, "again", b.Want(within(t), "secret/#"), ErrRefused)
 	if err := b.Want(within(t), "open"); err != nil {
@@ -53,9 +56,13 @@ func TestRefusedFilterIsAnError(t *testing.T) {
 
 // A broker that refuses what the gateway has joined is asked for the single filters.
 func TestRefusedJoinedFilterFallsBackToTheSingleOnes(t *testing.T) {
+	bothVersions(t, testRefusedJoinedFilterFallsBackToTheSingleOnes)
+}
+
+func testRefusedJoinedFilterFallsBackToTheSingleOnes(t *testing.T, v mqtt.Version) {
 	refuse := map[string]bool{"+/+": true, "c/+": true}
 	broker := brokertest.StartFake(t, granting(refuse))
-	b := launch(t, broker.URL(), Config{Pool: 1}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1}).ready(t)
 	for _, f := range []string{"a/+", "+/b", "a/b"} {
 		if err := b.Want(within(t), f); err != nil {
 			t.Errorf("%s: got %v", f, err)
@@ -71,9 +78,11 @@ func TestRefusedJoinedFilterFallsBackToTheSingleOnes(t *testing.T) {
 	}
 }
 
-func TestRefusedWatchIsInTheStatus(t *testing.T) {
+func TestRefusedWatchIsInTheStatus(t *testing.T) { bothVersions(t, testRefusedWatchIsInTheStatus) }
+
+func testRefusedWatchIsInTheStatus(t *testing.T, v mqtt.Version) {
 	broker := brokertest.StartFake(t, granting(map[string]bool{"#": true}))
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}})
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}})
 	b.rec.waitEvent(t, 1, "up")
 	b.waitStatus(t, "refused", func(s Status) bool { return s.Publish && !s.Subscribe && len(s.SubscribeRefused) == 1 })
 	if got := b.Status(); got.SubscribeRefused[0] != "#" || got.Err == "" {
@@ -92,15 +101,11 @@ func granting(refuse map[string]bool) func(*brokertest.FakeConn) {
 			if kind != brokertest.SUBSCRIBE {
 				return false
 			}
-			var codes []byte
-			for rest := body[2:]; len(rest) > 0; {
-				n := binary.BigEndian.Uint16(rest)
-				code := rest[2+n]
-				if refuse[string(rest[2:2+n])] {
-					code = 0x80
+			filters, codes := c.Filters(body)
+			for i, f := range filters {
+				if codes[i] &= 3; refuse[f] {
+					codes[i] = 0x80
 				}
-				codes = append(codes, code)
-				rest = rest[2+n+1:]
 			}
 			c.Suback(binary.BigEndian.Uint16(body), codes...)
 			return true
@@ -108,10 +113,12 @@ func granting(refuse map[string]bool) func(*brokertest.FakeConn) {
 	}
 }
 
-func TestWatchDecidesWhatMayBeWanted(t *testing.T) {
+func TestWatchDecidesWhatMayBeWanted(t *testing.T) { bothVersions(t, testWatchDecidesWhatMayBeWanted) }
+
+func testWatchDecidesWhatMayBeWanted(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	sender := brokertest.Dial(t, broker.Addr())
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"a/+", "+/b", "x/#"}}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"a/+", "+/b", "x/#"}}).ready(t)
 	for filter, want := range map[string]error{
 		"a/1": nil, "a/+": nil, "9/b": nil, "x/y/z": nil, "x/#": nil,
 		"c": ErrNotCovered, "#": ErrNotCovered, "+/+": ErrNotCovered, "$SYS/#": ErrInvalid, "$share/g/a": ErrInvalid,
@@ -135,12 +142,16 @@ func TestWatchDecidesWhatMayBeWanted(t *testing.T) {
 
 // One copy of each message, whatever a broker does with filters that overlap.
 func TestOverlappingFiltersBringOneCopy(t *testing.T) {
+	bothVersions(t, testOverlappingFiltersBringOneCopy)
+}
+
+func testOverlappingFiltersBringOneCopy(t *testing.T, v mqtt.Version) {
 	for _, duplicates := range []string{"false", "true"} {
 		for _, watch := range []string{"", "#"} {
 			t.Run("allow_duplicate_messages "+duplicates+" watch "+watch, func(t *testing.T) {
 				broker := brokertest.Start(t, brokertest.Conf("allow_duplicate_messages "+duplicates))
 				sender := brokertest.Dial(t, broker.Addr())
-				cfg := Config{Pool: 1, Linger: 10 * time.Millisecond}
+				cfg := Config{Version: v, Pool: 1, Linger: 10 * time.Millisecond}
 				if watch != "" {
 					cfg.Watch = []string{watch, "a/#"}
 				}
@@ -194,13 +205,17 @@ func fenced(b *rig) error {
 func settled(t testing.TB, b *rig) {
 	t.Helper()
 	eventually(t, "wanted and actual to be the same", func() bool {
-		b.up.mu.Lock()
-		defer b.up.mu.Unlock()
-		return b.up.linked && b.up.target != nil && maps.Equal(b.up.target, b.up.actual) && len(b.up.left) == 0
+		b.subs.mu.Lock()
+		defer b.subs.mu.Unlock()
+		return b.subs.linked && b.subs.target != nil && maps.Equal(b.subs.target, b.subs.actual) && len(b.subs.left) == 0
 	})
 }
 
 func TestManyWantsTogetherAreFewPackets(t *testing.T) {
+	bothVersions(t, testManyWantsTogetherAreFewPackets)
+}
+
+func testManyWantsTogetherAreFewPackets(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	proxy := brokertest.StartProxy(t, broker.Addr())
 	var mu sync.Mutex
@@ -213,7 +228,7 @@ func TestManyWantsTogetherAreFewPackets(t *testing.T) {
 		}
 		return nil, brokertest.Pass
 	})
-	b := launch(t, proxy.URL(), Config{Pool: 1}).ready(t)
+	b := launch(t, proxy.URL(), Config{Version: v, Pool: 1}).ready(t)
 	eventually(t, "control link", func() bool { _, err := b.Retained(within(t), "x"); return err == nil })
 	mu.Lock()
 	packets = 0
@@ -238,9 +253,11 @@ func TestManyWantsTogetherAreFewPackets(t *testing.T) {
 }
 
 // A released filter stays for a while, so that a client that comes back costs nothing; then it goes.
-func TestReleaseLingers(t *testing.T) {
+func TestReleaseLingers(t *testing.T) { bothVersions(t, testReleaseLingers) }
+
+func testReleaseLingers(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
-	b := launch(t, broker.URL(), Config{Pool: 1, Linger: 300 * time.Millisecond}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Linger: 300 * time.Millisecond}).ready(t)
 	for range 3 {
 		if err := b.Want(within(t), "a"); err != nil {
 			t.Fatal(err)
@@ -262,9 +279,13 @@ func TestReleaseLingers(t *testing.T) {
 
 // What is wanted and what is subscribed end up the same, whatever happens in between; and the broker agrees.
 func TestWantedEqualsActualAfterAStorm(t *testing.T) {
+	bothVersions(t, testWantedEqualsActualAfterAStorm)
+}
+
+func testWantedEqualsActualAfterAStorm(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t)
 	proxy := brokertest.StartProxy(t, broker.Addr())
-	b := launch(t, proxy.URL(), Config{Pool: 1, Linger: time.Millisecond}, func(b *Bridge) {
+	b := launch(t, proxy.URL(), Config{Version: v, Pool: 1, Linger: time.Millisecond}, func(b *Bridge) {
 		b.timing.backoffFirst, b.timing.backoffMax = time.Millisecond, 5*time.Millisecond
 	}).ready(t)
 	filters := []string{"a", "a/b", "a/+", "a/#", "c/+/d", "c/e/+", "c/d", "e/+/f", "e/g/+", "x/y/z"}
@@ -345,8 +366,12 @@ func probe(t *testing.T, b *rig, sender *brokertest.Client, want []string) {
 }
 
 func TestReservedTopicsAreNotReceived(t *testing.T) {
+	bothVersions(t, testReservedTopicsAreNotReceived)
+}
+
+func testReservedTopicsAreNotReceived(t *testing.T, v mqtt.Version) {
 	broker := brokertest.Start(t, brokertest.Conf("sys_interval 1"))
-	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
+	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}).ready(t)
 	eventually(t, "figures of the broker", func() bool { return b.Stats().Sys["broker_clients_connected"] >= 3 })
 	if err := fenced(b); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,305 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/mqtt"
+	"github.com/vulturepi/gateway/internal/topic"
+)
+
+// expireStep lets wants that end one shortly after the other end together.
+const expireStep = 50 * time.Millisecond
+
+// serve makes the broker's subscriptions on k what they should be, and keeps them so until k is down or ctx done.
+// Ready is called when everything that was wanted at the start has been answered.
+func (s *subscriptions) serve(ctx context.Context, k *mqtt.Conn, qos byte, ready func()) {
+	s.attach(k.Connack().SessionPresent)
+	defer s.detach()
+	for {
+		add, remove, next := s.plan(time.Now())
+		switch {
+		case len(add) > 0: // before removing: rather a message twice than not at all
+			refused, err := subscribe(ctx, k, add, qos, nil)
+			if err != nil {
+				s.ended(k, err, add)
+				return
+			}
+			s.answered(add, refused)
+		case ready != nil:
+			ready()
+			ready = nil
+		case len(remove) > 0:
+			if _, err := k.Unsubscribe(ctx, remove); err != nil {
+				return
+			}
+			s.removed(remove)
+		default:
+			if !s.pause(ctx, k, next) {
+				return
+			}
+		}
+	}
+}
+
+// pause waits for something to do: a call, or the end of a linger after next. It is false when the link is done for.
+func (s *subscriptions) pause(ctx context.Context, k *mqtt.Conn, next time.Duration) bool {
+	var due <-chan time.Time
+	if next > 0 {
+		t := time.NewTimer(next)
+		defer t.Stop()
+		due = t.C
+	}
+	select {
+	case <-s.kick:
+		return true
+	case <-due:
+		return true
+	case <-k.Done():
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (s *subscriptions) attach(session bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.linked = true
+	if !session {
+		s.left = nil
+	}
+	for f := range s.wants {
+		if s.suspects.guiltyFilter(f) {
+			s.refused[f] = true
+		}
+	}
+	if s.suspects.guiltyFilter(s.fence) {
+		s.refused[s.fence] = true
+	}
+}
+
+// ended notes the end of a link on which filters were being asked for. If the broker has closed it on them, they come back
+// one at a time on the next, behind all others; one that was alone is refused.
+func (s *subscriptions) ended(k *mqtt.Conn, err error, asked []string) {
+	if errors.Is(err, ErrNotSent) {
+		return
+	}
+	if !s.ending(k).answer {
+		return
+	}
+	if len(asked) == 1 {
+		s.suspects.convictFilters(asked)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range asked {
+		s.alone[f] = len(asked) > 1
+	}
+}
+
+// detach forgets the link. Who waits is told that it will be subscribed with the next one, or that the broker refuses it.
+func (s *subscriptions) detach() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.linked = false
+	if s.left == nil {
+		s.left = make(map[string]bool)
+	}
+	for f := range s.actual {
+		s.left[f] = true
+	}
+	s.reset()
+	for f, waiting := range s.waiters {
+		var outcome error
+		if s.suspects.guiltyFilter(f) {
+			outcome = ErrRefused
+			s.drop(f, len(waiting))
+		}
+		for _, answer := range waiting {
+			answer <- outcome
+		}
+	}
+	clear(s.waiters)
+	for f, alone := range s.alone {
+		if !alone || s.wants[f] == 0 && f != s.fence && !s.left[f] {
+			delete(s.alone, f)
+		}
+	}
+	s.changed(nil)
+}
+
+// removed books an UNSUBACK.
+func (s *subscriptions) removed(filters []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range filters {
+		delete(s.actual, f)
+		delete(s.wide, f)
+		delete(s.left, f)
+		delete(s.leaving, f)
+	}
+}
+
+// plan says what to add and what to remove next, at most one packet of each, and when to look again. What is to be
+// removed counts as gone from here on, so that a new want for it waits for a new SUBSCRIBE.
+func (s *subscriptions) plan(now time.Time) (add, remove []string, next time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next = s.expire(now)
+	if s.target == nil {
+		s.target = s.cover()
+	}
+	size := 0
+	for f := range s.target {
+		if size += len(f) + 3; !s.actual[f] && !s.alone[f] && (len(add) == 0 || size <= batchBytes) && len(add) < batchFilters {
+			add = append(add, f)
+		}
+	}
+	if len(add) == 0 {
+		add = s.oldestAlone()
+	}
+	if len(add) > 0 {
+		return add, nil, next
+	}
+	size = 0
+	for _, set := range []map[string]bool{s.actual, s.left} {
+		for f := range set {
+			if size += len(f) + 2; !s.target[f] && (len(remove) == 0 || size <= batchBytes) && len(remove) < batchFilters {
+				remove = append(remove, f)
+			}
+		}
+	}
+	for _, f := range remove {
+		s.leaving[f] = true
+	}
+	return nil, slices.Compact(slices.Sorted(slices.Values(remove))), next
+}
+
+// oldestAlone is the filter that is to be asked for by itself next; none if there is none.
+func (s *subscriptions) oldestAlone() []string {
+	var oldest []string
+	for f := range s.target {
+		if s.alone[f] && !s.actual[f] && (oldest == nil || s.born[f] < s.born[oldest[0]]) {
+			oldest = []string{f}
+		}
+	}
+	return oldest
+}
+
+// expire drops the wants that have been idle for long, and returns the time until the next one is due, or 0.
+func (s *subscriptions) expire(now time.Time) (next time.Duration) {
+	for f, since := range s.idle {
+		left := s.linger - now.Sub(since)
+		if left <= 0 {
+			s.remove(f)
+		} else if next == 0 || left < next {
+			next = left
+		}
+	}
+	if next > 0 {
+		next = max(next, expireStep)
+	}
+	return next
+}
+
+// cover works out what should be subscribed.
+func (s *subscriptions) cover() map[string]bool {
+	wanted := make([]string, 0, len(s.wants))
+	for f := range s.wants {
+		wanted = append(wanted, f)
+	}
+	target := make(map[string]bool)
+	if !s.refused[s.fence] {
+		target[s.fence] = true
+	}
+	broken := make(map[string]bool) // refused, and still what the cover would need
+	for _, c := range topic.SmallestCover(wanted) {
+		if !s.refused[c] && !s.suspects.guiltyFilter(c) {
+			target[c] = true
+			continue
+		}
+		broken[c] = true
+		s.singles(c, wanted, target)
+	}
+	// What is neither wanted nor needed may be tried again when it is.
+	for f := range s.refused {
+		if _, ok := s.wants[f]; !ok && !broken[f] && f != s.fence {
+			delete(s.refused, f)
+		}
+	}
+	return target
+}
+
+// singles adds to target what is wanted below a refused cover, without what another of them covers.
+func (s *subscriptions) singles(cover string, wanted []string, target map[string]bool) {
+	var below []string
+	for _, f := range wanted {
+		if f != cover && !s.refused[f] && !s.suspects.guiltyFilter(f) && topic.Covers(cover, f) {
+			below = append(below, f)
+		}
+	}
+	for _, f := range below {
+		if !slices.ContainsFunc(below, func(g string) bool {
+			return g != f && topic.Covers(g, f) && (!topic.Covers(f, g) || g < f)
+		}) {
+			target[f] = true
+		}
+	}
+}
+
+// answered books a SUBACK and tells those who wait for it.
+func (s *subscriptions) answered(asked, refused []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range asked {
+		if slices.Contains(refused, f) {
+			s.refused[f] = true
+			s.target = nil
+			continue
+		}
+		s.actual[f] = true
+		delete(s.left, f)
+		delete(s.alone, f)
+		if strings.ContainsAny(f, "+#") {
+			s.wide[f] = true
+		}
+	}
+	for f, waiting := range s.waiters {
+		switch {
+		case s.covered(f):
+			for _, answer := range waiting {
+				answer <- nil
+			}
+			delete(s.waiters, f)
+		case s.refused[f]:
+			for _, answer := range waiting {
+				answer <- ErrRefused
+			}
+			delete(s.waiters, f)
+			s.drop(f, len(waiting))
+		}
+	}
+	s.tell()
+}
+
+// drop takes back n wants that were refused. They do not linger: there is nothing to keep.
+func (s *subscriptions) drop(filter string, n int) {
+	if s.wants[filter] -= n; s.wants[filter] <= 0 {
+		s.remove(filter)
+	}
+}
+
+// tell reports what is wanted and refused.
+func (s *subscriptions) tell() {
+	var refused []string
+	for f := range s.refused {
+		if s.wants[f] > 0 && !s.covered(f) {
+			refused = append(refused, f)
+		}
+	}
+	slices.Sort(refused)
+	s.changed(refused)
+}

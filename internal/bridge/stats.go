@@ -1,0 +1,65 @@
+package bridge
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"github.com/vulturepi/gateway/internal/mqtt"
+)
+
+// counters are written where things happen and read by Stats.
+type counters struct {
+	reconnects, received, oversize atomic.Uint64
+	inFlight                       atomic.Int64
+
+	mu      sync.Mutex
+	refused map[string]uint64 // guarded by mu
+}
+
+// refuse counts a message that the broker did not take.
+func (c *counters) refuse(r *Refusal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.refused == nil {
+		c.refused = make(map[string]uint64)
+	}
+	c.refused[closeReason(r.Reason.Known())]++
+}
+
+func (c *counters) refusals() map[string]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.refused)
+}
+
+// Stats are counters since New, and the newest figures of the broker.
+type Stats struct {
+	Reconnects      uint64            // links made after the first of each role
+	UpstreamFilters int               // subscribed at the broker for the gateway's clients
+	Received        uint64            // messages handed to the Receiver
+	Oversize        uint64            // messages whose payload was left out because of its size
+	Refused         map[string]uint64 // publications that the broker refused, by its reason; from a closed set
+	InFlight        int               // publications that have no outcome yet
+	Sys             map[string]float64
+	Version         mqtt.Version // spoken with the broker; 0 before the first connection
+	SubscribeQoS    byte         // at which the gateway subscribes
+	Broker          string       // what the broker calls itself; empty where it does not say
+}
+
+// Stats reads the counters.
+func (b *Bridge) Stats() Stats {
+	name, qos := b.broker.get()
+	return Stats{
+		Reconnects:      b.stats.reconnects.Load(),
+		UpstreamFilters: b.subs.size(),
+		Received:        b.stats.received.Load(),
+		Oversize:        b.stats.oversize.Load(),
+		Refused:         b.stats.refusals(),
+		InFlight:        int(b.stats.inFlight.Load()),
+		Sys:             b.sys.figures(),
+		Version:         b.version.spoken(),
+		SubscribeQoS:    qos,
+		Broker:          name,
+	}
+}

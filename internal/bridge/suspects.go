@@ -1,0 +1,344 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/bits"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/vulturepi/gateway/internal/mqtt"
+)
+
+// Some brokers answer what they do not take by closing the connection, and all others that were sending on it suffer.
+// What was in flight then is under suspicion. Its like goes over a connection of its own, the trial link, one at a time,
+// until it has been acknowledged, or has ended that link too; then its like is refused at once for a while.
+
+// A kind is what messages are like, as far as a broker may dislike them.
+type kind struct {
+	topic  string
+	qos    byte
+	retain bool
+	size   int // its payload has so many bits in its length
+}
+
+func kindOf(topic string, qos byte, retain bool, size int) kind {
+	return kind{topic, qos, retain, bits.Len(uint(size))}
+}
+
+const (
+	maxSuspects = 10_000          // kinds under suspicion, and as many that are guilty
+	suspectFor  = time.Minute     // one that is not seen again is forgotten
+	recentFor   = 5 * time.Second // a broker that has not closed the connection by then took the message
+	recentMost  = 256
+)
+
+// A suspicion is how long something is under it, and how often it was alone on a link that was reset: a network does that
+// as well as a broker, so once is not enough.
+type suspicion struct {
+	until  time.Time
+	resets int
+}
+
+const resetsOfTheGuilty = 2
+
+// A verdict is why and how long the like of something is refused.
+type verdict struct {
+	until  time.Time
+	reason ReasonCode // 0: none was given
+}
+
+// suspects is the memory of what has ended connections.
+type suspects struct {
+	log    *slog.Logger
+	refuse time.Duration // how long the guilty are refused
+
+	mu      sync.Mutex // guards the rest
+	kinds   map[kind]suspicion
+	topics  map[string]int // how many of them each topic has
+	guilty  map[kind]verdict
+	filters map[string]verdict // guilty ones
+}
+
+func newSuspects(log *slog.Logger, refuse time.Duration) *suspects {
+	return &suspects{log: log, refuse: refuse, kinds: make(map[kind]suspicion), topics: make(map[string]int),
+		guilty: make(map[kind]verdict), filters: make(map[string]verdict)}
+}
+
+// suspect puts kinds under suspicion.
+func (s *suspects) suspect(kinds []kind) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.kinds)+len(kinds) > maxSuspects {
+		clear(s.kinds)
+		clear(s.topics)
+	}
+	for _, k := range kinds {
+		if _, ok := s.kinds[k]; !ok {
+			s.topics[k.topic]++
+		}
+		s.kinds[k] = suspicion{time.Now().Add(suspectFor), s.kinds[k].resets}
+	}
+}
+
+// reset notes that a link was reset on a message that was alone on it, and reports whether that is once too often.
+func (s *suspects) reset(k kind) (guilty bool) {
+	s.suspect([]kind{k})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.kinds[k]
+	now.resets++
+	s.kinds[k] = now
+	return now.resets >= resetsOfTheGuilty
+}
+
+// clear lifts a suspicion.
+func (s *suspects) clear(k kind) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clearLocked(k)
+}
+
+func (s *suspects) clearLocked(k kind) {
+	if _, ok := s.kinds[k]; !ok {
+		return
+	}
+	delete(s.kinds, k)
+	if s.topics[k.topic]--; s.topics[k.topic] == 0 {
+		delete(s.topics, k.topic)
+	}
+}
+
+// convict refuses the like of a message from now on.
+func (s *suspects) convict(k kind, reason ReasonCode) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clearLocked(k)
+	if len(s.guilty) >= maxSuspects {
+		clear(s.guilty)
+	}
+	s.guilty[k] = verdict{time.Now().Add(s.refuse), reason}
+	s.log.Warn("the broker ends the connection on a message; its like is refused for a while", "topic", k.topic, "qos", k.qos,
+		"retain", k.retain, "reason", closeReason(reason), "for", s.refuse)
+}
+
+// about says whether a message is to be refused, or has to go over the trial link.
+func (s *suspects) about(k kind) (refusal *Refusal, trial bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.kinds) == 0 && len(s.guilty) == 0 {
+		return nil, false
+	}
+	now := time.Now()
+	if v, ok := s.guilty[k]; ok {
+		if now.Before(v.until) {
+			return &Refusal{Reason: v.reason}, false
+		}
+		delete(s.guilty, k)
+		s.kinds[k] = suspicion{until: now.Add(suspectFor)} // once more, alone
+		s.topics[k.topic]++
+	}
+	if s.topics[k.topic] == 0 {
+		return nil, false
+	}
+	for other, held := range s.kinds { // few: these are of messages that were in flight at one moment
+		if other.topic == k.topic && now.After(held.until) {
+			s.clearLocked(other)
+		}
+	}
+	return nil, s.topics[k.topic] > 0
+}
+
+// convictFilters refuses filters from now on.
+func (s *suspects) convictFilters(filters []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.filters)+len(filters) > maxSuspects {
+		clear(s.filters)
+	}
+	for _, f := range filters {
+		s.filters[f] = verdict{until: time.Now().Add(s.refuse)}
+		s.log.Warn("the broker ends the connection on a subscription; it is refused for a while", "filter", f, "for", s.refuse)
+	}
+}
+
+// guiltyFilter reports whether a filter is refused.
+func (s *suspects) guiltyFilter(filter string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.filters[filter]
+	if ok && time.Now().After(v.until) {
+		delete(s.filters, filter)
+		ok = false
+	}
+	return ok
+}
+
+// closeReason is what a broker gave as the reason for closing a connection, in words.
+func closeReason(code ReasonCode) string {
+	if code == 0 {
+		return "connection closed"
+	}
+	return code.String()
+}
+
+// An ending is what a broker may have meant by the end of a connection.
+type ending struct {
+	answer bool       // it closed this connection, and goes on with others: that may be its answer to what was on it
+	clear  bool       // it closed it in order, or gave a reason: it was not the network
+	reason ReasonCode // 0: none was given
+}
+
+// endingOf reads off the end of a connection whether it can have been an answer.
+func endingOf(err error) ending {
+	if gone, is := errors.AsType[*mqtt.DisconnectError](err); is {
+		switch gone.Code {
+		case mqtt.MalformedPacket, mqtt.ProtocolViolation, mqtt.NotAuthorized, mqtt.FilterInvalid, mqtt.TopicInvalid, mqtt.PacketTooLarge,
+			mqtt.RateTooHigh, mqtt.QuotaExceeded, mqtt.PayloadInvalid, mqtt.RetainNotSupported, mqtt.QoSNotSupported,
+			mqtt.UnspecifiedError, 0x83, 0x9E, 0xA1, 0xA2:
+			return ending{true, true, gone.Code}
+		}
+		return ending{} // it has reasons of its own
+	}
+	inOrder := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || websocket.CloseStatus(err) >= 0
+	return ending{answer: inOrder || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE), clear: inOrder}
+}
+
+// ending finds out what the end of a link may mean. It is asked right after it.
+func (b *Bridge) ending(k *mqtt.Conn) ending {
+	e := endingOf(k.Err())
+	if !e.answer || e.reason != 0 {
+		return e
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), b.timing.alive)
+	defer cancel()
+	for _, other := range b.links.but(k) {
+		if other.RoundTrip(ctx) == nil {
+			return e
+		}
+	}
+	return ending{}
+}
+
+// links are those that are up.
+type links struct {
+	mu  sync.Mutex
+	all map[*mqtt.Conn]bool
+}
+
+func (l *links) add(k *mqtt.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all == nil {
+		l.all = make(map[*mqtt.Conn]bool)
+	}
+	l.all[k] = true
+}
+
+func (l *links) remove(k *mqtt.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.all, k)
+}
+
+func (l *links) but(k *mqtt.Conn) (others []*mqtt.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for other := range l.all {
+		if other != k {
+			others = append(others, other)
+		}
+	}
+	return others
+}
+
+// inFlight is what a lane's link has sent and knows no answer to. Publications enter when the link has ended, and
+// messages of QoS 0, which have no answer, when they are written; what is acknowledged behind those vouches for them.
+type inFlight struct {
+	mu     sync.Mutex
+	lost   []*Publication
+	recent []sent0
+}
+
+// sent0 is a message of QoS 0.
+type sent0 struct {
+	kind kind
+	seq  uint64
+	at   time.Time
+}
+
+func (f *inFlight) lose(p *Publication) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lost = append(f.lost, p)
+}
+
+// note records an outcome that came while the link lived.
+func (f *inFlight) note(p *Publication, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case p.kind.qos == 0 && ok:
+		if len(f.recent) == recentMost {
+			f.recent = f.recent[:copy(f.recent, f.recent[1:])]
+		}
+		f.recent = append(f.recent, sent0{p.kind, p.seq, time.Now()})
+	case p.kind.qos > 0:
+		for len(f.recent) > 0 && f.recent[0].seq < p.seq {
+			f.recent = f.recent[1:]
+		}
+	}
+}
+
+// take gives what was in flight when the link ended.
+func (f *inFlight) take() (lost []*Publication, recent []sent0) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	lost, recent = f.lost, f.recent
+	f.lost, f.recent = nil, nil
+	for len(recent) > 0 && time.Since(recent[0].at) > recentFor {
+		recent = recent[1:]
+	}
+	return lost, recent
+}
+
+// judge gives what was in flight on a lane's link, which has ended, its outcome. Where the broker has clearly answered
+// something by closing, that is the one message, if there was only one. Otherwise nobody knows what has become of it, and
+// all are under suspicion.
+func (b *Bridge) judge(l *lane, k *mqtt.Conn) {
+	lost, recent := l.flight.take()
+	if len(lost)+len(recent) == 0 {
+		return
+	}
+	var kinds []kind
+	for _, p := range lost {
+		if !p.sent.Received() {
+			kinds = append(kinds, p.kind)
+		}
+	}
+	for _, s := range recent {
+		kinds = append(kinds, s.kind)
+	}
+	e := b.ending(k)
+	outcome := error(ErrUnknown)
+	switch {
+	case !e.answer || len(kinds) == 0:
+	case e.clear && len(kinds) == 1:
+		b.suspects.convict(kinds[0], e.reason)
+		outcome = &Refusal{Reason: e.reason}
+	default:
+		b.suspects.suspect(kinds)
+	}
+	for _, p := range lost {
+		if p.sent.Received() {
+			p.complete(0, ErrUnknown)
+		} else {
+			p.complete(e.reason, outcome)
+		}
+	}
+}
