@@ -50,6 +50,9 @@ type Config struct {
 	MQTTPool         int           `envconfig:"GATEWAY_MQTT_POOL" default:"4" min:"1" max:"64" desc:"Connections that publish to the broker."`
 	MQTTCAFile       string        `envconfig:"GATEWAY_MQTT_CA_FILE" desc:"PEM file of the CA that signed the broker's certificate (mqtts, wss). Not set: the system's CAs."`
 	MQTTKeepAlive    time.Duration `envconfig:"GATEWAY_MQTT_KEEPALIVE" default:"10s" min:"5s" max:"120s" desc:"Keep-alive of the broker connections, in whole seconds."`
+	MQTTVersion      string        `envconfig:"GATEWAY_MQTT_VERSION" default:"auto" desc:"MQTT version: 5, 4 (which is 3.1.1), or auto: 5, and 3.1.1 where the broker does not speak it."`
+	MQTTSubscribeQoS string        `envconfig:"GATEWAY_MQTT_SUBSCRIBE_QOS" default:"auto" desc:"QoS at which the gateway itself subscribes. auto: 0 with a clean session on brokers whose connected QoS 0 clients lose less (mosquitto, the built-in one), else 1."`
+	RefusedFor       time.Duration `envconfig:"GATEWAY_REFUSED_FOR" default:"1m" min:"1s" max:"24h" desc:"How long messages like one that the broker ended a connection on are refused at once."`
 	Watch            []string      `envconfig:"GATEWAY_WATCH" default:"#" desc:"Comma-separated filters that are always subscribed at the broker. Empty: only what clients ask for."`
 
 	MaxPayloadBytes   int           `envconfig:"GATEWAY_MAX_PAYLOAD_BYTES" default:"262144" min:"1" max:"8388608" desc:"Largest payload of a message, in bytes."`
@@ -104,7 +107,7 @@ func Load() (cfg *Config, notices []string, err error) {
 		checkAccess,
 		checkWatch,
 		checkLimits,
-		checkLog,
+		checkMQTT, checkLog,
 	}
 	for _, step := range steps {
 		lines, err := step(cfg)

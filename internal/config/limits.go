@@ -60,6 +60,20 @@ func checkWatch(c *Config) ([]string, error) {
 	return nil, nil
 }
 
+func checkMQTT(c *Config) ([]string, error) {
+	switch c.MQTTVersion {
+	case "auto", "4", "5":
+	default:
+		return nil, refuse("GATEWAY_MQTT_VERSION", "%q is unknown; write auto, 4 (which is 3.1.1) or 5", c.MQTTVersion)
+	}
+	switch c.MQTTSubscribeQoS {
+	case "auto", "0", "1":
+	default:
+		return nil, refuse("GATEWAY_MQTT_SUBSCRIBE_QOS", "%q is unknown; write auto, 0 or 1", c.MQTTSubscribeQoS)
+	}
+	return nil, nil
+}
+
 func checkLog(c *Config) ([]string, error) {
 	switch c.LogFormat {
 	case "text", "json":

@@ -58,6 +58,17 @@ func TestWatchHoldsFilters(t *testing.T) {
 	wantRefused(t, cases)
 }
 
+func TestMQTTVersionAndQoSAreKnown(t *testing.T) {
+	wantRefused(t, []refused{
+		{"version", env{"GATEWAY_MQTT_VERSION": "3"}, []string{"GATEWAY_MQTT_VERSION", `"3"`, "auto, 4 (which is 3.1.1) or 5"}},
+		{"version with a dot", env{"GATEWAY_MQTT_VERSION": "3.1.1"}, []string{"GATEWAY_MQTT_VERSION", "3.1.1"}},
+		{"QoS", env{"GATEWAY_MQTT_SUBSCRIBE_QOS": "2"}, []string{"GATEWAY_MQTT_SUBSCRIBE_QOS", `"2"`, "auto, 0 or 1"}},
+	})
+	for _, version := range []string{"auto", "4", "5"} {
+		mustLoad(t, env{"GATEWAY_MQTT_VERSION": version, "GATEWAY_MQTT_SUBSCRIBE_QOS": "1"})
+	}
+}
+
 func TestLogFormatAndLevelAreKnown(t *testing.T) {
 	wantRefused(t, []refused{
 		{"format", env{"GATEWAY_LOG_FORMAT": "xml"}, []string{"GATEWAY_LOG_FORMAT", `"xml"`, "text or json"}},

@@ -14,6 +14,7 @@ import (
 	"github.com/vulturepi/gateway/internal/config"
 	"github.com/vulturepi/gateway/internal/decode"
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/mqtt"
 	"github.com/vulturepi/gateway/internal/topic"
 )
 
@@ -126,8 +127,10 @@ func bridgeConfig(cfg *config.Config, broker *url.URL, t *tls.Config, log *slog.
 	return bridge.Config{
 		URL: broker, Username: cfg.MQTTUsername, Password: cfg.MQTTPassword.Reveal(), TLS: t,
 		ClientID: cfg.MQTTClientID, Pool: cfg.MQTTPool, Watch: cfg.Watch, MaxPayload: cfg.MaxPayloadBytes,
-		KeepAlive: cfg.MQTTKeepAlive, Log: log, Receiver: r,
-		Linger: 100 * time.Millisecond, // the hub lingers itself
+		KeepAlive: cfg.MQTTKeepAlive, Log: log, Receiver: r, RefusedFor: cfg.RefusedFor,
+		Version:      map[string]mqtt.Version{"4": mqtt.V311, "5": mqtt.V5}[cfg.MQTTVersion],
+		SubscribeQoS: map[string]bridge.SubscribeQoS{"0": bridge.QoS0, "1": bridge.QoS1}[cfg.MQTTSubscribeQoS],
+		Linger:       100 * time.Millisecond, // the hub lingers itself
 	}
 }
 
