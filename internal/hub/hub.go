@@ -120,7 +120,7 @@ type Hub struct {
 	done      <-chan struct{} // of ctx
 	wg        sync.WaitGroup
 
-	mu           sync.Mutex // guards all below: see the package's comment
+	mu           lock // guards all below: see the package's comment
 	seq          uint64
 	interests    topic.Trie[*interest]
 	byFilter     map[string]*interest
@@ -156,6 +156,19 @@ type Hub struct {
 	readers    chan struct{} // places for those who read the history or the topics, one part at a time
 	collectors chan struct{} // places for those who make a snapshot
 	nextID     atomic.Uint64 // of clients
+}
+
+// lock is a mutex that counts how often it was taken: work that is done in parts
+// takes it once for each.
+type lock struct {
+	sync.Mutex
+	taken uint64
+}
+
+// Lock implements sync.Locker.
+func (l *lock) Lock() {
+	l.Mutex.Lock()
+	l.taken++
 }
 
 // New starts a hub; Close ends it.

@@ -29,13 +29,22 @@ type broker struct {
 	retained func(filter string) ([]Inbound, error)
 	fetches  int
 	dynamic  bool
+	silent   bool          // does not answer fetches
+	confirm  chan struct{} // Want waits for it, if there is one
 }
 
 func newBroker() *broker {
 	return &broker{wanted: map[string]int{}, refuse: map[string]error{}, retained: func(string) ([]Inbound, error) { return nil, nil }}
 }
 
-func (b *broker) Want(_ context.Context, filter string) error {
+func (b *broker) Want(ctx context.Context, filter string) error {
+	if b.confirm != nil {
+		select {
+		case <-b.confirm:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.refuse[filter]; err != nil {
@@ -61,7 +70,11 @@ func (b *broker) wants() int {
 
 func (b *broker) Watched(string) bool { return !b.dynamic }
 
-func (b *broker) Retained(_ context.Context, filter string) ([]Inbound, error) {
+func (b *broker) Retained(ctx context.Context, filter string) ([]Inbound, error) {
+	if b.silent {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	b.mu.Lock()
 	b.fetches++
 	f := b.retained

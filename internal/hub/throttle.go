@@ -21,7 +21,8 @@ type throttle struct {
 	// The topics in the order of their last delivery, and so of when the next
 	// one may come.
 	first, last *paced
-	timer       *time.Timer
+	timer       *time.Timer   // nil: nothing is scheduled
+	turn        uint64        // of the newest timer
 	held        []heldBack    // in the order in which they began to be held back; some are over
 	holding     int           // those that are not
 	bytes       int           // that are held back
@@ -112,6 +113,9 @@ func (t *throttle) hold(p *paced, m *message.Message) {
 		bytes -= outbox.MessageBytes(p.waits)
 		p.skipped++
 	} else {
+		if p.at.IsZero() { // it is due before the timer
+			t.stop()
+		}
 		p.since = m.Seq
 		t.trimHeld()
 		t.held = append(t.held, heldBack{p, m.Seq})
@@ -164,7 +168,17 @@ func (t *throttle) forget(p *paced) {
 func (t *throttle) schedule() {
 	if t.timer == nil && t.first != nil && t.loading.IsZero() {
 		wait := max(t.interval-time.Since(t.first.at), t.retry, finest)
-		t.timer = time.AfterFunc(wait, t.fire)
+		t.turn++
+		turn := t.turn
+		t.timer = time.AfterFunc(wait, func() { t.fire(turn) })
+	}
+}
+
+// stop ends what schedule began.
+func (t *throttle) stop() {
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
 	}
 }
 
@@ -179,12 +193,13 @@ const (
 // releaseSteps is how many topics are looked at under one lock.
 const releaseSteps = 128
 
-// fire delivers what is due, and forgets the topics that have been quiet.
-func (t *throttle) fire() {
+// fire delivers what is due, and forgets the topics that have been quiet. Turn
+// is that of the timer that calls it.
+func (t *throttle) fire(turn uint64) {
 	h := t.client.hub
 	for more := true; more; {
 		h.mu.Lock()
-		if t.timer == nil || t.client.gone {
+		if t.timer == nil || t.turn != turn || t.client.gone {
 			h.mu.Unlock()
 			return
 		}
@@ -219,10 +234,7 @@ func (t *throttle) leave() {
 	if t.users--; t.users > 0 {
 		return
 	}
-	if t.timer != nil {
-		t.timer.Stop()
-		t.timer = nil
-	}
+	t.stop()
 	c := t.client
 	c.throttles = slices.DeleteFunc(c.throttles, func(x *throttle) bool { return x == t })
 	t.count(-t.bytes)
