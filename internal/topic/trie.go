@@ -7,7 +7,7 @@ import (
 
 // Trie maps filters to values, many values to a filter: who has subscribed to what. The zero value is empty and ready.
 //
-// A Trie is not safe for concurrent use, except that any number of goroutines may call Match and Len while none calls
+// A Trie is not safe for concurrent use, except that any number of goroutines may call Match, Matches and Len while none calls
 // Add or Remove.
 type Trie[T comparable] struct {
 	root  *node[T]
@@ -70,6 +70,29 @@ func (t *Trie[T]) Match(dst [][]T, name string) [][]T {
 		return dst
 	}
 	return t.root.match(dst, name, reserved(name))
+}
+
+// Matches reports whether any filter in the trie matches name. It stops at the first and allocates nothing.
+func (t *Trie[T]) Matches(name string) bool {
+	return t.root != nil && t.root.matches(name, reserved(name))
+}
+
+// matches is match that stops at the first.
+func (n *node[T]) matches(name string, hidden bool) bool {
+	if n.hash != nil && !hidden {
+		return true
+	}
+	level, rest, more := cut(name)
+	ends := func(c *node[T]) bool {
+		if more {
+			return c.matches(rest, false)
+		}
+		return len(c.values) > 0 || c.hash != nil
+	}
+	if c := n.child(level); c != nil && ends(c) {
+		return true
+	}
+	return n.plus != nil && !hidden && ends(n.plus)
 }
 
 // match walks down with what is left of the name. Hidden is set at the first level of a name that wildcards there

@@ -212,6 +212,9 @@ func checkTrieMatch(t rapid.TB, trie *topic.Trie[int], name string, pairs func(f
 	if got, want := len(slots), len(filters); got != want {
 		t.Fatalf("Match(%q): got %d slices, want %d, one a filter", name, got, want)
 	}
+	if got, want := trie.Matches(name), len(want) > 0; got != want {
+		t.Fatalf("Matches(%q): got %t, want %t", name, got, want)
+	}
 }
 
 // checkCovering holds Covering against Covers; name may as well be a filter.
@@ -262,5 +265,8 @@ func TestTrieMatchAllocatesNothing(t *testing.T) {
 	}
 	if got, want := len(dst), 8; got != want {
 		t.Errorf("got %d filters, want %d", got, want)
+	}
+	if got := testing.AllocsPerRun(100, func() { trie.Matches("a/b/c"); trie.Matches("b/b/x") }); got != 0 {
+		t.Errorf("Matches: got %v allocations, want 0", got)
 	}
 }
