@@ -19,7 +19,10 @@ func TestArrowsPointOneWay(t *testing.T) {
 		"internal/bridge":   {module + "internal/hub": "cmd puts them together", module + "internal/api": "cmd puts them together", module + "wire": "the bridge knows no JSON", module + "internal/config": "cmd alone reads configuration", chi: "the bridge knows no HTTP routes", prometheus: "it counts, api publishes"},
 		"internal/api":      {module + "internal/bridge": "cmd puts them together", module + "internal/config": "cmd alone reads configuration", module + "internal/embedded": "cmd starts the broker", paho: "the api knows no MQTT"},
 		"internal/config":   {module + "internal/api": "it is read by cmd", module + "internal/bridge": "it is read by cmd", module + "internal/hub": "it is read by cmd", module + "internal/decode": "cmd makes rules of the file"},
-		"internal/embedded": {module + "internal/bridge": "the broker is a process of its own", module + "internal/hub": "the broker is a process of its own", module + "internal/api": "the broker is a process of its own"},
+		"internal/embedded": {module + "internal/bridge": "the broker is a process of its own", module + "internal/hub": "the broker is a process of its own", module + "internal/api": "the broker is a process of its own", paho: "the broker's guard is judged by other people's clients"},
+
+		"internal/embedded/packet": {module: "the guard is pure", ".": "it needs nothing but the standard library"},
+		"internal/embedded/store":  {module: "the store knows keys and bytes only"},
 	} {
 		out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+pkg).Output()
 		if err != nil {

@@ -16,6 +16,7 @@ func brokerCommand(ctx context.Context, args []string, stdin io.Reader, stdout, 
 	flags := flag.NewFlagSet("broker", flag.ContinueOnError)
 	addr := flags.String("addr", "127.0.0.1:1883", "`address` to listen on")
 	child := flags.Bool("child", false, "end when standard input does")
+	dir := flags.String("dir", "", "`directory` where retained messages and sessions are kept; none: in memory")
 	anyAddr := flags.Bool("allow-anonymous", false, "listen on an address that other machines reach, though everybody is let in")
 	if err := parseFlags(flags, args, stderr); err != nil {
 		return err
@@ -24,7 +25,8 @@ func brokerCommand(ctx context.Context, args []string, stdin io.Reader, stdout, 
 		ctx = embedded.UntilEOF(ctx, stdin)
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	return embedded.Run(ctx, *addr, *anyAddr, log, func(addr string) {
+	conf := embedded.Config{Addr: *addr, AnyAddr: *anyAddr, Dir: *dir}
+	return embedded.Run(ctx, conf, log, func(addr string) {
 		fmt.Fprintln(stdout, embedded.ReadyLine(addr))
 	})
 }

@@ -42,7 +42,11 @@ func checkCommand(ctx context.Context, args []string, _ io.Reader, stdout, stder
 			return err
 		}
 		l.Close()
-		fmt.Fprintf(stdout, "broker: none is configured; the built-in one would run on %s\n", cfg.EmbeddedAddr)
+		kept := "in memory"
+		if cfg.EmbeddedDir != "" {
+			kept = "in " + cfg.EmbeddedDir
+		}
+		fmt.Fprintf(stdout, "broker: none is configured; the built-in one would run on %s and keep its messages %s\n", cfg.EmbeddedAddr, kept)
 		return nil
 	}
 	fmt.Fprintf(stdout, "broker: %s\n", broker.Redacted())
