@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the tests start beside Go: mosquitto and its clients, a
-# Chromium, nginx, curl and Python. Quiet when everything is there.
+# Chromium, nginx, curl, Python, and what makes networks. Quiet when everything
+# is there.
 set -eu
 
 # Debian keeps servers in sbin, which is not in every user's PATH.
@@ -16,6 +17,8 @@ missing() {
 	have nginx || echo nginx-light
 	have curl || echo curl
 	have python3 || echo python3
+	have ip || echo iproute2
+	have unshare && have nsenter || echo util-linux
 }
 
 packages=$(missing | tr '\n' ' ')

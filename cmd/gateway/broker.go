@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -8,24 +9,31 @@ import (
 	"log/slog"
 
 	"github.com/vulturepi/gateway/internal/embedded"
+	"github.com/vulturepi/gateway/internal/mdns"
 )
 
-// brokerCommand is `gateway broker`: the built-in broker alone, or as the
-// gateway's child, which ends with its parent.
+// brokerCommand is `gateway broker`: the built-in broker alone, on loopback or
+// for the local network, or as the gateway's child, which ends with its parent.
 func brokerCommand(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("broker", flag.ContinueOnError)
-	addr := flags.String("addr", "127.0.0.1:1883", "`address` to listen on")
+	addr := flags.String("addr", "", "`address` to listen on, 127.0.0.1:1883 if not set; with --lan one of this machine's, for example 192.168.1.10 or :1884")
 	child := flags.Bool("child", false, "end when standard input does")
 	dir := flags.String("dir", "", "`directory` where retained messages and sessions are kept; none: in memory")
 	anyAddr := flags.Bool("allow-anonymous", false, "listen on an address that other machines reach, though everybody is let in")
+	network := flags.Bool("lan", false, "listen on this machine's LAN address, follow it, and let everybody on the network in")
+	announce := flags.Bool("mdns", true, "with --lan: announce the broker by mDNS")
+	every := flags.Duration("every", mdns.Every, "with --lan: how often to look whether the address has changed")
 	if err := parseFlags(flags, args, stderr); err != nil {
 		return err
+	}
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	if *network {
+		return blame(embedded.RunLAN(ctx, embedded.LAN{Addr: *addr, Dir: *dir, Every: *every, Announce: *announce, Out: stdout}, log))
 	}
 	if *child {
 		ctx = embedded.UntilEOF(ctx, stdin)
 	}
-	log := slog.New(slog.NewTextHandler(stderr, nil))
-	conf := embedded.Config{Addr: *addr, AnyAddr: *anyAddr, Dir: *dir}
+	conf := embedded.Config{Addr: cmp.Or(*addr, "127.0.0.1:1883"), AnyAddr: *anyAddr, Dir: *dir}
 	return embedded.Run(ctx, conf, log, func(addr string) {
 		fmt.Fprintln(stdout, embedded.ReadyLine(addr))
 	})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/bridge"
+	"github.com/vulturepi/gateway/internal/embedded"
 )
 
 // checkTime is how long `gateway check` tries to reach the broker.
@@ -37,9 +38,9 @@ func checkCommand(ctx context.Context, args []string, _ io.Reader, stdout, stder
 	}
 	broker, isEmbedded := cfg.Broker()
 	if isEmbedded {
-		l, err := listen("GATEWAY_EMBEDDED_ADDR", cfg.EmbeddedAddr)
+		l, err := embedded.Listen(cfg.EmbeddedAddr)
 		if err != nil {
-			return err
+			return fmt.Errorf("GATEWAY_EMBEDDED_ADDR: %w", err)
 		}
 		l.Close()
 		kept := "in memory"
@@ -48,6 +49,9 @@ func checkCommand(ctx context.Context, args []string, _ io.Reader, stdout, stder
 		}
 		fmt.Fprintf(stdout, "broker: none is configured; the built-in one would run on %s and keep its messages %s\n", cfg.EmbeddedAddr, kept)
 		return nil
+	}
+	if err := findBroker(ctx, cfg, broker); err != nil {
+		return err
 	}
 	fmt.Fprintf(stdout, "broker: %s\n", broker.Redacted())
 	t, err := brokerTLS(cfg)
@@ -59,6 +63,9 @@ func checkCommand(ctx context.Context, args []string, _ io.Reader, stdout, stder
 	link := bridge.New(conf)
 	status := reach(ctx, link)
 	if !status.Publish || !status.Subscribe {
+		if hint := addressHint(ctx, cfg, broker); hint != "" {
+			return fmt.Errorf("the broker cannot be used: %s; %s", status.Err, hint)
+		}
 		return fmt.Errorf("the broker cannot be used: %s", status.Err)
 	}
 	fmt.Fprintln(stdout, "broker connection: ok, publishing and subscribing work")

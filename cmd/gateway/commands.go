@@ -27,6 +27,7 @@ func commands() []command {
 		{"check", "check the configuration, reach the broker, say what was found", checkCommand},
 		{"health", "ask the running gateway whether it is ready, for health checks", healthCommand},
 		{"broker", "run only the built-in MQTT broker", brokerCommand},
+		{"lan", "print this machine's LAN address, or put it into a settings.ini or a mosquitto configuration", lanCommand},
 		{"version", "print the version", versionCommand},
 	}
 }

@@ -33,6 +33,9 @@ func TestCommandLine(t *testing.T) {
 		{"serve now", nil, 2, "", `"now"`},
 		{"-x", nil, 2, "", "-x"},
 		{"broker -addr 0.0.0.0:0", nil, 1, "", "loopback"},
+		{"broker --lan --addr nowhere", nil, 2, "", "no IP address"},
+		{"lan --write", nil, 2, "", "-write"},
+		{"lan now", nil, 2, "", `"now"`},
 		{"check", map[string]string{"GATEWAY_MQTT_POOL": "x"}, 2, "", "GATEWAY_MQTT_POOL"},
 		{"health", map[string]string{"GATEWAY_NONE": "x"}, 2, "", "GATEWAY_NONE"},
 	} {
@@ -118,6 +121,25 @@ func TestTakenAddressEndsTheStart(t *testing.T) {
 				t.Errorf("%s: the last line is %q, want %s in it", tt.variable, last, want)
 			}
 		}
+	}
+}
+
+// A port that another broker has is no mistake in the configuration, but check
+// says what a start would say.
+func TestCheckNamesTheTakenAddress(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	addr := taken.Addr().String()
+	p := launch(t, map[string]string{"GATEWAY_EMBEDDED_ADDR": addr}, "check")
+	if got := p.exit(patience); got != 1 {
+		t.Errorf("got exit status %d, want 1", got)
+	}
+	want := "gateway: GATEWAY_EMBEDDED_ADDR: the address " + addr + " is taken by another program; if it is an MQTT broker, use it with GATEWAY_MQTT_URL=mqtt://" + addr + ", or choose another address with GATEWAY_EMBEDDED_ADDR\n"
+	if got := p.stderr.String(); got != want {
+		t.Errorf("standard error: got %q, want %q", got, want)
 	}
 }
 

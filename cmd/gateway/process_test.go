@@ -28,7 +28,13 @@ func launch(t testing.TB, env map[string]string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(exe, args...), stdout: &logBuffer{}, stderr: &logBuffer{}, exited: make(chan struct{})}
+	return launchCmd(t, env, exec.Command(exe, args...))
+}
+
+// launchCmd is launch for a command that leads to the gateway.
+func launchCmd(t testing.TB, env map[string]string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, stdout: &logBuffer{}, stderr: &logBuffer{}, exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
 	p.cmd.Env = []string{"RUN_AS_GATEWAY=1", "PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"}
 	for k, v := range env {
@@ -45,7 +51,7 @@ func launch(t testing.TB, env map[string]string, args ...string) *process {
 		_ = p.cmd.Process.Kill()
 		<-p.exited
 		if t.Failed() {
-			t.Logf("%q: standard error (end):\n%s", args, tail(p.stderr.String(), 4000))
+			t.Logf("%s: standard error (end):\n%s", cmd, tail(p.stderr.String(), 4000))
 		}
 	})
 	return p

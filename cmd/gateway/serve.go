@@ -55,6 +55,10 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, listening 
 	if err != nil {
 		return err
 	}
+	broker, isEmbedded := cfg.Broker()
+	if err := findBroker(ctx, cfg, broker); err != nil || ctx.Err() != nil {
+		return err
+	}
 	public, err := listen("GATEWAY_HTTP_ADDR", cfg.HTTPAddr)
 	if err != nil {
 		return err
@@ -67,7 +71,6 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, listening 
 	defer admin.Close()
 	at := addresses{HTTP: public.Addr().String(), Admin: admin.Addr().String()}
 
-	broker, isEmbedded := cfg.Broker()
 	if isEmbedded {
 		child, err := startBroker(cfg, log)
 		if err != nil {
@@ -96,11 +99,13 @@ func serve(ctx context.Context, cfg *config.Config, log *slog.Logger, listening 
 	defer func() { stopLink(); <-linkDone }()
 
 	go calm(linkCtx)
+	go hintAddress(linkCtx, cfg, broker, link, log)
 
 	publicServer, adminServer := httpServer(server.Public(), log), httpServer(server.Admin(), log)
 	failed := make(chan error, 2)
 	go func() { failed <- publicServer.Serve(public) }()
 	go func() { failed <- adminServer.Serve(admin) }()
+	defer announce(cfg, log, at, broker, isEmbedded)()
 	log.Info("gateway listens", "http", at.HTTP, "admin", at.Admin, "broker", broker.Redacted(), "embedded", isEmbedded, "version", version)
 	if listening != nil {
 		listening(at)

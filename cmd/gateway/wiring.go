@@ -148,7 +148,7 @@ func apiOptions(cfg *config.Config, log *slog.Logger, h *hub.Hub, b *bridge.Brid
 			return api.BrokerStats{Reconnects: s.Reconnects, UpstreamFilters: s.UpstreamFilters, Oversize: s.Oversize, InFlight: s.InFlight, Sys: s.Sys}
 		},
 		MaxPayload: cfg.MaxPayloadBytes, QueueBytes: cfg.ClientQueueBytes, MaxConnections: cfg.MaxConnections,
-		PublishTimeout: cfg.PublishTimeout, AllowedHosts: cfg.AllowedHosts, AllowedOrigins: cfg.AllowedOrigins,
+		PublishTimeout: cfg.PublishTimeout, AllowedHosts: allowedHosts(cfg), AllowedOrigins: cfg.AllowedOrigins,
 		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf,
 	}
 }

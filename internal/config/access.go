@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"github.com/vulturepi/gateway/internal/address"
 )
 
 // CIDRs is a list of networks.
@@ -65,14 +67,14 @@ func cleanHost(s string) (string, error) {
 	case strings.ContainsAny(s, "/@"):
 		return "", valueError("write the host without scheme and path, for example gateway.example or gateway.example:8080")
 	}
-	host, port, err := splitHostPort(s)
+	host, port, err := address.Split(s)
 	if err != nil {
 		return "", err
 	}
 	if port == "0" {
 		return "", valueError("port 0 is never asked for; write the port of the listener, or none")
 	}
-	if host, err = destination(host); err != nil {
+	if host, err = address.Destination(host); err != nil {
 		return "", err
 	}
 	if strings.Contains(host, ":") {

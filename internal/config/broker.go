@@ -7,6 +7,9 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
+
+	"github.com/vulturepi/gateway/internal/address"
+	"github.com/vulturepi/gateway/internal/settings"
 )
 
 // Broker returns the address of the broker, with its port. Embedded is true
@@ -34,6 +37,10 @@ func (c *Config) Broker() (u *url.URL, embedded bool) {
 	return u, true
 }
 
+// FindBroker is true when the settings file says ip_address = auto: the caller
+// asks the local network for the broker, whose address Broker does not know.
+func (c *Config) FindBroker() bool { return c.broker != nil && c.broker.Host == settings.Auto }
+
 func resolveBroker(c *Config) (notices []string, err error) {
 	switch {
 	case c.MQTTURL != "":
@@ -44,17 +51,34 @@ func resolveBroker(c *Config) (notices []string, err error) {
 			notices = append(notices, fmt.Sprintf("%s wins over %s: %q is not read", envMQTTURL, envSettingsFile, c.SettingsFile))
 		}
 	case c.SettingsFile != "":
-		data, _, err := readFile(envSettingsFile, c.SettingsFile)
-		if err != nil {
+		if notices, err = brokerFromSettings(c); err != nil {
 			return nil, err
 		}
-		hostPort, err := parseSettings(data)
-		if err != nil {
-			return nil, refuse(envSettingsFile, "%q: %s", c.SettingsFile, err)
-		}
-		c.broker = &url.URL{Scheme: "mqtt", Host: hostPort}
 	}
 	return notices, checkCAFile(c)
+}
+
+// brokerFromSettings takes address and port from the settings file. Its other
+// keys are for devices; a notice says so where they would matter.
+func brokerFromSettings(c *Config) (notices []string, err error) {
+	file, err := settings.Read(c.SettingsFile)
+	if err != nil {
+		return nil, refuse(envSettingsFile, "%s", err)
+	}
+	c.broker = &url.URL{Scheme: "mqtt", Host: file.HostPort()}
+	if file.Address == settings.Auto {
+		c.broker.Host = settings.Auto
+		if c.MQTTPassword.Reveal() != "" {
+			notices = append(notices, fmt.Sprintf("%s: %q: %s = %s sends the password to whoever on the local network answers first as a broker", envSettingsFile, c.SettingsFile, settings.KeyAddress, settings.Auto))
+		}
+	}
+	if file.TLS {
+		notices = append(notices, fmt.Sprintf("%s: %q: %s is for devices; for TLS set %s=mqtts:// and the broker's address", envSettingsFile, c.SettingsFile, settings.KeyTLS, envMQTTURL))
+	}
+	if (file.Username != "" || file.Password != "") && c.MQTTUsername == "" {
+		notices = append(notices, fmt.Sprintf("%s: %q: %s and %s are for devices; set %s and %s", envSettingsFile, c.SettingsFile, settings.KeyUsername, settings.KeyPassword, envUsername, envPassword))
+	}
+	return notices, nil
 }
 
 // parseBrokerURL takes the URL apart by hand: package url accepts much that
@@ -85,7 +109,7 @@ func parseBrokerURL(raw string) (*url.URL, error) {
 		}
 		tail = ""
 	}
-	host, given, err := splitHostPort(authority)
+	host, given, err := address.Split(authority)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +122,7 @@ func parseBrokerURL(raw string) (*url.URL, error) {
 	if given != "" {
 		port = given
 	}
-	if host, err = destination(host); err != nil {
+	if host, err = address.Destination(host); err != nil {
 		return nil, err
 	}
 	u, err := url.Parse(scheme + "://" + net.JoinHostPort(host, port) + tail)

@@ -64,6 +64,8 @@ type Config struct {
 	ValuesBytes       int64         `envconfig:"GATEWAY_VALUES_BYTES" default:"67108864" min:"65536" max:"1099511627776" desc:"Memory for the newest message of each topic, for snapshots, in bytes."`
 	MaxConnections    int           `envconfig:"GATEWAY_MAX_CONNECTIONS" default:"10000" min:"1" max:"1000000" desc:"Streams (WebSocket and events) that may be open at once."`
 
+	MDNS bool `envconfig:"GATEWAY_MDNS" default:"false" desc:"Announce the gateway on the local network by mDNS, and the embedded broker: what of both listens beyond loopback."`
+
 	DecodersFile string `envconfig:"GATEWAY_DECODERS_FILE" desc:"YAML file that says how the payloads of which topics are decoded. Not set: none is."`
 
 	Auth           string   `envconfig:"GATEWAY_AUTH" default:"none" desc:"Who may use the gateway. Only none exists in this version: everybody who can reach it."`

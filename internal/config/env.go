@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vulturepi/gateway/internal/spelling"
 )
 
 const prefix = "GATEWAY_"
@@ -72,7 +74,7 @@ func checkUnknown(vars []variable, environ []string) error {
 		}
 		// %q keeps an odd name on one line.
 		const format = "unknown variable %q; %s"
-		if best := closest(name, known); best != "" {
+		if best := spelling.Closest(name, known); best != "" {
 			return valueErrorf(format, name, "did you mean "+best+"?")
 		}
 		if fromKubernetes(name, value) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/vulturepi/gateway/internal/address"
 )
 
 // listener is an address to listen on, taken apart.
@@ -13,14 +15,17 @@ type listener struct {
 }
 
 func parseListener(variable, addr string) (listener, error) {
-	host, port, err := splitHostPort(addr)
+	host, port, err := address.Split(addr)
 	if err != nil {
 		return listener{}, refuse(variable, "%q: %s", addr, err)
+	}
+	if port == "" && host != "" && address.CheckPort(host) == nil {
+		return listener{}, refuse(variable, "%q is a port without a host; write 127.0.0.1:%s for this machine alone", addr, host)
 	}
 	if port == "" {
 		return listener{}, refuse(variable, "%q has no port; write host:port, for example 127.0.0.1:8080", addr)
 	}
-	if _, err := netip.ParseAddr(host); host != "" && err != nil && !isHostname(host) {
+	if _, err := netip.ParseAddr(host); host != "" && err != nil && !address.IsHostname(host) {
 		return listener{}, refuse(variable, "%q: the host is neither an IP address nor a host name; write for example 127.0.0.1:%s", addr, port)
 	}
 	return listener{variable: variable, addr: addr, host: strings.ToLower(host), port: port}, nil
@@ -59,7 +64,7 @@ func (l listener) clashes(other listener) bool {
 	return l.host == other.host || aok && bok && a == b
 }
 
-func checkListeners(c *Config) ([]string, error) {
+func checkListeners(c *Config) (notices []string, err error) {
 	var all [3]listener
 	for i, p := range []struct{ variable, addr string }{
 		{envHTTPAddr, c.HTTPAddr},
@@ -88,10 +93,13 @@ func checkListeners(c *Config) ([]string, error) {
 	if err := checkExposure(c, public, embedded); err != nil {
 		return nil, err
 	}
-	if c.PProf && !admin.loopback() {
-		return []string{fmt.Sprintf("GATEWAY_PPROF: everybody who reaches %s=%q can read profiles of this process", envAdminAddr, admin.addr)}, nil
+	if c.MDNS && public.loopback() && (c.broker != nil || embedded.loopback()) {
+		notices = append(notices, fmt.Sprintf("GATEWAY_MDNS: nothing is announced, because the gateway listens on loopback only; set %s to an address of this machine", envHTTPAddr))
 	}
-	return nil, nil
+	if c.PProf && !admin.loopback() {
+		notices = append(notices, fmt.Sprintf("GATEWAY_PPROF: everybody who reaches %s=%q can read profiles of this process", envAdminAddr, admin.addr))
+	}
+	return notices, nil
 }
 
 // checkExposure refuses listeners without access control that other machines

@@ -10,7 +10,7 @@ func TestListenerAddressIsHostAndPort(t *testing.T) {
 	for _, name := range []string{"GATEWAY_HTTP_ADDR", "GATEWAY_ADMIN_ADDR", "GATEWAY_EMBEDDED_ADDR"} {
 		for _, c := range []struct{ rule, addr, want string }{
 			{"no port", "127.0.0.1", "has no port"},
-			{"only a port", "8080", "has no port"},
+			{"only a port", "8080", `"8080" is a port without a host; write 127.0.0.1:8080`},
 			{"empty port", "127.0.0.1:", "the port must be"},
 			{"port 65536", "127.0.0.1:65536", "65535"},
 			{"port hex", "127.0.0.1:0x75b", "in decimal"},
@@ -84,5 +84,23 @@ func TestProfilesBeyondLoopbackAreNoticed(t *testing.T) {
 	}
 	if _, notices = mustLoad(t, env{"GATEWAY_PPROF": "true"}); len(notices) != 0 {
 		t.Errorf("notices on loopback: got %q, want none", notices)
+	}
+}
+
+func TestAnnouncingNothingIsNoticed(t *testing.T) {
+	for _, tc := range []struct {
+		env  env
+		want int // notices
+	}{
+		{env{"GATEWAY_MDNS": "true"}, 1},
+		{env{"GATEWAY_MDNS": "true", "GATEWAY_MQTT_URL": "mqtt://10.0.0.1", "GATEWAY_EMBEDDED_ADDR": "127.0.0.1:1"}, 1},
+		{env{"GATEWAY_MDNS": "true", "GATEWAY_HTTP_ADDR": "192.168.1.10:8080", "GATEWAY_ALLOW_ANONYMOUS": "true"}, 0},
+		{env{"GATEWAY_MDNS": "true", "GATEWAY_EMBEDDED_ADDR": "0.0.0.0:1883", "GATEWAY_ALLOW_ANONYMOUS": "true"}, 0},
+		{env{"GATEWAY_MDNS": "false"}, 0},
+	} {
+		_, notices := mustLoad(t, tc.env)
+		if len(notices) != tc.want || tc.want > 0 && !strings.Contains(notices[0], "GATEWAY_MDNS: nothing is announced") {
+			t.Errorf("%v: got notices %q, want %d", tc.env, notices, tc.want)
+		}
 	}
 }

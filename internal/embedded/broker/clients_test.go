@@ -117,6 +117,7 @@ func TestPahosClientOfVersion3(t *testing.T) {
 	if m := receive(t, got); string(m.Payload()) != "gone" {
 		t.Errorf("got %q, want the will", m.Payload())
 	}
+	s.acknowledgedAll("c")
 	c.Disconnect(100)
 	eventually(t, "it has disconnected", func() bool { return s.figure(func() int64 { return int64(s.offline) }) == 1 })
 	s.publish("a/b", "meanwhile", 1, false)
@@ -124,6 +125,12 @@ func TestPahosClientOfVersion3(t *testing.T) {
 	if m := receive(t, got); string(m.Payload()) != "meanwhile" {
 		t.Errorf("got %q, want what came meanwhile", m.Payload())
 	}
+}
+
+// acknowledgedAll waits until a client has acknowledged all that it was sent: what it has not is sent again.
+func (s *server) acknowledgedAll(id string) {
+	s.t.Helper()
+	eventually(s.t, "all is acknowledged", func() bool { return s.figure(func() int64 { return int64(len(s.sessions[id].flight)) }) == 0 })
 }
 
 func settled(t *testing.T, token mqtt.Token) {
@@ -190,6 +197,7 @@ func TestPahosClientOfVersion5(t *testing.T) {
 	if res, err := c.Publish(ctx, &paho.Publish{Topic: "nobody", QoS: 1}); err != nil || res.ReasonCode != 0x10 {
 		t.Errorf("nobody has subscribed: got %+v, error %v, want reason 0x10", res, err)
 	}
+	s.acknowledgedAll("c")
 	if err := c.Disconnect(&paho.Disconnect{}); err != nil {
 		t.Fatal(err)
 	}
