@@ -6,6 +6,6 @@ grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | while read -r file; do
 	dir=$(dirname "$file")
 	sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$file" | while read -r target; do
 		echo "$dir $target"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$dir"
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "$dir"
 	done
 done

@@ -20,6 +20,7 @@ const (
 	envHTTPAddr       = "GATEWAY_HTTP_ADDR"
 	envAdminAddr      = "GATEWAY_ADMIN_ADDR"
 	envEmbeddedAddr   = "GATEWAY_EMBEDDED_ADDR"
+	envEmbeddedDir    = "GATEWAY_EMBEDDED_DIR"
 	envMQTTURL        = "GATEWAY_MQTT_URL"
 	envSettingsFile   = "GATEWAY_SETTINGS_FILE"
 	envUsername       = "GATEWAY_MQTT_USERNAME"
@@ -43,6 +44,7 @@ type Config struct {
 	MQTTURL          string        `envconfig:"GATEWAY_MQTT_URL" desc:"Broker: mqtt://, mqtts://, ws:// or wss://, host and port. Not set: the settings file, else the embedded broker."`
 	SettingsFile     string        `envconfig:"GATEWAY_SETTINGS_FILE" desc:"A settings.ini of the device SDK that names the broker. GATEWAY_MQTT_URL wins over it."`
 	EmbeddedAddr     string        `envconfig:"GATEWAY_EMBEDDED_ADDR" default:"127.0.0.1:1883" desc:"Address of the embedded broker, which starts when no broker is set."`
+	EmbeddedDir      string        `envconfig:"GATEWAY_EMBEDDED_DIR" desc:"Directory where the embedded broker keeps retained messages and sessions. Not set: in memory, until it ends."`
 	MQTTUsername     string        `envconfig:"GATEWAY_MQTT_USERNAME" desc:"User name at the broker."`
 	MQTTPassword     Secret        `envconfig:"GATEWAY_MQTT_PASSWORD" desc:"Password at the broker. Needs GATEWAY_MQTT_USERNAME."`
 	MQTTPasswordFile string        `envconfig:"GATEWAY_MQTT_PASSWORD_FILE" desc:"File that holds the password, instead of GATEWAY_MQTT_PASSWORD."`
@@ -101,6 +103,7 @@ func Load() (cfg *Config, notices []string, err error) {
 	steps := []func(*Config) ([]string, error){
 		loadSecrets,
 		resolveBroker,
+		checkEmbedded,
 		loadDecoders,
 		checkIdentity,
 		checkListeners,

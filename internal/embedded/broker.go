@@ -1,8 +1,7 @@
-// Package embedded is the built-in MQTT broker: mochi-mqtt with settings for
-// one machine, and the supervisor that runs it as a child process.
+// Package embedded runs the built-in MQTT broker: as a process of its own, started and started again by a supervisor.
 //
-// It is a process of its own because a packet that crashes the broker must not
-// take the gateway with it.
+// It is a process of its own because it takes what anybody sends who reaches its port: whatever that does to its memory,
+// the gateway keeps its own.
 package embedded
 
 import (
@@ -13,29 +12,27 @@ import (
 	"log/slog"
 	"net"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/hooks/auth"
-	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/vulturepi/gateway/internal/embedded/broker"
 )
 
-// Limits of the built-in broker.
-const (
-	maxPacket  = 16 << 20 // bytes
-	maxPending = 65535    // messages that wait for one client
-)
+// Config says how the broker runs.
+type Config struct {
+	Addr    string // host:port to listen on
+	AnyAddr bool   // Addr may be one that other machines reach
+	Dir     string // where retained messages and sessions are kept; "": in memory
+}
 
-// Run serves MQTT on addr until ctx is done. It lets everybody in, so addr
-// must be a loopback address unless anyAddr is set. ready is called with the
-// address once it listens. Nothing is kept on disk.
-func Run(ctx context.Context, addr string, anyAddr bool, log *slog.Logger, ready func(addr string)) error {
-	if err := checkLoopback(addr); err != nil && !anyAddr {
+// Run serves MQTT until ctx is done, or what is to be kept cannot be written. It lets everybody in, so the address must
+// be a loopback address unless AnyAddr is set. ready is called with the address once it listens.
+func Run(ctx context.Context, c Config, log *slog.Logger, ready func(addr string)) error {
+	if err := checkLoopback(c.Addr); err != nil && !c.AnyAddr {
 		return err
 	}
-	l, err := Listen(addr)
+	l, err := Listen(c.Addr)
 	if err != nil {
 		return err
 	}
-	return serve(ctx, l, log, func() { ready(l.Addr().String()) })
+	return serve(ctx, l, c.Dir, log, func() { ready(l.Addr().String()) })
 }
 
 // Listen opens addr. The error says what to do.
@@ -48,26 +45,20 @@ func Listen(addr string) (net.Listener, error) {
 }
 
 // serve serves MQTT on l, which it closes, until ctx is done.
-func serve(ctx context.Context, l net.Listener, log *slog.Logger, ready func()) error {
+func serve(ctx context.Context, l net.Listener, dir string, log *slog.Logger, ready func()) error {
 	defer l.Close()
-	caps := mqtt.NewDefaultServerCapabilities()
-	caps.MaximumPacketSize = maxPacket
-	caps.MaximumClientWritesPending = maxPending
-	caps.MaximumInflight = maxPending
-	caps.MaximumMessageExpiryInterval = 0 // retained messages stay
-	server := mqtt.New(&mqtt.Options{Capabilities: caps, Logger: slog.New(quiet{log.Handler()}), SysTopicResendInterval: 10})
-	if err := server.AddHook(new(auth.AllowHook), nil); err != nil {
-		return fmt.Errorf("broker: %w", err)
+	b, err := broker.New(broker.Options{Dir: dir, Log: log, Limits: broker.DefaultLimits()})
+	if err != nil {
+		return fmt.Errorf("GATEWAY_EMBEDDED_DIR=%s: %w", dir, err)
 	}
-	if err := server.AddListener(listeners.NewNet("mqtt", l)); err != nil {
-		return fmt.Errorf("broker: %w", err)
-	}
-	if err := server.Serve(); err != nil {
-		return fmt.Errorf("broker: %w", err)
-	}
+	served := make(chan error, 1)
+	go func() { served <- b.Serve(l) }()
 	ready()
-	<-ctx.Done()
-	return server.Close()
+	select {
+	case <-ctx.Done():
+	case <-b.Failed():
+	}
+	return errors.Join(b.Close(), <-served)
 }
 
 // checkLoopback refuses addresses that other machines can reach.
@@ -92,32 +83,6 @@ func listenError(addr string, err error) error {
 		err = op.Err
 	}
 	return fmt.Errorf("the broker cannot listen on %s: %w", addr, err)
-}
-
-// quiet lowers the broker's own chatter: what it calls info is debug here, and
-// a client that goes away is no warning.
-type quiet struct{ slog.Handler }
-
-func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
-	return q.Handler.Enabled(ctx, lower(level))
-}
-
-func (q quiet) Handle(ctx context.Context, r slog.Record) error {
-	r.Level = lower(r.Level)
-	if !q.Handler.Enabled(ctx, r.Level) {
-		return nil
-	}
-	return q.Handler.Handle(ctx, r)
-}
-
-func (q quiet) WithAttrs(a []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(a)} }
-func (q quiet) WithGroup(name string) slog.Handler   { return quiet{q.Handler.WithGroup(name)} }
-
-func lower(level slog.Level) slog.Level {
-	if level < slog.LevelError {
-		return slog.LevelDebug
-	}
-	return level
 }
 
 // UntilEOF gives a context that ends when r does: a child process learns so

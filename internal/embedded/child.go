@@ -33,11 +33,12 @@ type Child struct {
 	pid  int
 }
 
-// StartChild runs `exe broker -child -addr addr`, and returns when it listens. The error of a broker that cannot start is its own last line.
-func StartChild(exe, addr string, anyAddr bool, log *slog.Logger) (*Child, error) {
-	command := []string{exe, "broker", "-child", fmt.Sprintf("-allow-anonymous=%t", anyAddr), "-addr"}
+// StartChild runs `exe broker -child` with what conf says, and returns when it listens. The error of a broker that
+// cannot start is its own last line.
+func StartChild(exe string, conf Config, log *slog.Logger) (*Child, error) {
+	command := []string{exe, "broker", "-child", fmt.Sprintf("-allow-anonymous=%t", conf.AnyAddr), "-dir", conf.Dir, "-addr"}
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &Child{command: command, log: log, cancel: cancel, done: make(chan struct{}), addr: addr}
+	c := &Child{command: command, log: log, cancel: cancel, done: make(chan struct{}), addr: conf.Addr}
 	p, err := c.spawn()
 	if err != nil {
 		cancel()
@@ -166,10 +167,15 @@ func (p *process) readStdout(r io.Reader, ready chan<- string) {
 func (p *process) readStderr(r io.Reader, log *slog.Logger) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
+		line := lines.Text()
 		p.mu.Lock()
-		p.last = lines.Text()
+		p.last = line
 		p.mu.Unlock()
-		log.Debug("built-in broker says", "line", lines.Text())
+		level := slog.LevelDebug
+		if strings.Contains(line, " level=WARN ") || strings.Contains(line, " level=ERROR ") {
+			level = slog.LevelWarn
+		}
+		log.Log(context.Background(), level, "built-in broker says", "line", line)
 	}
 }
 

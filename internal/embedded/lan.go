@@ -20,6 +20,7 @@ import (
 // LAN is how the broker serves the local network.
 type LAN struct {
 	Addr     string        // host, host:port or :port of this machine; the only LAN address and 1883 where they are left out
+	Dir      string        // where retained messages and sessions are kept; "": in memory
 	Every    time.Duration // how often it looks whether the address has changed
 	Announce bool          // by mDNS
 	Out      io.Writer     // takes what people should read
@@ -56,7 +57,7 @@ func RunLAN(ctx context.Context, o LAN, log *slog.Logger) error {
 	if err := f.move(ctx, at); err != nil {
 		return err
 	}
-	return serve(ctx, f.places, log, func() {
+	return serve(ctx, f.places, o.Dir, log, func() {
 		f.welcome()
 		following.Go(func() { f.follow(ctx) })
 	})

@@ -34,7 +34,11 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 			return fmt.Errorf("GATEWAY_EMBEDDED_ADDR: %w", err)
 		}
 		l.Close()
-		fmt.Fprintf(stdout, "broker: none is configured; the built-in one would run on %s\n", cfg.EmbeddedAddr)
+		kept := "in memory"
+		if cfg.EmbeddedDir != "" {
+			kept = "in " + cfg.EmbeddedDir
+		}
+		fmt.Fprintf(stdout, "broker: none is configured; the built-in one would run on %s and keep its messages %s\n", cfg.EmbeddedAddr, kept)
 		return nil
 	}
 	if err := findBroker(ctx, cfg, broker); err != nil {

@@ -136,11 +136,16 @@ func startBroker(cfg *config.Config, log *slog.Logger) (*embedded.Child, error) 
 	if err != nil {
 		return nil, fmt.Errorf("built-in broker: %w", err)
 	}
-	child, err := embedded.StartChild(exe, cfg.EmbeddedAddr, cfg.AllowAnonymous, log)
+	conf := embedded.Config{Addr: cfg.EmbeddedAddr, AnyAddr: cfg.AllowAnonymous, Dir: cfg.EmbeddedDir}
+	child, err := embedded.StartChild(exe, conf, log)
 	if err != nil {
-		return nil, fmt.Errorf("GATEWAY_EMBEDDED_ADDR: %w", err)
+		return nil, fmt.Errorf("built-in broker: %w", err)
 	}
-	log.Info("no broker is configured, so the built-in one runs; it keeps nothing on disk", "addr", child.Addr())
+	if conf.Dir == "" {
+		log.Info("no broker is configured, so the built-in one runs; it keeps nothing on disk", "addr", child.Addr())
+	} else {
+		log.Info("no broker is configured, so the built-in one runs", "addr", child.Addr(), "dir", conf.Dir)
+	}
 	return child, nil
 }
 
