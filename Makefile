@@ -25,9 +25,7 @@ run: build ## run the gateway; without GATEWAY_MQTT_URL it starts its built-in b
 	./bin/gateway
 
 test: test-deps ## install what the tests need, then run all of them with the race detector
-	$(GO) test -race -count=1 -timeout 30m ./...
-	$(GO) test -count=1 -timeout 10m -run 'TwoHundredSubscribers|MillionLines|TenThousandRequests' ./cmd/gateway
-	cd bench && $(GO) test -count=1 -timeout 10m ./...
+	@GO='$(GO)' ./scripts/test.sh
 
 test-deps:
 	@./scripts/test-deps.sh
