@@ -156,7 +156,7 @@ func TestSlowerThanABurstLosesNothing(t *testing.T) {
 }
 
 func TestManyLimitedReadersAllGetABurst(t *testing.T) {
-	const readers, n, total = 100, 2500, 32 << 20
+	const readers, n, total = 100, 1000, 24 << 20
 	h := setup(t, newBroker(), Options{HistoryBytes: 64 << 20, TotalQueue: total})
 	taps := make([]*inOrder, readers)
 	for i := range taps {
