@@ -24,7 +24,7 @@ func pacedBy(t *testing.T, h *Hub, interval time.Duration, policy outbox.Overflo
 // What is held back within the limit goes out within the limit.
 func TestReleaseOfWhatIsHeldBackDoesNotOverflow(t *testing.T) {
 	for _, policy := range []outbox.Overflow{outbox.OverflowCatchup, outbox.OverflowClose, outbox.OverflowDrop, outbox.OverflowLatest} {
-		const topics = 1500
+		const topics = 3000
 		h := setup(t, newBroker(), Options{QueueBytes: topics * 320})
 		_, tap := pacedBy(t, h, time.Hour, policy, "#")
 		for round := range 2 {

@@ -92,7 +92,11 @@ func (m *Memory) Pass(seq uint64) {
 // downAt.
 func (m *Memory) AddRetained(copied *message.Message, downAt, asOf uint64) {
 	t := m.topic(copied.Topic)
-	if t.newest == nil || t.newest.Seq <= downAt {
+	known := t.newest
+	if last := t.Last(); known == nil && last != nil && !last.Empty() { // it has left the values, not the history
+		known = last
+	}
+	if known == nil || known.Seq <= downAt {
 		m.setNewest(t, copied, asOf)
 	}
 }
