@@ -101,11 +101,7 @@ func read(res *http.Response) (answer, error) {
 	return a, err
 }
 
-// send makes a request whose headers are lines, and reads the answer.
-func (g *gateway) send(method, path string, body []byte, headers ...string) (answer, error) {
-	return g.try(g.client, requestOf(method, path, body, headers...))
-}
-
+// mustSend makes a request whose headers are lines, and reads the answer.
 func (g *gateway) mustSend(method, path string, body []byte, headers ...string) answer {
 	g.t.Helper()
 	return g.do(requestOf(method, path, body, headers...))

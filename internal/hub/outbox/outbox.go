@@ -335,6 +335,9 @@ func (o *Outbox) Note(bytes int) {
 // another place.
 func (o *Outbox) admit(e entry, seq uint64) bool {
 	over := o.held + o.backlog.bytes + e.size() - o.shared.Limit
+	if e.m == nil || e.paced { // what is not to end the client, or counted when it was held back
+		over -= o.shared.Limit / retreatShare
+	}
 	if over > 0 {
 		freed, dropped := o.backlog.dropOldest(over)
 		o.shared.DroppedSlow.Add(uint64(dropped))
@@ -374,9 +377,9 @@ func (o *Outbox) admit(e entry, seq uint64) bool {
 	return true
 }
 
-// retreatShare is the part of its limit that a client has for other things when
-// messages are left to the source to make room for one: the next few do not
-// find the queue full again.
+// retreatShare is the part of its limit that a client has for other things: on
+// top of it for frames of its own, and in it when messages are left to the
+// source to make room, so that the next few do not find the queue full again.
 const retreatShare = 4
 
 // retreat takes messages that stand in the history out of the end of the

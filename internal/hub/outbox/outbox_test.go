@@ -227,7 +227,7 @@ func (r *rig) audit(t *rapid.T) {
 			t.Fatalf("%d bytes are missing in the sum", diff)
 		}
 	}
-	if o.life == open && o.backlog.bytes+o.held > r.shared.Limit+2*extraOverhead {
+	if o.life == open && o.backlog.bytes+o.held > r.shared.Limit+r.shared.Limit/retreatShare+2*extraOverhead {
 		t.Fatalf("%d bytes wait, the limit is %d", o.backlog.bytes+o.held, r.shared.Limit)
 	}
 }
