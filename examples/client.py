@@ -94,14 +94,20 @@ def publish(gateway, topic, payload, qos=1, retain=False):
     raise RuntimeError(f"{response.status} {answer['code']}: {answer['detail']}")
 
 
+def say(*words):
+    """Prints one line. print() writes word by word, and two threads print here."""
+    sys.stdout.write(" ".join(str(w) for w in words) + "\n")
+    sys.stdout.flush()
+
+
 def show(frame):
     if frame["type"] == "message":
         kind = "retained" if frame["retain"] else "message"
-        print(kind, frame["topic"], repr(value(frame)), flush=True)
+        say(kind, frame["topic"], repr(value(frame)))
     elif frame["type"] == "gap":
-        print("gap: messages", "are" if frame["certain"] else "may be", "missing:", frame["reason"], flush=True)
+        say("gap: messages", "are" if frame["certain"] else "may be", "missing:", frame["reason"])
     elif frame["type"] == "broker":
-        print("broker connected:", frame["connected"], flush=True)
+        say("broker connected:", frame["connected"])
 
 
 def demo(gateway):
@@ -112,7 +118,7 @@ def demo(gateway):
     def send():
         ready.wait()
         for payload in ["on", 21.5, {"state": "ok"}]:
-            print("published", publish(gateway, "examples/python/value", payload), flush=True)
+            say("published", publish(gateway, "examples/python/value", payload))
 
     sender = threading.Thread(target=send, daemon=True)
     sender.start()
