@@ -22,10 +22,7 @@ func heap() int64 {
 // A stream of any length is published in order and answered line by line, in
 // constant memory.
 func TestMillionLinesStreamInConstantMemory(t *testing.T) {
-	lines := 1_000_000
-	if raceDetector {
-		lines = 50_000
-	}
+	lines := sized(1_000_000, 50_000)
 	const room = 32 << 20
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), map[string]string{"GATEWAY_WATCH": "nothing", "GATEWAY_LOG_LEVEL": "warn"})
@@ -72,6 +69,7 @@ func TestMillionLinesStreamInConstantMemory(t *testing.T) {
 
 // The messages of a stream arrive at the broker in the order of their lines.
 func TestStreamKeepsTheOrderOfATopic(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	raw := brokertest.Dial(t, broker.Addr())

@@ -157,6 +157,7 @@ func (b *tab) screenshot(name string) {
 }
 
 func TestBrowserPublishesAndSubscribes(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	b := openTab(t)
@@ -198,6 +199,7 @@ func foreignPage(t *testing.T) string {
 }
 
 func TestForeignPageReachesNothing(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	oracle := brokertest.Dial(t, broker.Addr())
 	oracle.Subscribe("#", 1)
@@ -238,6 +240,7 @@ func TestForeignPageReachesNothing(t *testing.T) {
 }
 
 func TestListedPageWorks(t *testing.T) {
+	t.Parallel()
 	page := foreignPage(t)
 	g := startReady(t, brokertest.Start(t).URL(), map[string]string{"GATEWAY_ALLOWED_ORIGINS": page})
 	b := openTab(t)
@@ -259,6 +262,7 @@ func TestListedPageWorks(t *testing.T) {
 }
 
 func TestDocsRenderWithoutTheInternet(t *testing.T) {
+	t.Parallel()
 	g := start(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"}) // no broker is needed to read
 	b := openTab(t)
 	b.visit(g.url + "/docs")
@@ -275,6 +279,7 @@ func TestDocsRenderWithoutTheInternet(t *testing.T) {
 }
 
 func TestErrorLinkLeadsToItsEntry(t *testing.T) {
+	t.Parallel()
 	g := start(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"})
 	b := openTab(t)
 	link := g.post(`{"topic":"a/+","payload":"x"}`).problem.Type

@@ -10,6 +10,7 @@ import (
 )
 
 func TestCommandLine(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	unreachable := launch(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"}, "check") // takes its time
 	_, g := launchReady(t, map[string]string{"GATEWAY_MQTT_URL": broker.URL()})
@@ -63,6 +64,7 @@ func TestCommandLine(t *testing.T) {
 // A configuration that cannot work ends the start with one line that names the
 // variable and never its value.
 func TestBadConfigurationEndsTheStart(t *testing.T) {
+	t.Parallel()
 	const canary = "hunter2canary"
 	for name, env := range map[string]map[string]string{
 		"GATEWAY_MQTT_URI":             {"GATEWAY_MQTT_URI": canary},
@@ -94,6 +96,7 @@ func TestBadConfigurationEndsTheStart(t *testing.T) {
 // An address that somebody else has ends the start, and the message says what
 // to change.
 func TestTakenAddressEndsTheStart(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -143,6 +146,7 @@ func TestCheckNamesTheTakenAddress(t *testing.T) {
 }
 
 func TestHealthFollowsTheBroker(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	_, g := launchReady(t, map[string]string{"GATEWAY_MQTT_URL": broker.URL(), "GATEWAY_MQTT_POOL": "1"})
 	broker.Stop()

@@ -38,6 +38,7 @@ func startProgram(t testing.TB, name string, args ...string) func() string {
 }
 
 func TestCurlPublishIsPrintedByMosquittoSub(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	tests := []struct{ body, want string }{
@@ -64,6 +65,7 @@ func TestCurlPublishIsPrintedByMosquittoSub(t *testing.T) {
 }
 
 func TestMosquittoPubIsSeenByWebSocket(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	ws := g.dial("?topic=pi/%2B/battery")
@@ -80,6 +82,7 @@ func TestMosquittoPubIsSeenByWebSocket(t *testing.T) {
 
 // What a browser or curl gets that knows only the address.
 func TestCurlFindsHealthAndDocs(t *testing.T) {
+	t.Parallel()
 	g := startReady(t, brokertest.Start(t).URL(), nil)
 	for path, want := range map[string]string{
 		"/livez": "200", "/readyz": "200", "/docs": "200", "/docs/errors": "200", "/openapi.yaml": "200",

@@ -86,6 +86,7 @@ func messageLines(t *testing.T, lines []string) (frames []frame) {
 // A payload is decoded by the rule for its topic wherever the message is
 // handed out, and is there byte for byte all the same.
 func TestValueStandsBesideThePayloadEverywhere(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "decoders.yaml")
 	if err := os.WriteFile(file, []byte(decodersFile), 0o600); err != nil {
 		t.Fatal(err)
@@ -129,6 +130,7 @@ func TestValueStandsBesideThePayloadEverywhere(t *testing.T) {
 
 // Without the file a message has neither field.
 func TestNoDecodersNoValue(t *testing.T) {
+	t.Parallel()
 	r := startRound(t)
 	for _, d := range decoded {
 		if err := r.raw.Publish(d.topic, []byte(d.payload), 1, false); err != nil {
@@ -143,6 +145,7 @@ func TestNoDecodersNoValue(t *testing.T) {
 }
 
 func TestDecodersFileIsChecked(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		path := filepath.Join(dir, name)

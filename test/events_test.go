@@ -107,6 +107,7 @@ func (c *curl) kill() []string {
 }
 
 func TestCurlPrintsTheStreamInEveryFormat(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	raw := brokertest.Dial(t, broker.Addr())
@@ -168,6 +169,7 @@ func sseIDs(t *testing.T, lines []string) (last string, payloads []string) {
 }
 
 func TestCurlResumesWhereItWasKilled(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	l := startTraffic(t, broker.Addr(), 1, time.Millisecond)
@@ -204,6 +206,7 @@ func TestCurlResumesWhereItWasKilled(t *testing.T) {
 }
 
 func TestBrokerChangesAreNamedEvents(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	c := g.curl(t, "topic=a", "-H", "Accept: text/event-stream")

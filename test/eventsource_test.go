@@ -33,6 +33,7 @@ func eventSource(t *testing.T, g *gateway, query string) *tab {
 }
 
 func TestEventSourceGetsMessagesAndNamedEvents(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	raw := brokertest.Dial(t, broker.Addr())
@@ -68,6 +69,7 @@ func TestEventSourceGetsMessagesAndNamedEvents(t *testing.T) {
 // The browser comes back by itself after each cut, with the last id it has
 // seen, and the page misses nothing and sees nothing twice.
 func TestEventSourceReconnectsWithoutALoss(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	proxy := brokertest.StartProxy(t, g.host())

@@ -111,10 +111,7 @@ func burst(t *testing.T, raw *brokertest.Client, all []*listener, from, n int) {
 
 func TestTwoHundredSubscribersGetEveryBurstInOrder(t *testing.T) {
 	const subscribers, size = 200, 2000
-	bursts := 10
-	if raceDetector {
-		bursts = 3
-	}
+	bursts := sized(10, 3)
 	broker := brokertest.Start(t)
 	goroutines, files := resources(t)
 	g := startReady(t, broker.URL(), nil)

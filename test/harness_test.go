@@ -14,6 +14,7 @@ import (
 
 	"github.com/vulturepi/gateway/internal/config"
 	vulture "github.com/vulturepi/gateway/internal/gateway"
+	"github.com/vulturepi/gateway/internal/hub"
 )
 
 // gateway is the whole program, running inside the test on free ports.
@@ -73,6 +74,16 @@ func configuration(t testing.TB, env map[string]string) *config.Config {
 	return cfg
 }
 
+// unhurried are limits of time that a busy machine does not reach: for the head
+// of a request, and for retained messages, without which a subscription would
+// begin. No stream is asked for signs of life.
+func unhurried() []vulture.Option {
+	return []vulture.Option{
+		vulture.WithHTTP(func(s *http.Server) { s.ReadHeaderTimeout = patience }),
+		vulture.WithHub(func(o *hub.Options) { o.KeepAlive, o.FetchTime = 10_000*time.Hour, patience }),
+	}
+}
+
 // start runs the gateway with env, and waits until it listens. It ends with
 // the test. Without GATEWAY_MQTT_URL it starts the built-in broker.
 func start(t testing.TB, env map[string]string, options ...vulture.Option) *gateway {
@@ -87,7 +98,7 @@ func start(t testing.TB, env map[string]string, options ...vulture.Option) *gate
 	g.stop = cancel
 	listening := make(chan vulture.Addresses, 1)
 	go func() {
-		g.done <- vulture.Run(ctx, cfg, "dev", g.log, func(a vulture.Addresses) { listening <- a }, options...)
+		g.done <- vulture.Run(ctx, cfg, "dev", g.log, func(a vulture.Addresses) { listening <- a }, append(unhurried(), options...)...)
 	}()
 	select {
 	case a := <-listening:
@@ -107,11 +118,11 @@ func start(t testing.TB, env map[string]string, options ...vulture.Option) *gate
 }
 
 // startReady is start with a broker, and waits until the gateway is ready.
-func startReady(t testing.TB, brokerURL string, env map[string]string) *gateway {
+func startReady(t testing.TB, brokerURL string, env map[string]string, options ...vulture.Option) *gateway {
 	t.Helper()
 	all := map[string]string{"GATEWAY_MQTT_URL": brokerURL}
 	maps.Copy(all, env)
-	g := start(t, all)
+	g := start(t, all, options...)
 	g.waitReady(http.StatusOK)
 	return g
 }

@@ -17,6 +17,7 @@ func (g *gateway) request(method, path, accept string) answer {
 }
 
 func TestHistoryRefusesWhatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
 	g := startReady(t, brokertest.Start(t).URL(), nil)
 	for _, tt := range []struct {
 		query  string
@@ -73,6 +74,7 @@ func (g *gateway) pages(path, accept string, limit int) (all []string) {
 }
 
 func TestHistoryPagesGiveEverythingOnce(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	s := g.dial("?topic=%23")

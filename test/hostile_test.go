@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,6 +31,7 @@ var (
 )
 
 func TestPoisonTopicsDoNotTouchTheBrokerConnection(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	oracle := brokertest.Dial(t, broker.Addr())
 	oracle.Subscribe("#", 1)
@@ -110,6 +110,7 @@ const jump = 24 << 20
 // the broker may owe it to a session: it costs the gateway no memory and
 // nobody the messages behind it.
 func TestHugeMessageFromADeviceStopsNothing(t *testing.T) {
+	t.Parallel()
 	for name, row := range map[string]struct {
 		size  int64
 		flags []string
@@ -122,6 +123,7 @@ func TestHugeMessageFromADeviceStopsNothing(t *testing.T) {
 		"100 MB, nothing watched": {100 << 20, []string{"-q", "1", "-r"}, map[string]string{"GATEWAY_WATCH": ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			broker := brokertest.Start(t)
 			env := map[string]string{"GATEWAY_MQTT_URL": broker.URL()}
 			maps.Copy(env, row.env)
@@ -169,6 +171,7 @@ func TestHugeMessageFromADeviceStopsNothing(t *testing.T) {
 // The largest PUBLISH that MQTT can announce; its sender goes away, or goes on
 // with something else that no broker says.
 func TestBrokerThatAnnouncesTooMuchTakesNoMemory(t *testing.T) {
+	t.Parallel()
 	announced := append([]byte{brokertest.PUBLISH << 4, 0xff, 0xff, 0xff, 0x7f, 0, 4}, "huge"...)
 	for name, evil := range map[string][]byte{
 		"huge PUBLISH":            append(announced, make([]byte, 1<<20)...),
@@ -180,6 +183,7 @@ func TestBrokerThatAnnouncesTooMuchTakesNoMemory(t *testing.T) {
 		"topic beyond its packet": {brokertest.PUBLISH << 4, 4, 0xff, 0xff, 'a', 'b'},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var sent atomic.Int32 // once to a link that publishes, once to the one that subscribes
 			fake := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
 				if c.AcceptConnect(0) != nil {
@@ -213,14 +217,14 @@ func TestBrokerThatAnnouncesTooMuchTakesNoMemory(t *testing.T) {
 // A client that takes its time over a request holds up nobody else, and is sent
 // away: an answer comes for what was whole enough to be one.
 func TestSlowClientsHoldNobodyAndEnd(t *testing.T) {
-	g := startReady(t, brokertest.Start(t).URL(), nil)
+	t.Parallel()
+	_, g := launchReady(t, map[string]string{"GATEWAY_MQTT_URL": brokertest.Start(t).URL()})
 	if a := g.post(`{"topic":"ok","payload":"x"}`); a.status != 200 {
 		t.Fatalf("got %d %s, want 200", a.status, a.body)
 	}
-	g.client.CloseIdleConnections()
 	const head = "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n"
 	starts := []string{"", "POST /publish HTTP/1.1\r\nHo", head, head + "\r\n", head + "\r\n{", head + "Expect: 100-continue\r\n\r\n"}
-	idle := runtime.NumGoroutine()
+	idle := g.metric("go_goroutines")
 	beside := 0 // publishes that were answered while the last slow client was there
 	var all sync.WaitGroup
 	for i := range 200 {
@@ -249,12 +253,12 @@ func TestSlowClientsHoldNobodyAndEnd(t *testing.T) {
 	if beside == 0 {
 		t.Error("no publish was answered before the slow clients were gone")
 	}
-	g.client.CloseIdleConnections()
-	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= idle })
+	eventually(t, "no goroutine is left", func() bool { return g.metric("go_goroutines") <= idle })
 }
 
 // The limits that the listener itself sets, before any route.
 func TestOversizedHeadsAreRefused(t *testing.T) {
+	t.Parallel()
 	g := start(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"})
 	admin := &gateway{url: g.admin}
 	for name, row := range map[string]struct {

@@ -62,9 +62,10 @@ func (j *joiner) check(t *testing.T, name string, want int) {
 }
 
 func TestHundredJoinersGetAllRetainedOnce(t *testing.T) {
+	t.Parallel()
 	for _, watch := range watches {
 		t.Run(watch.name, func(t *testing.T) {
-			const topics, joiners = 5000, 100
+			topics, joiners := 5000, sized(100, 20)
 			broker := brokertest.Start(t)
 			raw := brokertest.Dial(t, broker.Addr())
 			var acks []<-chan error

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ func publishAll(t *testing.T, raw *brokertest.Client, n int, name func(int) stri
 type stormJoiner struct {
 	seen  []bool
 	count int
-	all   *atomic.Int64 // of all joiners
+	all   *sync.WaitGroup // counts the copies that no joiner has seen yet
 }
 
 func (j *stormJoiner) look(line []byte) (last bool, err error) {
@@ -90,16 +91,14 @@ func (j *stormJoiner) look(line []byte) (last bool, err error) {
 	}
 	j.seen[i] = true
 	j.count++
-	j.all.Add(1)
+	j.all.Done()
 	return false, nil
 }
 
 func TestThousandJoinersAtOnceGetAllRetainedOnce(t *testing.T) {
+	t.Parallel()
 	const topics = 5000
-	joiners := 1000
-	if raceDetector {
-		joiners = 100
-	}
+	joiners := sized(1000, 100)
 	broker := brokertest.Start(t)
 	raw := brokertest.Dial(t, broker.Addr())
 	publishAll(t, raw, topics, func(i int) string { return fmt.Sprintf("shelf/%d/value", i) }, true)
@@ -107,7 +106,8 @@ func TestThousandJoinersAtOnceGetAllRetainedOnce(t *testing.T) {
 	before := g.dial("?topic=shelf/%23")
 	before.waitMessages(topics)
 
-	var copies atomic.Int64
+	var copies sync.WaitGroup
+	copies.Add(joiners * topics)
 	results := make(chan error, joiners)
 	start := time.Now()
 	for range joiners {
@@ -116,16 +116,17 @@ func TestThousandJoinersAtOnceGetAllRetainedOnce(t *testing.T) {
 			results <- g.lines("topic=shelf/%23", j.look)
 		}()
 	}
-	for done := false; !done; {
-		select {
-		case err := <-results:
-			t.Fatalf("a joiner ended early: %v", err)
-		case <-time.After(10 * time.Millisecond):
-			done = copies.Load() == int64(joiners)*topics
-		}
-		if time.Since(start) > 2*patience {
-			t.Fatalf("timed out: %d copies, want %d", copies.Load(), joiners*topics)
-		}
+	all := make(chan struct{})
+	go func() {
+		copies.Wait()
+		close(all)
+	}()
+	select {
+	case err := <-results:
+		t.Fatalf("a joiner ended early: %v", err)
+	case <-all:
+	case <-time.After(2 * patience):
+		t.Fatal("timed out: not all joiners have all copies")
 	}
 	t.Logf("%d joiners had %d messages each after %v", joiners, topics, time.Since(start))
 	if err := raw.Publish("shelf/end", []byte("1"), 1, false); err != nil {
@@ -182,6 +183,7 @@ func (j *snapshotJoiner) look(line []byte) (last bool, err error) {
 }
 
 func TestSnapshotsOfAChangingTopicNeverRunBackwards(t *testing.T) {
+	t.Parallel()
 	const joiners, still = 100, 50
 	broker := brokertest.Start(t)
 	raw := brokertest.Dial(t, broker.Addr())

@@ -10,6 +10,7 @@ import (
 )
 
 func TestGatewayStartsBeforeItsBroker(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	broker.Stop()
 	g := start(t, map[string]string{"GATEWAY_MQTT_URL": broker.URL(), "GATEWAY_MQTT_POOL": "2"})
@@ -39,6 +40,7 @@ func TestGatewayStartsBeforeItsBroker(t *testing.T) {
 // Who subscribes while there is no broker gets the retained messages when it
 // is there, and in between no live message twice.
 func TestRetainedFollowsTheOutage(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t, brokertest.Persistent())
 	if err := brokertest.Dial(t, broker.Addr()).Publish("kept", []byte("1"), 1, true); err != nil {
 		t.Fatal(err)

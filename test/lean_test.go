@@ -27,31 +27,41 @@ type leanSocket struct {
 // during the call only.
 func (g *gateway) dialLean(query string, onText func(frame []byte)) *leanSocket {
 	g.t.Helper()
-	host := g.host()
-	conn, err := net.DialTimeout("tcp", host, patience)
+	s, err := g.tryDialLean(query, onText)
 	if err != nil {
 		g.t.Fatalf("WebSocket %s: %v", query, err)
 	}
-	g.t.Cleanup(func() { _ = conn.Close() })
+	g.t.Cleanup(func() { _ = s.conn.Close() })
+	return s
+}
+
+// tryDialLean is dialLean for other goroutines than the test's; the connection
+// is the caller's to close.
+func (g *gateway) tryDialLean(query string, onText func(frame []byte)) (*leanSocket, error) {
+	conn, err := net.DialTimeout("tcp", g.host(), patience)
+	if err != nil {
+		return nil, err
+	}
 	r := bufio.NewReaderSize(conn, 64<<10)
 	_, err = fmt.Fprintf(conn, "GET /ws%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", query, host)
-	if err != nil {
-		g.t.Fatalf("WebSocket %s: %v", query, err)
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", query, g.host())
+	var res *http.Response
+	if err == nil {
+		res, err = http.ReadResponse(r, nil)
 	}
-	res, err := http.ReadResponse(r, nil)
-	if err != nil {
-		g.t.Fatalf("WebSocket %s: %v", query, err)
+	if err == nil && res.StatusCode != http.StatusSwitchingProtocols {
+		err = fmt.Errorf("got status %s, want 101", res.Status)
 	}
-	if res.StatusCode != http.StatusSwitchingProtocols {
-		g.t.Fatalf("WebSocket %s: got status %d, want 101", query, res.StatusCode)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
 	}
 	s := &leanSocket{conn: conn, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
 		s.err = s.read(r, onText)
 	}()
-	return s
+	return s, nil
 }
 
 // read takes frames as a server sends them: whole and without a mask.

@@ -32,6 +32,7 @@ func (g *gateway) ask(id, method, path, body string, header http.Header) int {
 }
 
 func TestEachRequestLeavesOneLineWithItsRoute(t *testing.T) {
+	t.Parallel()
 	p, g := launchReady(t, map[string]string{"GATEWAY_MQTT_URL": brokertest.Start(t).URL()})
 	upgrade := http.Header{
 		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="},
@@ -90,6 +91,7 @@ func TestEachRequestLeavesOneLineWithItsRoute(t *testing.T) {
 // What is secret is not in the log, at any level, nor in the metrics or in an
 // answer; not even when it is wrong.
 func TestSecretsStayOut(t *testing.T) {
+	t.Parallel()
 	const canary = "canary7f3a9c"
 	refuse := brokertest.StartFake(t, func(c *brokertest.FakeConn) { _ = c.AcceptConnect(4) })
 	for name, brokerURL := range map[string]string{"accepted": brokertest.Start(t).URL(), "refused": refuse.URL()} {

@@ -122,6 +122,9 @@ func TestLogSaysWhatIsMissingWhenItFlowsAgain(t *testing.T) {
 	if float64(notice.Lines) != dropped || notice.Level != "WARN" {
 		t.Errorf("got %d lines at level %s, want %v at WARN", notice.Lines, notice.Level, dropped)
 	}
+	g.mustSend("GET", "/nothing", nil, "X-Request-Id: last")
+	for log.next(t, "request").RequestID != "last" {
+	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

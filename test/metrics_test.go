@@ -27,6 +27,7 @@ func (g *gateway) series() map[string]bool {
 }
 
 func TestMetricsCountWhatHappened(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), map[string]string{"GATEWAY_MQTT_POOL": "1"})
 	ws := g.dial("")
@@ -86,6 +87,7 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 
 // Nobody can make the gateway remember more series by inventing names.
 func TestInventedNamesAddNoSeries(t *testing.T) {
+	t.Parallel()
 	g := startReady(t, brokertest.Start(t).URL(), nil)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
 	t.Cleanup(client.CloseIdleConnections)

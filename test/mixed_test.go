@@ -109,10 +109,8 @@ func ackedOf(a answer, ids []string) (acked []string) {
 // was answered 200 has arrived, nothing else has than what was sent, and what
 // was sent twice with one Idempotency-Key came once.
 func TestTenThousandRequestsOfAllKindsOverRestarts(t *testing.T) {
-	requests := 10_000
-	if raceDetector {
-		requests = 3000
-	}
+	t.Parallel()
+	requests := sized(10_000, 3000)
 	const atOnce = 500
 	broker := brokertest.Start(t, brokertest.Persistent())
 	oracle := brokertest.Dial(t, broker.Addr(), brokertest.ClientID("oracle"), brokertest.PersistentSession(), brokertest.AutoReconnect())

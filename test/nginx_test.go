@@ -91,6 +91,7 @@ func behindNginx(t *testing.T, g *gateway) {
 // Each message comes before the next one is published: nothing on the way
 // waits for a buffer to fill.
 func TestStreamsComeMessageByMessageThroughNginx(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	behindNginx(t, g)
@@ -152,6 +153,7 @@ func nextWith(t *testing.T, lines *bufio.Scanner, payload string) {
 }
 
 func TestWebSocketWorksThroughNginx(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	behindNginx(t, g)

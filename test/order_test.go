@@ -11,6 +11,7 @@ import (
 // Publishes of one WebSocket that are sent without waiting for each other
 // reach the broker, and subscribers, in order of their topic.
 func TestPublishesInFlightKeepTheirOrder(t *testing.T) {
+	t.Parallel()
 	const topics, each = 4, 500
 	broker := brokertest.Start(t)
 	oracle := brokertest.Dial(t, broker.Addr())

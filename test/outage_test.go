@@ -67,6 +67,7 @@ func (s *socket) publishFields(fields string) (status int, code string) {
 // What was sent and not acknowledged on the same connection is never called
 // published, whatever happens on the next one.
 func TestLostAcknowledgementIsOutcomeUnknown(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		qos    int
@@ -80,6 +81,7 @@ func TestLostAcknowledgementIsOutcomeUnknown(t *testing.T) {
 		{"PUBCOMP swallowed", 2, brokertest.PUBCOMP, brokertest.Swallow},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			broker := brokertest.Start(t)
 			oracle := brokertest.Dial(t, broker.Addr())
 			oracle.Subscribe("#", 2)
@@ -124,6 +126,7 @@ func TestLostAcknowledgementIsOutcomeUnknown(t *testing.T) {
 }
 
 func TestBrokerOutageIsSaidEverywhere(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	// A publish that waited for the broker instead would wait longer than the test.
 	g := startReady(t, broker.URL(), map[string]string{"GATEWAY_MQTT_POOL": "1", "GATEWAY_PUBLISH_TIMEOUT": "10m", "GATEWAY_SHUTDOWN_TIMEOUT": "15m"})
@@ -207,6 +210,7 @@ func kinds(frames []frame) string {
 }
 
 func TestRefusedConnectIsSaidAndTriedAgain(t *testing.T) {
+	t.Parallel()
 	var refuse atomic.Bool
 	var mu sync.Mutex
 	levels := map[string]int{} // by protocol name and level
@@ -263,6 +267,7 @@ func warnings(log, text string) int {
 
 // A broker that hangs holds nobody longer than the publish timeout.
 func TestHangingBrokerHoldsNobody(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	oracle := brokertest.Dial(t, broker.Addr())
 	oracle.Subscribe("#", 2)

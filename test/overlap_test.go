@@ -40,6 +40,7 @@ func startAt(t *testing.T, brokerURL string, env map[string]string) *gateway {
 var watches = []struct{ name, value string }{{"all is watched", "#"}, {"only what is wanted", ""}}
 
 func TestOverlappingFiltersDeliverOnce(t *testing.T) {
+	t.Parallel()
 	filters := []string{"a/#", "a/+/c", "+/b/c", "a/b/c"}
 	brokers(t, func(t *testing.T, brokerURL string) {
 		for _, watch := range watches {
@@ -91,6 +92,7 @@ func payloads(frames []frame) string {
 // A filter that comes while a narrower or broader one is there, and goes
 // again, never costs or doubles a message of the others.
 func TestOverlapComesAndGoes(t *testing.T) {
+	t.Parallel()
 	brokers(t, func(t *testing.T, brokerURL string) {
 		g := startAt(t, brokerURL, map[string]string{"GATEWAY_WATCH": ""})
 		steady := g.dial("")
@@ -124,6 +126,7 @@ func TestOverlapComesAndGoes(t *testing.T) {
 
 // The broker's own topics never get through "#".
 func TestWildcardNeverSeesBrokersOwnTopics(t *testing.T) {
+	t.Parallel()
 	for _, watch := range watches {
 		t.Run(watch.name, func(t *testing.T) {
 			broker := brokertest.Start(t)

@@ -63,6 +63,7 @@ func (r *round) arrives(topic string, payload []byte) frame {
 func cut(b []byte) string { return string(b[:min(len(b), 80)]) }
 
 func TestJSONValueIsPublishedVerbatim(t *testing.T) {
+	t.Parallel()
 	r := startRound(t)
 	for _, value := range []string{
 		`21.50`, `0`, `-0`, `-0.0`, `1E+2`, `1e400`, `12345678901234567890123456789`, `0.1000000000000000055511151231257827`,
@@ -84,6 +85,7 @@ func TestJSONValueIsPublishedVerbatim(t *testing.T) {
 }
 
 func TestTextIsPublishedAsItsUTF8(t *testing.T) {
+	t.Parallel()
 	r := startRound(t)
 	var controls []byte
 	for c := range byte(0x20) {
@@ -109,6 +111,7 @@ func TestTextIsPublishedAsItsUTF8(t *testing.T) {
 }
 
 func TestEveryByteGoesRound(t *testing.T) {
+	t.Parallel()
 	r := startRound(t)
 	all := make([]byte, 256)
 	for c := range 256 {
@@ -131,6 +134,7 @@ func (r *round) postBase64(payload []byte) {
 }
 
 func TestBinaryPayloadKeepsTheConnectionOpen(t *testing.T) {
+	t.Parallel()
 	r := startRound(t)
 	for _, payload := range []string{"\xff\xfe", "\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "a\xc3"} {
 		if err := r.raw.Publish("binary", []byte(payload), 1, false); err != nil {
@@ -144,6 +148,7 @@ func TestBinaryPayloadKeepsTheConnectionOpen(t *testing.T) {
 }
 
 func TestLargestPayloadGoesRound(t *testing.T) {
+	t.Parallel()
 	r := startRound(t)
 	const limit = 256 << 10
 	text := strings.Repeat("x", limit)
@@ -165,6 +170,7 @@ func TestLargestPayloadGoesRound(t *testing.T) {
 }
 
 func TestTopicGoesRound(t *testing.T) {
+	t.Parallel()
 	r := startRound(t)
 	for _, topic := range []string{
 		"a", "/", "//", "/a", "a/", "a//b", "a b", "Küche/Lampe 🦅", "a%2Fb", "a?b=c&d", `quo"te\`, "<b>", "a/$SYS",
@@ -183,6 +189,7 @@ func TestTopicGoesRound(t *testing.T) {
 }
 
 func TestStatusTellsTheQoS(t *testing.T) {
+	t.Parallel()
 	r := startRound(t)
 	for i, tt := range []struct {
 		qos      string
@@ -217,6 +224,7 @@ func TestStatusTellsTheQoS(t *testing.T) {
 }
 
 func TestRetainedIsSentOnceToEachNewSubscriber(t *testing.T) {
+	t.Parallel()
 	r := startRound(t)
 	if a := r.post(`{"topic":"pi/1/led","payload":"on","retain":true}`); a.status != 200 {
 		t.Fatalf("got %d %s", a.status, a.body)
@@ -252,6 +260,7 @@ func TestRetainedIsSentOnceToEachNewSubscriber(t *testing.T) {
 }
 
 func TestEmptyRetainedPayloadIsRefused(t *testing.T) {
+	t.Parallel()
 	r := startRound(t)
 	for _, body := range []string{`{"topic":"a","payload":"","retain":true}`, `{"topic":"a","payload":"","encoding":"base64","retain":true}`} {
 		if a := r.post(body); a.status != 422 || a.problem.Code != "would_clear_retained" {
@@ -267,6 +276,7 @@ func TestEmptyRetainedPayloadIsRefused(t *testing.T) {
 // A refused message never reaches the broker, which would cut the connection
 // of everybody.
 func TestBadTopicNeverReachesTheBroker(t *testing.T) {
+	t.Parallel()
 	r := startRound(t)
 	connections := r.broker.Connections()
 	for body, want := range map[string]string{

@@ -2,6 +2,5 @@
 
 package test
 
-// raceDetector makes everything several times slower; tests that only repeat
-// themselves repeat themselves less under it.
+// raceDetector makes everything several times slower; see sized.
 const raceDetector = true

@@ -42,6 +42,7 @@ func socketOutlet(t *testing.T, broker *brokertest.Broker, name string) {
 }
 
 func TestRequestWorksWithDevicesThatKnowNothingOfIt(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	for _, watch := range []string{"#", ""} {
 		t.Run("GATEWAY_WATCH="+watch, func(t *testing.T) {
@@ -78,6 +79,7 @@ func TestRequestWorksWithDevicesThatKnowNothingOfIt(t *testing.T) {
 
 // Without a broker connection a request is answered at once.
 func TestRequestWithoutABrokerIsNotSent(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	broker.Stop()
@@ -105,6 +107,7 @@ func TestRequestWithoutABrokerIsNotSent(t *testing.T) {
 // What the broker keeps is found though the gateway has never seen it, also
 // where it watches nothing by itself.
 func TestValueIsFoundAtTheBroker(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	raw := brokertest.Dial(t, broker.Addr())
 	g := startReady(t, broker.URL(), map[string]string{"GATEWAY_WATCH": ""})

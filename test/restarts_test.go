@@ -53,6 +53,7 @@ func (p *poster) run(g *gateway, stop *atomic.Bool, acked *atomic.Int64) error {
 // What was answered 200 has arrived, in order, though the broker was restarted
 // twenty times meanwhile.
 func TestPublishedMeansReceivedOverRestarts(t *testing.T) {
+	t.Parallel()
 	const publishers, restarts = 8, 20
 	broker := brokertest.Start(t, brokertest.Persistent())
 	oracle := brokertest.Dial(t, broker.Addr(), brokertest.ClientID("oracle"), brokertest.PersistentSession(), brokertest.AutoReconnect())

@@ -11,12 +11,13 @@ import (
 // A client whose link is cut a thousand times under load, and which resumes
 // each time from the last cursor it saw, misses nothing and is told nothing.
 func TestThousandCutsAreSeamless(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	l := startTraffic(t, broker.Addr(), 4, 2*time.Millisecond)
 	a := newAudit()
 	s := g.dial("?topic=load/%23")
-	for range 1000 {
+	for range sized(1000, 300) {
 		n := len(s.messages())
 		s.until("a few messages", func([]frame) bool { return len(s.messages()) >= min(n+3, 3) })
 		_ = s.conn.CloseNow()
@@ -36,6 +37,7 @@ func TestThousandCutsAreSeamless(t *testing.T) {
 // that stay connected, and one that is away meanwhile and resumes, have
 // everything or are told.
 func TestBrokerFaultsAreTold(t *testing.T) {
+	t.Parallel()
 	faults := map[string]func(*brokertest.Broker, *brokertest.Proxy){
 		"restart": func(b *brokertest.Broker, _ *brokertest.Proxy) { b.Restart() },
 		"kill":    func(b *brokertest.Broker, _ *brokertest.Proxy) { b.Kill(); b.StartAgain() },
@@ -43,6 +45,7 @@ func TestBrokerFaultsAreTold(t *testing.T) {
 	}
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			broker := brokertest.Start(t, brokertest.Persistent())
 			proxy := brokertest.StartProxy(t, broker.Addr())
 			g := startReady(t, proxy.URL(), nil)
@@ -82,6 +85,7 @@ func TestBrokerFaultsAreTold(t *testing.T) {
 // A broker that hangs, or a network that swallows everything or one way, is
 // found out by the keep-alive; then it is told like any loss.
 func TestSilentBrokerIsFoundOut(t *testing.T) {
+	t.Parallel()
 	faults := map[string][2]func(*brokertest.Broker, *brokertest.Proxy){
 		"hangs":     {func(b *brokertest.Broker, _ *brokertest.Proxy) { b.Pause() }, func(b *brokertest.Broker, _ *brokertest.Proxy) { b.Continue() }},
 		"blackhole": {func(_ *brokertest.Broker, p *brokertest.Proxy) { p.Stall(true, true) }, func(_ *brokertest.Broker, p *brokertest.Proxy) { p.Heal(); p.Cut() }},
@@ -89,6 +93,7 @@ func TestSilentBrokerIsFoundOut(t *testing.T) {
 	}
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			broker := brokertest.Start(t, brokertest.Persistent())
 			proxy := brokertest.StartProxy(t, broker.Addr())
 			g := startReady(t, proxy.URL(), map[string]string{"GATEWAY_MQTT_KEEPALIVE": "5s"})
@@ -117,6 +122,7 @@ func TestSilentBrokerIsFoundOut(t *testing.T) {
 
 // With a stable client id the broker keeps what is published meanwhile.
 func TestStableIdentityLosesNothingOverACut(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	proxy := brokertest.StartProxy(t, broker.Addr())
 	g := startReady(t, proxy.URL(), map[string]string{"GATEWAY_MQTT_CLIENT_ID": "gateway-1"})
@@ -152,13 +158,14 @@ func TestStableIdentityLosesNothingOverACut(t *testing.T) {
 
 // Five thousand clients come back at once, each with its cursor.
 func TestReconnectStorm(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), nil)
 	l := startTraffic(t, broker.Addr(), 2, 20*time.Millisecond)
 	first := g.dial("?topic=load/%23")
 	first.waitMessages(40)
 	cursor := first.messages()[10].Cursor
-	const clients = 5000
+	clients := sized(5000, 1000)
 	results := make(chan error, clients)
 	places := make(chan struct{}, 500) // sockets that this process can open at once
 	for i := range clients {
@@ -183,6 +190,7 @@ func TestReconnectStorm(t *testing.T) {
 
 // since= as a duration and as a time works on a WebSocket's URL, too.
 func TestWebSocketTakesATimeInItsURL(t *testing.T) {
+	t.Parallel()
 	g := startReady(t, brokertest.Start(t).URL(), nil)
 	for n := range 3 {
 		g.post(fmt.Sprintf(`{"topic":"t","payload":%d}`, n))

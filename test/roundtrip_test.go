@@ -86,6 +86,7 @@ func anyPayload() *rapid.Generator[[]byte] {
 // Whatever is published by any route comes back, byte for byte, by every route
 // that reads.
 func TestEveryByteComesBackByEveryRoute(t *testing.T) {
+	t.Parallel()
 	r := startRound(t)
 	sse, ndjson, text := r.stream(t, "sse"), r.stream(t, "ndjson"), r.stream(t, "text")
 	n := 0

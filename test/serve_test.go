@@ -7,6 +7,7 @@ import (
 )
 
 func TestMessageGoesRound(t *testing.T) {
+	t.Parallel()
 	g := startReady(t, brokertest.Start(t).URL(), nil)
 	ws := g.dial("?topic=pi/%2B/led")
 	ws.wait("ack", func(f frame) bool { return f.Type == "ack" })

@@ -14,6 +14,7 @@ import (
 // The order of a stop: /readyz says no, new work is refused, publishes in
 // flight end as they really end, then the WebSockets are closed.
 func TestShutdownFinishesWhatIsInFlight(t *testing.T) {
+	t.Parallel()
 	for name, overHTTP := range map[string]int{"WebSocket": 0, "HTTP and WebSocket": 20} {
 		t.Run(name, func(t *testing.T) {
 			broker := brokertest.Start(t)
@@ -76,6 +77,7 @@ func publishBoth(t *testing.T, g *gateway, ws *socket, overHTTP, overWS int) (an
 }
 
 func TestShutdownClosesManyWebSocketsSoon(t *testing.T) {
+	t.Parallel()
 	// A stop that waited for its timeout would take longer than the test waits.
 	g := startReady(t, brokertest.Start(t).URL(), map[string]string{"GATEWAY_SHUTDOWN_TIMEOUT": "1h"})
 	var all []*leanSocket
@@ -98,6 +100,7 @@ func TestShutdownClosesManyWebSocketsSoon(t *testing.T) {
 }
 
 func TestSIGTERMEndsTheProcess(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	for name, env := range map[string]map[string]string{
 		"mosquitto": {"GATEWAY_MQTT_URL": broker.URL(), "GATEWAY_SHUTDOWN_TIMEOUT": "1h"},
@@ -129,6 +132,7 @@ func TestSIGTERMEndsTheProcess(t *testing.T) {
 
 // However the gateway ends, its broker does not stay behind.
 func TestBuiltInBrokerDiesWithTheGateway(t *testing.T) {
+	t.Parallel()
 	p, _ := launchReady(t, map[string]string{"GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0"})
 	addr := p.brokerAddr()
 	if err := p.cmd.Process.Kill(); err != nil {
@@ -139,6 +143,7 @@ func TestBuiltInBrokerDiesWithTheGateway(t *testing.T) {
 }
 
 func TestKilledBuiltInBrokerComesBack(t *testing.T) {
+	t.Parallel()
 	g := startAt(t, "", nil)
 	ws := g.dial("")
 	ws.subscribe("a")

@@ -141,6 +141,7 @@ func (a *answers) checkHeaders(t *testing.T, key, response string, got answer) {
 // each route × status × code is provoked, each answer is held against its
 // schema, and each example of an answer is what the gateway really says.
 func TestEveryDocumentedAnswerHappens(t *testing.T) {
+	t.Parallel()
 	a := newAnswers(t)
 	g := play(t)
 	publishAnswers(t, a, g)
@@ -271,6 +272,9 @@ func brokerAnswers(t *testing.T, a *answers, g *played) {
 			want := c.want
 			if isBatch {
 				want = 207
+			}
+			if want == 504 {
+				r = impatient(r)
 			}
 			got := g.do(r)
 			if got.status != want {

@@ -19,6 +19,7 @@ import (
 // table in its text has the same ones. 4008 is the last word to a slow client,
 // see slowGap.
 func TestCloseCodes(t *testing.T) {
+	t.Parallel()
 	provoke := map[int]func(t *testing.T, g *played) int{
 		1001: func(t *testing.T, g *played) int {
 			s := g.dialStrict(t, "")

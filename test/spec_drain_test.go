@@ -89,6 +89,7 @@ func whileDraining(t *testing.T, requests map[string]request) map[string]answer 
 // A publish that panicked is under way no more, so that a stop does not wait
 // for it.
 func TestPanicDoesNotHoldUpTheStop(t *testing.T) {
+	t.Parallel()
 	p := playWith(t, 64<<20, map[string]string{"GATEWAY_SHUTDOWN_TIMEOUT": "1h"})
 	p.publisher.play(nil, nil, true)
 	if a := p.post(`{"topic":"a","payload":1}`); a.status != 500 {

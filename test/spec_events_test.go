@@ -142,6 +142,7 @@ func historyAnswers(t *testing.T, a *answers) {
 
 // Page by page the history is the same as at once, and Link leads through it.
 func TestHistoryPages(t *testing.T) {
+	t.Parallel()
 	g := play(t)
 	g.past()
 	g.battery()

@@ -79,6 +79,7 @@ func (r *request) fill(t *testing.T, bodies map[string][]spectest.Example) {
 // A request example is answered with the response example of the same name,
 // and what the broker gets is what the example says.
 func TestRequestExamplesGetTheirAnswers(t *testing.T) {
+	t.Parallel()
 	published := map[string][]publication{
 		"POST /publish text":               {{"pi/3/led", "on", 1, false}},
 		"POST /publish json_number":        {{"pi/3/battery", "21.50", 1, false}},

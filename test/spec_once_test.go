@@ -8,7 +8,7 @@ import (
 )
 
 // publishing has a request for each operation that publishes. The reply to the
-// last one comes if a lamp is there.
+// last one comes if a lamp is there; without, it is to be impatient.
 func publishing() map[string]request {
 	return map[string]request{
 		"POST /publish":          post("publish", `{"topic":"a","payload":1}`),
@@ -16,8 +16,14 @@ func publishing() map[string]request {
 		"POST /topics/{topic}":   {name: "post", method: "POST", path: "/topics/a", body: "1"},
 		"PUT /topics/{topic}":    {name: "put", method: "PUT", path: "/topics/a", body: "1"},
 		"DELETE /topics/{topic}": {name: "delete", method: "DELETE", path: "/topics/a"},
-		"POST /request/{topic}":  {name: "request", method: "POST", path: "/request/a?reply=b&timeout=10ms", body: "1"},
+		"POST /request/{topic}":  {name: "request", method: "POST", path: "/request/a?reply=b&timeout=1m", body: "1"},
 	}
+}
+
+// impatient is r without the time to wait for a reply that does not come.
+func impatient(r request) request {
+	r.path = strings.Replace(r.path, "timeout=1m", "timeout=10ms", 1)
+	return r
 }
 
 // keyed is r with an Idempotency-Key.
@@ -89,6 +95,7 @@ func unknownAgain(t *testing.T, a *answers) {
 	g := play(t)
 	g.publisher.play(nil, api.ErrUnknown, false)
 	for key, r := range publishing() {
+		r = impatient(r)
 		g.do(keyed(r, key))
 		got := g.do(keyed(r, key))
 		if got.header.Get("Idempotency-Replayed") != "true" || got.status != 504 && key != "POST /publish/batch" {
@@ -104,6 +111,7 @@ func unknownAgain(t *testing.T, a *answers) {
 // inProgress asks again before the first request has an answer.
 func inProgress(t *testing.T, a *answers) {
 	for key, r := range publishing() {
+		r = impatient(r)
 		g := play(t)
 		reached, goOn, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		g.publisher.listen(func(publication) {

@@ -183,6 +183,7 @@ func historyRequests() []expected {
 // Each query parameter of the file is one of the code's, and the code has no
 // others.
 func TestQueryParametersAreThoseOfTheCode(t *testing.T) {
+	t.Parallel()
 	g := play(t)
 	ops, all := spectest.OpenAPI(t).Operations(t), map[string]bool{"verbose": true}
 	for _, op := range ops {
@@ -213,6 +214,7 @@ func TestQueryParametersAreThoseOfTheCode(t *testing.T) {
 
 // HEAD is not in the file; it is what GET is, without the body.
 func TestHeadIsGetWithoutBody(t *testing.T) {
+	t.Parallel()
 	g := play(t)
 	g.receive(hub.Inbound{Topic: "a", Payload: []byte("1")})
 	for _, op := range spectest.OpenAPI(t).Operations(t) {
@@ -238,6 +240,7 @@ func TestHeadIsGetWithoutBody(t *testing.T) {
 
 // Any other path is a problem too.
 func TestUnknownPathIsAProblem(t *testing.T) {
+	t.Parallel()
 	d := spectest.OpenAPI(t)
 	g := play(t)
 	for _, r := range []request{

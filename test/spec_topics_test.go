@@ -185,6 +185,7 @@ func listAnswers(t *testing.T, a *answers) {
 
 // Page by page the list is the same as at once, and Link leads through it.
 func TestTopicPages(t *testing.T) {
+	t.Parallel()
 	g := play(t)
 	g.past()
 	g.battery()

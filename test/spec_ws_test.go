@@ -77,6 +77,7 @@ var followers = map[string][]string{
 // Each example of a client's frame is answered with the example of the same
 // name, and then comes what its summary says.
 func TestOpExamplesGetTheirAnswers(t *testing.T) {
+	t.Parallel()
 	g := play(t)
 	g.past()
 	g.upstream.play(nil, nil)
@@ -132,6 +133,7 @@ func (s *strictSocket) rest() []string {
 
 // The other examples of frames are what the gateway sends, too.
 func TestFrameExamplesAreReal(t *testing.T) {
+	t.Parallel()
 	g := play(t)
 	g.upstream.play([]hub.Inbound{{Topic: "pi/3/mode", Payload: []byte("eco"), QoS: 1}}, nil)
 	s := g.dialStrict(t, "?topic=pi/3/%23")
@@ -257,7 +259,7 @@ func slowGap(t *testing.T) map[string]any {
 	network := brokertest.StartProxy(t, g.host())
 	through := *g.gateway
 	through.at(network.Addr(), "")
-	s := through.dialStrict(t, "?topic=%23")
+	s := through.dialStrict(t, "?topic=%23&overflow=close")
 	s.expect("welcome")
 	s.expect("ack")
 	network.Stall(true, true)
@@ -283,6 +285,7 @@ func slowGap(t *testing.T) map[string]any {
 
 // Order after a subscribe: ack, retained, live.
 func TestSubscribeOrder(t *testing.T) {
+	t.Parallel()
 	g := play(t)
 	g.up(false)
 	g.upstream.play(
@@ -318,6 +321,7 @@ func TestSubscribeOrder(t *testing.T) {
 
 // JSON that is too deep for many readers comes as text.
 func TestDeepPayloadIsText(t *testing.T) {
+	t.Parallel()
 	g := play(t)
 	g.up(false)
 	s := g.dialStrict(t, "?topic=a")
@@ -333,6 +337,7 @@ func TestDeepPayloadIsText(t *testing.T) {
 
 // An op has no fields but those that the file gives it.
 func TestOpsRefuseFieldsOfOthers(t *testing.T) {
+	t.Parallel()
 	values := map[string]string{
 		"op": `"x"`, "id": `1`, "topics": `["a"]`, "topic": `"a"`, "payload": `1`, "encoding": `"json"`, "qos": `1`, "retain": `false`,
 		"since": `null`, "snapshot": `false`, "overflow": `"close"`, "min_interval": `"1s"`,
@@ -365,6 +370,7 @@ func TestOpsRefuseFieldsOfOthers(t *testing.T) {
 // Every code that an op can be answered with comes in an error frame that the
 // file allows.
 func TestErrorFrames(t *testing.T) {
+	t.Parallel()
 	for frame, want := range map[string]string{
 		`x`:                           "invalid_json",
 		``:                            "empty_body",

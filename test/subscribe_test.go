@@ -24,6 +24,7 @@ func (s *socket) subscribeAs(id int, filters ...string) frame {
 // Filters that brokers or MQTT libraries stumble over are refused one by one;
 // nobody else notices.
 func TestBadFilterIsRefusedAlone(t *testing.T) {
+	t.Parallel()
 	for _, watch := range watches {
 		t.Run(watch.name, func(t *testing.T) {
 			broker := brokertest.Start(t)
@@ -65,6 +66,7 @@ func TestBadFilterIsRefusedAlone(t *testing.T) {
 }
 
 func TestBadFilterInTheURLIsRefusedBeforeTheUpgrade(t *testing.T) {
+	t.Parallel()
 	g := startReady(t, brokertest.Start(t).URL(), nil)
 	for query, status := range map[string]string{"?topic=a%2B": "422", "?topic=%24share%2Fg%2Fa": "403", "?topic=": "422", "?topci=a": "400", "?topic=a&x=1": "400"} {
 		s, err := g.tryDial(query)
@@ -77,6 +79,7 @@ func TestBadFilterInTheURLIsRefusedBeforeTheUpgrade(t *testing.T) {
 }
 
 func TestHundredAndFirstFilterIsRefused(t *testing.T) {
+	t.Parallel()
 	g := startReady(t, brokertest.Start(t).URL(), nil)
 	ws := g.dial("")
 	if got := ws.wait("welcome", func(f frame) bool { return f.Type == "welcome" }).Limits.MaxFilters; got != 100 {
@@ -106,6 +109,7 @@ func TestHundredAndFirstFilterIsRefused(t *testing.T) {
 }
 
 func TestFilterOutsideOfWatchIsRefused(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), map[string]string{"GATEWAY_WATCH": "a/#,x/+"})
 	ws := g.dial("")
@@ -128,6 +132,7 @@ func TestFilterOutsideOfWatchIsRefused(t *testing.T) {
 }
 
 func TestUnsubscribeEndsOneFilterOfOneClient(t *testing.T) {
+	t.Parallel()
 	for _, watch := range watches {
 		t.Run(watch.name, func(t *testing.T) {
 			g := startReady(t, brokertest.Start(t).URL(), map[string]string{"GATEWAY_WATCH": watch.value})
@@ -163,6 +168,7 @@ func TestUnsubscribeEndsOneFilterOfOneClient(t *testing.T) {
 }
 
 func TestSameFilterTwiceCountsOnce(t *testing.T) {
+	t.Parallel()
 	for _, watch := range watches {
 		t.Run(watch.name, func(t *testing.T) {
 			broker := brokertest.Start(t)
@@ -200,6 +206,7 @@ func TestSameFilterTwiceCountsOnce(t *testing.T) {
 // A broader filter makes the broker send the retained messages to the gateway
 // again; who has them already does not get them again.
 func TestBroaderFilterRepeatsNothing(t *testing.T) {
+	t.Parallel()
 	for _, watch := range watches {
 		t.Run(watch.name, func(t *testing.T) {
 			broker := brokertest.Start(t)
@@ -230,6 +237,7 @@ func TestBroaderFilterRepeatsNothing(t *testing.T) {
 
 // One broker that refuses a filter in its SUBACK.
 func TestFilterRefusedByTheBrokerIsSaid(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var upstream *brokertest.FakeConn // the first that subscribed to ok/#
 	fake := brokertest.StartFake(t, func(c *brokertest.FakeConn) {

@@ -12,6 +12,15 @@ import (
 // takes so long.
 const patience = 3 * time.Minute
 
+// sized is how often a test repeats itself that shows nothing new by it: less
+// often under the race detector. `make test` runs it without as well.
+func sized(full, race int) int {
+	if raceDetector {
+		return race
+	}
+	return full
+}
+
 // eventually waits for a condition that nothing signals.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"net/http"
+
 	"github.com/vulturepi/gateway/internal/api"
 	"github.com/vulturepi/gateway/internal/bridge"
 	"github.com/vulturepi/gateway/internal/hub"
@@ -25,11 +27,17 @@ func WithAPI(change func(*api.Options)) Option {
 	return func(c *choice) { c.changeAPI = append(c.changeAPI, change) }
 }
 
+// WithHTTP changes both HTTP servers before they serve.
+func WithHTTP(change func(*http.Server)) Option {
+	return func(c *choice) { c.changeHTTP = append(c.changeHTTP, change) }
+}
+
 // choice is what the options come to.
 type choice struct {
-	broker    func(bridge.Config) Broker
-	changeHub []func(*hub.Options)
-	changeAPI []func(*api.Options)
+	broker     func(bridge.Config) Broker
+	changeHub  []func(*hub.Options)
+	changeAPI  []func(*api.Options)
+	changeHTTP []func(*http.Server)
 }
 
 func chosen(options []Option) *choice {
@@ -52,4 +60,11 @@ func (c *choice) api(o api.Options) api.Options {
 		change(&o)
 	}
 	return o
+}
+
+func (c *choice) http(s *http.Server) *http.Server {
+	for _, change := range c.changeHTTP {
+		change(s)
+	}
+	return s
 }

@@ -98,7 +98,7 @@ func Run(ctx context.Context, cfg *config.Config, version string, log *Log, list
 	p.server = api.New(with.api(apiOptions(cfg, version, log, p.hub, p.link)))
 	defer p.runLink(ctx, func(ctx context.Context) { hintAddress(ctx, cfg, broker, p.link, log.Logger) })()
 
-	p.public, p.admin = httpServer(p.server.Public(), log.Logger), httpServer(p.server.Admin(), log.Logger)
+	p.public, p.admin = with.http(httpServer(p.server.Public(), log.Logger)), with.http(httpServer(p.server.Admin(), log.Logger))
 	failed := make(chan error, 2)
 	go func() { failed <- p.public.Serve(public) }()
 	go func() { failed <- p.admin.Serve(admin) }()
