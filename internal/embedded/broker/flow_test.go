@@ -266,3 +266,25 @@ func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 		c.Want("d000")
 	}
 }
+
+// A client that goes while the broker waits for it to read its answers is noticed.
+func TestAClientThatGoesWithItsAnswersUnreadIsNoticed(t *testing.T) {
+	s := start(t)
+	client, server := net.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.admit(server).serve()
+	}()
+	c := raw.Wrap(t, client, 4)
+	c.Send(raw.Connect(4, 2, nil, "c"))
+	c.Accepted()
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = c.Write(bytes.Repeat([]byte{0xC0, 0}, DefaultLimits().Answers))
+	_ = c.Close()
+	select {
+	case <-ended:
+	case <-time.After(raw.Patience):
+		t.Fatal("the connection still counts")
+	}
+}
