@@ -311,7 +311,7 @@ func (c *conn) write() {
 			continue
 		}
 		if err := w.Flush(); err != nil {
-			_ = c.nc.Close() // wakes the reader
+			c.abort() // the reader may be waiting for the socket, or for room
 			return
 		}
 		if last {

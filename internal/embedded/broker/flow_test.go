@@ -204,8 +204,8 @@ func TestAStalledClientStallsNobody(t *testing.T) {
 		if got := s.droppedNow(); got == 0 {
 			t.Errorf("QoS %d: no message was counted as dropped", qos)
 		}
-		if log := s.log.String(); strings.Count(log, "messages for a client are dropped") != 1 || !strings.Contains(log, "stalled") {
-			t.Errorf("QoS %d: got log %q, want one line about the client", qos, log)
+		if log := s.log.String(); !strings.Contains(log, "messages for a client are dropped") || strings.Count(log, "client=") != strings.Count(log, "client=stalled") {
+			t.Errorf("QoS %d: got log %q, want it to say whose messages are dropped", qos, log)
 		}
 		_ = stalled.Close()
 		eventually(t, "what was held is given back", func() bool { return s.heldNow() == 0 })
@@ -264,5 +264,27 @@ func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
 	s.healthy()
 	for range waiting / 2 { // it goes on when they are read
 		c.Want("d000")
+	}
+}
+
+// A client that goes while the broker waits for it to read its answers is noticed.
+func TestAClientThatGoesWithItsAnswersUnreadIsNoticed(t *testing.T) {
+	s := start(t)
+	client, server := net.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.admit(server).serve()
+	}()
+	c := raw.Wrap(t, client, 4)
+	c.Send(raw.Connect(4, 2, nil, "c"))
+	c.Accepted()
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = c.Write(bytes.Repeat([]byte{0xC0, 0}, DefaultLimits().Answers))
+	_ = c.Close()
+	select {
+	case <-ended:
+	case <-time.After(raw.Patience):
+		t.Fatal("the connection still counts")
 	}
 }
