@@ -8,11 +8,13 @@ import (
 )
 
 // interest is a filter that somebody holds, and who does. Guarded by hub.mu.
+// What deliver looks at stands together, one cache line.
 type interest struct {
-	filter    string
 	subs      []*subscription
+	first     [1]*subscription // where subs begin: most filters are one client's
 	recorders []*recorder
 	waiting   map[payloadKey]map[string]waiters // by the payload that is wanted, and by the topic that does not count
+	filter    string
 }
 
 // subscription is one filter of one client.
@@ -30,6 +32,7 @@ func (h *Hub) interested(filter string) *interest {
 	in := h.byFilter[filter]
 	if in == nil {
 		in = &interest{filter: filter}
+		in.subs = in.first[:0]
 		h.byFilter[filter] = in
 		h.interests.Add(filter, in)
 	}

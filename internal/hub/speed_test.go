@@ -52,7 +52,10 @@ func crowd(tb testing.TB, clients int, filters func(i int) []string) *Hub {
 // settled returns when all that was accepted has been framed.
 func settled(tb testing.TB, h *Hub, delivered uint64) {
 	tb.Helper()
-	for h.Stats().Delivered["drain"] < delivered {
+	h.mu.Lock()
+	framed := h.deliveredBy("drain")
+	h.mu.Unlock()
+	for framed.Load() < delivered {
 		runtime.Gosched()
 	}
 }

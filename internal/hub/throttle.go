@@ -330,6 +330,9 @@ func (c *Client) floor() uint64 {
 // replayed, its cursor leads back to before them, so that a resume does not
 // lose them.
 func (c *Client) form(m *message.Message) message.Form {
+	if len(c.throttles) == 0 && c.replaying == 0 {
+		return message.Form{}
+	}
 	place := c.floor()
 	if c.replaying > 0 {
 		place = min(place, c.replaying)

@@ -1,8 +1,10 @@
 package stream
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -22,6 +24,7 @@ type Socket struct {
 	timing Timing
 	failed atomic.Bool  // reading has ended
 	last   atomic.Int64 // Unix nanoseconds by which all must be written, 0: not yet
+	took   atomic.Int64 // Unix nanoseconds when a full socket took something last
 
 	// State of one TryWrite, so that it needs no closure.
 	tryBuf []byte
@@ -61,15 +64,18 @@ func (s *Socket) TryWrite(p []byte) (int, error) {
 	return max(s.tryN, 0), s.tryErr
 }
 
-// WriteAll writes, waiting for the socket; whoever takes nothing for
-// Timing.Write is cut off.
+// WriteAll writes, waiting for the socket. When it takes nothing for
+// Timing.Write that is os.ErrDeadlineExceeded; however little it takes, the wait
+// begins anew.
 func (s *Socket) WriteAll(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
 		_ = s.conn.SetWriteDeadline(s.deadline())
 		n, err := s.conn.Write(p[done:min(done+16<<10, len(p))])
-		done += n
-		if err != nil {
+		if done += n; n > 0 {
+			s.took.Store(time.Now().UnixNano())
+		}
+		if slow := n > 0 && s.last.Load() == 0 && errors.Is(err, os.ErrDeadlineExceeded); err != nil && !slow {
 			return done, err
 		}
 	}

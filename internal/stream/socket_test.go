@@ -1,10 +1,48 @@
 package stream
 
 import (
+	"errors"
 	"net"
+	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 )
+
+// A client that takes a little now and then is slow, and not gone: neither the
+// write deadline nor missing pongs, which wait behind what it has not read, end
+// it. One that takes nothing is ended.
+func TestSlowReaderIsNeitherStalledNorSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer client.Close()
+		defer server.Close()
+		w := newWebSocket(server, nil, Timing{})
+		go func() {
+			for range 20 {
+				time.Sleep(9 * time.Second) // of the bubble's clock
+				if _, err := client.Read(make([]byte, 1)); err != nil {
+					return
+				}
+			}
+		}()
+		const n = 20
+		if done, err := w.WriteAll(make([]byte, n)); done != n || err != nil {
+			t.Errorf("wrote %d bytes, %v, want all %d", done, err, n)
+		}
+		if w.Silent(time.Now()) {
+			t.Error("silent, want not: it takes what it is sent")
+		}
+		start := time.Now()
+		if done, err := w.WriteAll(make([]byte, n)); done != 0 || !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) > 11*time.Second {
+			t.Errorf("wrote %d bytes, %v after %v, want none and the deadline", done, err, time.Since(start))
+		}
+		time.Sleep(time.Minute)
+		if !w.Silent(time.Now()) {
+			t.Error("not silent, want silent: it takes nothing")
+		}
+	})
+}
 
 // Who was slow once and has caught up must be served as before: the deadline
 // of the slow time must not outlive it.

@@ -237,9 +237,12 @@ func (w *WebSocket) ended(code wire.CloseCode) {
 	w.code.CompareAndSwap(int32(closeNone), int32(code))
 }
 
-// Silent reports whether nothing was read for too long.
+// Silent reports whether the client has shown no life for too long: neither
+// sent anything, nor taken anything that it was in arrears with. The pongs of
+// who reads slowly wait behind all that it has not read yet.
 func (w *WebSocket) Silent(now time.Time) bool {
-	return !w.busy.Load() && now.UnixNano()-w.lastRead.Load() > int64(w.timing.Dead)
+	seen := max(w.lastRead.Load(), w.took.Load())
+	return !w.busy.Load() && now.UnixNano()-seen > int64(w.timing.Dead)
 }
 
 // library is the connection as coder/websocket sees it.

@@ -107,6 +107,7 @@ type Outbox struct {
 	final   []byte  // last words
 	framed  uint64  // the place to resume from behind the last message framed
 	counted int     // what of all that is in the sum
+	batched int     // what of the batch was there when that was looked at
 	leaving int     // and what of it counts as leaving
 	drained *sync.Cond
 }
@@ -126,9 +127,27 @@ func (o *Outbox) Codec() Codec { return o.codec }
 // the history.
 func (o *Outbox) Push(m *message.Message, f message.Form, policy Overflow) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.life == open && o.behind == 0 {
+	switch {
+	case o.life != open || o.behind != 0:
+	case f == (message.Form{}) && len(o.buf) == 0 && o.direct():
+		o.pushBatch(m)
+	default:
 		o.push(entry{m: m, policy: policy}, f)
+	}
+	o.mu.Unlock()
+}
+
+// pushBatch is the way of most messages: nothing is in front of m, and it goes
+// out as it is for everybody.
+func (o *Outbox) pushBatch(m *message.Message) {
+	o.batch.push(m)
+	o.framed = m.Seq
+	if o.writer == nobody {
+		o.writer = theShard
+		o.shard.add(o)
+	}
+	if o.batch.bytes-o.batched >= reportEvery { // seldom
+		o.settle()
 	}
 }
 
@@ -163,13 +182,8 @@ func (o *Outbox) Busy() bool {
 func (o *Outbox) push(e entry, f message.Form) {
 	m := e.m
 	if o.direct() {
-		if f == (message.Form{}) && len(o.buf) == 0 {
-			o.batch.push(m)
-			o.framed = m.Seq
-		} else {
-			o.frameBatch()
-			o.frame(m, f)
-		}
+		o.frameBatch()
+		o.frame(m, f)
 		o.schedule()
 		return
 	}
@@ -446,6 +460,7 @@ const reportEvery = 4 << 10
 // settle brings the sum up to date with what the outbox holds.
 func (o *Outbox) settle() {
 	now := o.bytes()
+	o.batched = o.batch.bytes
 	if diff := now - o.counted; now == 0 || diff >= reportEvery || diff <= -reportEvery {
 		if diff != 0 {
 			o.shared.Queued.add(int64(diff))
