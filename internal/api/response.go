@@ -29,7 +29,11 @@ const pieceBytes = 32 << 10
 
 // WriteHeader implements http.ResponseWriter.
 func (r *response) WriteHeader(status int) {
-	if r.status == 0 && status >= http.StatusOK {
+	switch {
+	case r.status != 0:
+	case status == http.StatusSwitchingProtocols: // what follows is no answer any more
+		r.status = status
+	case status >= http.StatusOK:
 		r.begin(status)
 	}
 	r.ResponseWriter.WriteHeader(status)

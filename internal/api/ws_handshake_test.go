@@ -131,3 +131,14 @@ func TestFramesBehindTheHandshakeAreRead(t *testing.T) {
 		}
 	}
 }
+
+func TestUpgradeIsCountedAsOne(t *testing.T) {
+	g := startRig(t)
+	g.dial(t, "/ws")
+	eventuallyTrue(t, "the upgrade is counted", func() bool {
+		return strings.Contains(string(exchange(t, g.admin, request("GET", "/metrics", "")).body), `gateway_http_requests_total{method="GET",route="/ws",status="101"} 1`)
+	})
+	if n := g.server.writing.len(); n != 0 {
+		t.Errorf("got %d answers being written, want none", n)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vulturepi/gateway/wire"
 )
@@ -94,6 +95,7 @@ func (s *rawSocket) text(op string) { s.t.Helper(); s.write(maskedFrame(textFram
 
 // frame reads one frame.
 func (s *rawSocket) frame() (first byte, payload []byte, err error) {
+	_ = s.conn.SetReadDeadline(time.Now().Add(patience))
 	var h [2]byte
 	if _, err = io.ReadFull(s.r, h[:]); err != nil {
 		return 0, nil, err
