@@ -230,7 +230,7 @@ func TestLANCommand(t *testing.T) {
 // The conf that ships starts a mosquitto once its placeholder is mended.
 func TestMendedConfigurationStartsMosquitto(t *testing.T) {
 	machine, device := lantest.Two(t, machineNet, deviceNet)
-	shipped, err := os.ReadFile("../../mosquitto/server_settings.conf")
+	shipped, err := os.ReadFile("../mosquitto/server_settings.conf")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -249,8 +249,8 @@ func TestRefusedConnectIsSaidAndTriedAgain(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if len(levels) != 1 || levels["MQTT4"] == 0 {
-		t.Errorf("protocol levels tried: got %v, want MQTT 4 only", levels)
+	if levels["MQTT4"] == 0 || levels["MQTT5"] == 0 || len(levels) != 2 {
+		t.Errorf("protocol levels tried: got %v, want MQTT 5, and 3.1.1 of those before it", levels)
 	}
 }
 

@@ -117,7 +117,7 @@ func (s *software) decide() (qos byte) {
 		s.qos = 0
 	case s.choice == QoS1, s.keeps:
 		s.qos = 1
-	case strings.HasPrefix(s.name, "mosquitto "), bareVersion.MatchString(s.name):
+	case strings.HasPrefix(s.name, "mosquitto "), strings.HasPrefix(s.name, "vulture gateway "), bareVersion.MatchString(s.name):
 		s.qos = 0
 	default:
 		s.qos = 1
