@@ -19,10 +19,11 @@ func (n *node[T]) count() int {
 func (t *Names[V]) Entries() int { return t.root.count() }
 
 func (e *entry[V]) count() int {
-	sum := len(e.kids)
-	for _, kid := range e.kids {
-		sum += kid.count()
-	}
+	sum := 0
+	e.kids.from(spot{}, func(kid *entry[V]) bool {
+		sum += 1 + kid.count()
+		return true
+	})
 	return sum
 }
 
@@ -30,8 +31,9 @@ func (e *entry[V]) count() int {
 func (t *Names[V]) CountedBytes() int64 { return t.root.countedBytes() }
 
 func (e *entry[V]) countedBytes() (sum int64) {
-	for _, kid := range e.kids {
+	e.kids.from(spot{}, func(kid *entry[V]) bool {
 		sum += kid.bytes() + kid.countedBytes()
-	}
+		return true
+	})
 	return sum
 }

@@ -1,7 +1,6 @@
 package topic
 
 import (
-	"slices"
 	"strings"
 )
 
@@ -22,17 +21,17 @@ type Names[V any] struct {
 type entry[V any] struct {
 	path string // a leaf's name; a branch's own level with its slash; "" is the root
 	from int    // where its key begins in path
-	kids []*entry[V]
+	kids kids[V]
 	v    V
 }
 
 func (e *entry[V]) key() string    { return e.path[e.from:] }
-func (e *entry[V]) isBranch() bool { return len(e.kids) > 0 }
+func (e *entry[V]) isBranch() bool { return !e.kids.empty() }
 
 // What an entry takes in memory besides its path, roughly: itself and its place among the kids of its branch; a leaf has
 // a place in the map, too.
 const (
-	branchBytes = 96
+	branchBytes = 128
 	leafBytes   = 144
 )
 
@@ -58,16 +57,18 @@ func (t *Names[V]) Set(name string, v V) {
 	for at := 0; ; {
 		key, _ := segment(name[at:])
 		branch := strings.HasSuffix(key, "/")
-		i, found := e.find(key)
+		where, found := e.kids.find(key)
 		if !found {
 			kid := &entry[V]{path: name, from: at}
 			if branch { // a clone, so that a branch does not keep a name that has gone
 				kid = &entry[V]{path: strings.Clone(key)}
 				t.bytes += int64(branchBytes + len(key))
 			}
-			e.kids = slices.Insert(e.kids, i, kid)
+			e.kids.insert(where, kid)
+			e = kid
+		} else {
+			e = e.kids.get(where)
 		}
-		e = e.kids[i]
 		if at += len(key); !branch {
 			break
 		}
@@ -161,26 +162,22 @@ func (w *walker[V]) walk(e *entry[V], filter string, b bound) bool {
 
 // scan goes to the kids in order, with the filter that is left for the branches.
 func (w *walker[V]) scan(e *entry[V], leaves, branches bool, rest string, b bound) bool {
-	kids := e.kids
+	var first spot
 	if b.on {
 		key, _ := segment(b.after)
-		i, _ := e.find(key)
-		kids = kids[i:]
+		first, _ = e.kids.find(key)
 	}
-	for _, kid := range kids {
+	return e.kids.from(first, func(kid *entry[V]) bool {
 		hidden := e.path == "" && reserved(kid.path)
 		wanted := !hidden && (kid.isBranch() && branches || !kid.isBranch() && leaves)
-		if !w.enter(kid, rest, b, wanted) {
-			return false
-		}
-	}
-	return true
+		return w.enter(kid, rest, b, wanted)
+	})
 }
 
 // visit goes to the one kid with that key, if it is there.
 func (w *walker[V]) visit(e *entry[V], key, rest string, b bound) bool {
-	if i, found := e.find(key); found {
-		return w.enter(e.kids[i], rest, b, true)
+	if s, found := e.kids.find(key); found {
+		return w.enter(e.kids.get(s), rest, b, true)
 	}
 	return true
 }
@@ -236,18 +233,11 @@ func (w *walker[V]) looked(e *entry[V]) bool {
 	return false
 }
 
-// find returns where the kid with that key is, or would be.
-func (e *entry[V]) find(key string) (i int, found bool) {
-	return slices.BinarySearchFunc(e.kids, key, func(kid *entry[V], key string) int {
-		return strings.Compare(kid.key(), key)
-	})
-}
-
 // remove takes out the leaf below e that name leads to, which is there, and the branches that were there for it alone.
 func (t *Names[V]) remove(e *entry[V], name string) {
 	key, rest := segment(name)
-	i, _ := e.find(key)
-	kid := e.kids[i]
+	s, _ := e.kids.find(key)
+	kid := e.kids.get(s)
 	if kid.isBranch() {
 		t.remove(kid, rest)
 		if kid.isBranch() {
@@ -257,7 +247,7 @@ func (t *Names[V]) remove(e *entry[V], name string) {
 	} else {
 		t.bytes -= kid.bytes()
 	}
-	e.kids = shrunk(slices.Delete(e.kids, i, i+1))
+	e.kids.remove(s)
 }
 
 // segment cuts the first level with its slash off a name or filter; a last level has none.
