@@ -258,7 +258,7 @@ func TestFilterRefusedByTheBrokerIsSaid(t *testing.T) {
 			return true
 		})
 	})
-	g := startReady(t, fake.URL(), map[string]string{"GATEWAY_WATCH": ""})
+	g := startReady(t, fake.URL(), map[string]string{"GATEWAY_WATCH": "", "GATEWAY_MQTT_VERSION": "4"}) // that is what suback reads
 	ws := g.dial("")
 	for _, filters := range [][]string{{"secret/#"}, {"secret/a", "ok/#"}} {
 		for _, r := range ws.subscribe(filters...).Results {
