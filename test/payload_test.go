@@ -208,8 +208,8 @@ func TestStatusTellsTheQoS(t *testing.T) {
 			t.Errorf("HTTP%s: got %d %s, want %d %s", tt.qos, a.status, a.body, tt.status, tt.delivery)
 		}
 		f, m := r.next()
-		if m.QoS != tt.wire || f.QoS != min(tt.wire, 1) {
-			t.Errorf("HTTP%s: got QoS %d over MQTT and %d over WebSocket, want %d and %d", tt.qos, m.QoS, f.QoS, tt.wire, min(tt.wire, 1))
+		if m.QoS != tt.wire || f.QoS != 0 {
+			t.Errorf("HTTP%s: got QoS %d over MQTT and %d over WebSocket, want %d and %d", tt.qos, m.QoS, f.QoS, tt.wire, 0)
 		}
 		id := strconv.Itoa(100 + i)
 		r.ws.send(`{"op":"publish","id":` + id + `,"topic":"q","payload":"ws"` + tt.qos + `}`)

@@ -15,7 +15,7 @@ func TestMessageGoesRound(t *testing.T) {
 		t.Fatalf("POST /publish: %d %s", a.status, a.body)
 	}
 	m := ws.waitMessages(1)[0]
-	if string(m.Payload) != `"on"` || m.Encoding != "text" || m.QoS != 1 || m.Retain || m.Topic != "pi/3/led" || m.Cursor == "" {
+	if string(m.Payload) != `"on"` || m.Encoding != "text" || m.QoS != 0 || m.Retain || m.Topic != "pi/3/led" || m.Cursor == "" {
 		t.Errorf("got %s", m.raw)
 	}
 }
