@@ -17,7 +17,7 @@ import (
 )
 
 // patience is for what must come, on a machine that is busy.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // documented is the configuration that the device documentation shows, with the
 // limits that lose nothing in a burst.

@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must come; far more than it takes.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // recorder keeps what a Receiver is told, in order, and notices calls that overlap.
 type recorder struct {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // slowReader is a file descriptor whose reader takes a line when the test says
 // so, or breaks.

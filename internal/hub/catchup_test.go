@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,9 +14,11 @@ import (
 	"github.com/vulturepi/gateway/wire"
 )
 
-// untilPong is content when the last frame is a pong, and the client is with
-// the live messages.
-func untilPong(f []frame) bool { return len(f) > 0 && f[len(f)-1].Type == "pong" }
+// untilPong is content when there is a pong, and the client is with the live
+// messages. What min_interval keeps back may still follow.
+func untilPong(f []frame) bool {
+	return slices.ContainsFunc(f, func(f frame) bool { return f.Type == "pong" })
+}
 
 // caughtUp waits until the client has everything, and gives its frames.
 func caughtUp(t fataler, c *Client, tap *wireTap) []frame {

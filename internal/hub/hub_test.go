@@ -232,9 +232,9 @@ type fataler interface {
 // wait returns the frames as soon as done is content with them.
 func (w *wireTap) wait(t fataler, done func([]frame) bool) []frame {
 	t.Helper()
-	timeout := time.AfterFunc(20*time.Second, func() { w.mu.Lock(); w.changed.Broadcast(); w.mu.Unlock() })
-	defer timeout.Stop()
 	start := time.Now()
+	timeout := time.AfterFunc(patience, func() { w.mu.Lock(); w.changed.Broadcast(); w.mu.Unlock() })
+	defer timeout.Stop()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for {
@@ -243,7 +243,7 @@ func (w *wireTap) wait(t fataler, done func([]frame) bool) []frame {
 		if done(w.frames) {
 			return w.frames
 		}
-		if time.Since(start) > 19*time.Second {
+		if time.Since(start) >= patience {
 			t.Fatalf("timed out; %d frames so far, the last: %+v", len(w.frames), w.frames[max(0, len(w.frames)-5):])
 		}
 		w.changed.Wait()
@@ -296,12 +296,15 @@ func live(topic, payload string) Inbound {
 	return Inbound{Topic: topic, Payload: []byte(payload), QoS: 1}
 }
 
+// patience is how long a test waits for something that should be quick.
+const patience = 2 * time.Minute
+
 // eventually waits for a condition that nothing signals.
 func eventually(t fataler, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !cond(); <-tick.C {
+	for deadline := time.Now().Add(patience); !cond(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("timed out: %s", what)
 		}

@@ -25,7 +25,7 @@ import (
 	"github.com/vulturepi/gateway/internal/lantest"
 )
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // The test binary is also the programs that run on the hosts of a test.
 func TestMain(m *testing.M) {

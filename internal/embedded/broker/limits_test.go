@@ -195,6 +195,8 @@ func TestAnOfflineSessionHoldsABoundedQueue(t *testing.T) {
 	if err := c.Reconnect(); err != nil {
 		t.Fatal(err)
 	}
+	c.WaitCount(10, raw.Patience)
+	s.acknowledgedAll("kept")
 	s.publish("a", "end", 1, false)
 	if got := payloads(until(t, c, "end")); got != "0 1 2 3 4 5 6 7 8 9" {
 		t.Errorf("got %q, want the first ten", got)

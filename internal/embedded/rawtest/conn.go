@@ -12,7 +12,7 @@ import (
 )
 
 // Patience is how long an answer may take.
-const Patience = 30 * time.Second
+const Patience = 2 * time.Minute
 
 // Conn is a connection that sends bytes and reads packets.
 type Conn struct {

@@ -16,7 +16,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // opened is a store with what was read when it was opened.
 type opened struct {

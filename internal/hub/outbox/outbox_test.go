@@ -169,11 +169,14 @@ func place(t *rapid.T, cursor string) uint64 {
 	return n
 }
 
+// patience is how long a test waits for something that should be quick.
+const patience = 2 * time.Minute
+
 // eventually waits for a condition that nothing signals.
 func eventually(t interface{ Fatalf(string, ...any) }, what string, cond func() bool) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(20 * time.Second); !cond(); <-tick.C {
+	for deadline := time.Now().Add(patience); !cond(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("timed out: %s", what)
 		}
