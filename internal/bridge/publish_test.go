@@ -227,7 +227,7 @@ func testPublishThatNeverLeftIsNotSent(t *testing.T, v mqtt.Version) {
 
 // A publication that still waits when its caller gives up is taken back.
 func TestPublishGivenUpInTheQueueIsNotSent(t *testing.T) {
-	l := newLane(0, 1000, new(counters))
+	l := newLane(0, laneBytes, new(counters))
 	l.out = &outlet{queue: make(chan *Publication, laneMessages), waiting: 1} // one before it
 	p, err := l.submit(Message{Topic: "a"})
 	if err != nil {

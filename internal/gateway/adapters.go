@@ -148,18 +148,24 @@ func hubOptions(cfg *config.Config, log *slog.Logger, b Broker, rules *decode.Ru
 
 func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker) api.Options {
 	return api.Options{
-		Hub: h, Publisher: b, Log: log.Logger, LogDropped: log.Dropped, Version: version,
+		Hub: h, Publisher: b, Log: log.Logger, LogStats: func() api.LogStats { return logStats(log) }, Version: version,
 		Health: func() api.Health {
 			s := b.Status()
 			return api.Health{Publish: s.Publish, Subscribe: s.Subscribe, Detail: s.Err, Refused: s.SubscribeRefused}
 		},
 		BrokerStats: func() api.BrokerStats {
 			s := b.Stats()
-			return api.BrokerStats{Reconnects: s.Reconnects, UpstreamFilters: s.UpstreamFilters, Oversize: s.Oversize, InFlight: s.InFlight, Sys: s.Sys}
+			return api.BrokerStats{Reconnects: s.Reconnects, UpstreamFilters: s.UpstreamFilters, Oversize: s.Oversize, InFlight: s.InFlight,
+				Publishes: api.Sum{Held: s.InFlightBytes, Limit: s.InFlightLimit}, Sys: s.Sys}
 		},
 		MaxPayload: cfg.MaxPayloadBytes, QueueBytes: cfg.ClientQueueBytes, MaxConnections: cfg.MaxConnections,
 		BodiesBytes: cfg.BodiesBytes, AnswersBytes: cfg.AnswersBytes,
 		PublishTimeout: cfg.PublishTimeout, AllowedHosts: allowedHosts(cfg), AllowedOrigins: cfg.AllowedOrigins,
 		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf,
 	}
+}
+
+func logStats(log *Log) api.LogStats {
+	waiting, limit := log.Waiting()
+	return api.LogStats{Dropped: log.Dropped(), Waiting: api.Sum{Held: waiting, Limit: limit}}
 }
