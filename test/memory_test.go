@@ -141,7 +141,7 @@ func TestMemoryStaysWithinTheSums(t *testing.T) {
 			t.Fatalf("batch: got %d %.300s", a.status, a.body)
 		}
 	})
-	fill("log", 0.9, func(int) { g.mustSend("GET", "/nothing", nil) })
+	fill("log", 0.9, func(int) { g.mustSend("GET", "/livez", nil) })
 
 	// A broker that takes nothing, bodies that do not end, lists and streams that nobody reads.
 	readers := 100

@@ -213,7 +213,7 @@ func descSum(held, limit, holds, bound string) sumDesc {
 	return sumDesc{desc(held, "Bytes of "+holds+"."), desc(limit, "Bytes that "+holds+" may take ("+bound+").")}
 }
 
-// The sums of all that is held for somebody. docs/operations.md adds them up.
+// The sums of all that is held for clients and devices. docs/operations.md adds them up.
 var (
 	sumHistory     = descSum("gateway_history_bytes", "gateway_history_limit_bytes", "the history", "GATEWAY_HISTORY_BYTES")
 	sumValues      = descSum("gateway_values_bytes", "gateway_values_limit_bytes", "the newest messages", "GATEWAY_VALUES_BYTES")

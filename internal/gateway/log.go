@@ -85,7 +85,7 @@ type lineQueue struct {
 	closed  bool
 }
 
-// Write takes one line, or drops it. It does not fail: whoever logs can do
+// Write takes one line, or drops it. It does not fail: the caller can do
 // nothing about it.
 func (q *lineQueue) Write(line []byte) (int, error) {
 	q.mu.Lock()

@@ -1,5 +1,5 @@
 // Package outbox is what waits for one client, and who writes it: a queue that
-// is bounded in bytes, written without ever blocking whoever fills it.
+// is bounded in bytes, written and never blocks who fills it.
 //
 // Locks: an Outbox's mutex is taken under the hub's, never the other way round;
 // a shard's under an Outbox's. None is held while a socket is written to.
@@ -267,7 +267,7 @@ func (o *Outbox) tellDrained() {
 	}
 }
 
-// schedule makes sure that somebody looks at the outbox, and counts what it
+// schedule makes sure that a writer looks at the outbox, and counts what it
 // holds. The caller kicks.
 func (o *Outbox) schedule() {
 	if o.writer == nobody {

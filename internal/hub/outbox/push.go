@@ -111,7 +111,7 @@ func (o *Outbox) passes(x *extra) bool {
 }
 
 // PushRun queues a run. It does not count against the client's limit: it exists
-// once, whoever waits for it.
+// once, for all who wait.
 func (o *Outbox) PushRun(r *Run, f message.Form) {
 	if r.Len() == 0 {
 		return
