@@ -20,7 +20,7 @@ const (
 
 	FieldSince       = "since"        // a cursor, a duration or a time (RFC 3339)
 	FieldSnapshot    = "snapshot"     // true: the newest message of every topic first
-	FieldOverflow    = "overflow"     // close, drop or latest
+	FieldOverflow    = "overflow"     // catchup, close, drop or latest
 	FieldMinInterval = "min_interval" // a duration: 200ms
 
 	FieldTopic    = "topic"

@@ -1,12 +1,14 @@
 package stream
 
 import (
-	"fmt"
-	"github.com/vulturepi/gateway/internal/hub/outbox"
+	"cmp"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 )
 
 // Format is how a response writes a stream.
@@ -40,24 +42,29 @@ type Response struct {
 	// Chunked: the body comes in chunks, and so has an end of its own. Clients
 	// of HTTP/1.0 see it end with the connection.
 	Chunked bool
-	Timing  Timing
+	// KeepAlive is how often the stream shows life while it is quiet. 0: as
+	// Timing says for server-sent events, never for others.
+	KeepAlive time.Duration
+	// Notes writes what is no payload into FormatText, too.
+	Notes  bool
+	Timing Timing
 }
 
 // Codec frames the response's body. It is one client's.
 func (r Response) Codec() outbox.Codec {
-	body := chunked(r.Chunked)
+	body, quiet := chunked(r.Chunked), life{every: r.KeepAlive, shown: time.Now()}
 	switch r.Format {
 	case FormatSSE:
-		return &sse{chunked: body, every: r.Timing.withDefaults().KeepAlive}
+		quiet.every = cmp.Or(r.KeepAlive, r.Timing.withDefaults().KeepAlive)
+		return &sse{chunked: body, life: quiet, retry: 1000 + rand.IntN(4000)} // spreads the reconnects of many clients
 	case FormatText:
-		return text{body}
+		return &text{chunked: body, life: quiet, notes: r.Notes}
 	default:
-		return ndjson{body}
+		return &ndjson{chunked: body, life: quiet}
 	}
 }
 
-// Head is the response's head, with more headers, and the first bytes of the
-// body.
+// Head is the response's head, with more headers.
 func (r Response) Head(more http.Header) []byte {
 	h := more.Clone()
 	h.Set("Content-Type", r.Format.MediaType())
@@ -72,14 +79,22 @@ func (r Response) Head(more http.Header) []byte {
 	b.WriteString("HTTP/1.1 200 OK\r\n")
 	_ = h.Write(&b)
 	b.WriteString("\r\n")
-	head := []byte(b.String())
-	if r.Format != FormatSSE {
-		return head
+	return []byte(b.String())
+}
+
+// life is when a quiet stream shows that it lives. Its client's shard uses it.
+type life struct {
+	every time.Duration // 0: never
+	shown time.Time
+}
+
+// due reports whether it is time, and notes that it was.
+func (l *life) due(now time.Time) bool {
+	if l.every == 0 || now.Sub(l.shown) < l.every {
+		return false
 	}
-	// Spread the reconnects of many clients.
-	body := chunked(r.Chunked)
-	head, start := body.begin(head)
-	return body.end(fmt.Appendf(head, "retry: %d\n\n", 1000+rand.IntN(4000)), start)
+	l.shown = now
+	return true
 }
 
 // chunked says whether a body is framed in chunks (RFC 9112 section 7.1).
