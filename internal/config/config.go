@@ -77,7 +77,7 @@ type Config struct {
 	Auth           string   `envconfig:"GATEWAY_AUTH" default:"none" desc:"Who may use the gateway. Only none exists in this version: everybody who can reach it."`
 	AllowAnonymous bool     `envconfig:"GATEWAY_ALLOW_ANONYMOUS" default:"false" desc:"Allow listening beyond loopback without access control."`
 	AllowedHosts   []string `envconfig:"GATEWAY_ALLOWED_HOSTS" desc:"Comma-separated host names, each with an optional port, that requests may ask for besides localhost and this machine's addresses."`
-	AllowedOrigins []string `envconfig:"GATEWAY_ALLOWED_ORIGINS" desc:"Comma-separated origins of web pages that may use the gateway, such as https://app.example."`
+	AllowedOrigins []string `envconfig:"GATEWAY_ALLOWED_ORIGINS" desc:"Comma-separated origins of web pages and apps that may use the gateway, such as https://app.example or capacitor://localhost."`
 	TrustedProxies CIDRs    `envconfig:"GATEWAY_TRUSTED_PROXIES" desc:"Comma-separated networks (CIDR) of proxies whose forwarding headers count."`
 
 	LogFormat string `envconfig:"GATEWAY_LOG_FORMAT" default:"text" desc:"Format of the log: text or json."`
