@@ -146,35 +146,36 @@ type publisher struct {
 	mu      sync.Mutex
 	refuse  error // answer of Publish
 	outcome error // answer of Wait
+	unheard bool  // nobody has subscribed
 	broken  bool  // Publish panics
 	hear    func(publication)
 	got     []publication
 }
 
 // Publish implements api.Publisher.
-func (p *publisher) Publish(topic string, payload []byte, qos byte, retain bool) (api.Pending, error) {
-	got := publication{topic, string(payload), qos, retain}
-	hear, outcome, err := p.take(got)
+func (p *publisher) Publish(m api.Outbound) (api.Pending, error) {
+	got := publication{m.Topic, string(m.Payload), m.QoS, m.Retain}
+	hear, result, err := p.take(got)
 	if err != nil {
 		return nil, err
 	}
 	if hear != nil {
 		hear(got)
 	}
-	return pending{outcome}, nil
+	return result, nil
 }
 
-func (p *publisher) take(got publication) (hear func(publication), outcome, err error) {
+func (p *publisher) take(got publication) (hear func(publication), result pending, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.broken {
 		panic("out of order")
 	}
 	if p.refuse != nil {
-		return nil, nil, p.refuse
+		return nil, pending{}, p.refuse
 	}
 	p.got = append(p.got, got)
-	return p.hear, p.outcome, nil
+	return p.hear, pending{p.outcome, p.unheard}, nil
 }
 
 // listen calls hear for every message that is published, before its outcome is
@@ -195,7 +196,13 @@ func (s *stage) lamp(set, state string) {
 	})
 }
 
-type pending struct{ err error }
+type pending struct {
+	err     error
+	unheard bool
+}
+
+// Unheard implements api.Pending.
+func (p pending) Unheard() bool { return p.unheard }
 
 // Outcome implements api.Pending.
 func (p pending) Outcome() error { return p.err }
@@ -213,6 +220,13 @@ func (p *publisher) play(refuse, outcome error, broken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refuse, p.outcome, p.broken = refuse, outcome, broken
+}
+
+// setUnheard lets nobody have subscribed to anything, or not.
+func (p *publisher) setUnheard(unheard bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unheard = unheard
 }
 
 // all are the messages that were published so far.

@@ -246,6 +246,13 @@ func publishAnswers(t *testing.T, a *answers, g *played) {
 	for _, r := range a.exampleRequests(t, a.ops["POST /publish"]) {
 		a.check(t, "POST /publish", g.do(r))
 	}
+	g.publisher.setUnheard(true)
+	defer g.publisher.setUnheard(false)
+	for key, r := range publishing() {
+		if key != "POST /request/{topic}" {
+			a.check(t, key, g.do(r))
+		}
+	}
 }
 
 func brokerAnswers(t *testing.T, a *answers, g *played) {
@@ -260,6 +267,11 @@ func brokerAnswers(t *testing.T, a *answers, g *played) {
 		{name: "connection lost before it was written", outcome: api.ErrNotSent, want: 503},
 		{name: "too much in flight", refuse: api.ErrOverloaded, want: 503},
 		{name: "connection lost behind it", outcome: api.ErrUnknown, want: 504},
+		{name: "denied", outcome: &api.Refused{Reason: 0x87, Name: "not authorised"}, want: 403},
+		{name: "too large for the broker", outcome: &api.Refused{Reason: 0x95, Name: "packet too large"}, want: 413},
+		{name: "over a quota", outcome: &api.Refused{Reason: 0x97, Name: "quota exceeded"}, want: 429},
+		{name: "not retained here", outcome: &api.Refused{Reason: 0x9A, Name: "retain not supported"}, want: 422},
+		{name: "guilty", refuse: &api.Refused{Name: "connection closed"}, want: 422},
 		{name: "an error that nobody knows", outcome: errOther, want: 500},
 		{name: "a panic", broken: true, want: 500},
 	} {

@@ -95,6 +95,10 @@ const (
 	CodeBrokerUnavailable  Code = "broker_unavailable"
 	CodeOverloaded         Code = "overloaded"
 	CodeOutcomeUnknown     Code = "outcome_unknown"
+	CodeBrokerDenied       Code = "broker_denied"
+	CodeBrokerTooLarge     Code = "broker_too_large"
+	CodeBrokerQuota        Code = "broker_quota"
+	CodeBrokerRefused      Code = "broker_refused"
 	CodeTooManyConnections Code = "too_many_connections"
 	CodeShuttingDown       Code = "shutting_down"
 )

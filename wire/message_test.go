@@ -252,6 +252,7 @@ func TestAppendMessageAllocatesNothing(t *testing.T) {
 func TestPublishResultIsWhatEncodingJSONWrites(t *testing.T) {
 	for _, r := range []wire.PublishResult{
 		{Topic: "a", QoS: 1, Delivery: "acknowledged", TookMS: 0.812}, {Topic: "caf\u00e9/\"\\\x01", Delivery: "sent", TookMS: 0}, {Topic: "<&>", QoS: 2, Delivery: "acknowledged", TookMS: 5000.123},
+		{Topic: "a", QoS: 1, Delivery: "acknowledged", Subscribers: wire.SubscribersNone, TookMS: 1},
 	} {
 		var got wire.PublishResult
 		b := wire.AppendPublishResult(nil, &r)

@@ -152,9 +152,9 @@ func drawFrames(t *rapid.T) []any {
 	n := rapid.IntRange(1, 1<<30).Draw(t, "n")
 	problem := &wire.Problem{
 		Type: text.Draw(t, "type"), Title: text.Draw(t, "title"), Status: n, Detail: text.Draw(t, "detail"), Code: wire.Code(text.Draw(t, "code")),
-		Retryable: yes, RequestID: text.Draw(t, "request"), Errors: []wire.FieldError{{Pointer: text.Draw(t, "pointer"), Detail: "x"}},
+		Retryable: yes, RequestID: text.Draw(t, "request"), ReasonCode: n, Errors: []wire.FieldError{{Pointer: text.Draw(t, "pointer"), Detail: "x"}},
 	}
-	result := &wire.PublishResult{Topic: text.Draw(t, "topic"), QoS: 2, Delivery: "acknowledged", TookMS: float64(n) / 1000}
+	result := &wire.PublishResult{Topic: text.Draw(t, "topic"), QoS: 2, Delivery: "acknowledged", Subscribers: wire.SubscribersNone, TookMS: float64(n) / 1000}
 	return []any{
 		&wire.Welcome{Type: "welcome", Epoch: text.Draw(t, "epoch"), Cursor: text.Draw(t, "cursor"), Limits: wire.Limits{MaxPayload: n, MaxFrame: n, MaxFilters: n, MaxInFlight: n, QueueBytes: n}},
 		&wire.Ack{Type: "ack", ID: id, Results: []wire.Result{{Topic: text.Draw(t, "filter"), OK: yes, Code: "x", Detail: "y", WasSubscribed: &yes}}, Resumed: &yes, Cursor: "e-1"},

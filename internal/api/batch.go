@@ -180,7 +180,7 @@ func appendResult(dst []byte, index int, res *batchResult) []byte {
 	if res.problem != nil {
 		p := res.problem
 		return append(dst, marshal(&wire.BatchResult{
-			Index: index, Status: p.Status, Code: p.Code, Detail: p.Detail, Retryable: &p.Retryable, Errors: p.Errors,
+			Index: index, Status: p.Status, Code: p.Code, Detail: p.Detail, Retryable: &p.Retryable, ReasonCode: p.ReasonCode, Errors: p.Errors,
 		})...)
 	}
 	dst = strconv.AppendInt(append(dst, `{"index":`...), int64(index), 10)

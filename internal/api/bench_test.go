@@ -25,7 +25,7 @@ func (s *sink) Flush()                           {}
 // lightBroker takes everything and remembers nothing.
 type lightBroker struct{ memoryBroker }
 
-func (*lightBroker) Publish(string, []byte, byte, bool) (Pending, error) { return done{}, nil }
+func (*lightBroker) Publish(Outbound) (Pending, error) { return done{}, nil }
 
 func benchServer(b *testing.B) *Server {
 	h := hub.New(hub.Options{Upstream: &memoryBroker{}})

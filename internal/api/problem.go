@@ -70,14 +70,17 @@ var (
 func problemOf(err error) *wire.Problem {
 	var is *wire.Problem
 	var failed *hub.Error
-	var refused *topic.Error
+	var malformed *topic.Error
+	var refused *Refused
 	switch {
 	case errors.As(err, &is):
 		return is
 	case errors.As(err, &failed):
 		return problem(failed.Code, failed.Detail)
+	case errors.As(err, &malformed):
+		return problem(wire.Code(malformed.Code), malformed.Detail)
 	case errors.As(err, &refused):
-		return problem(wire.Code(refused.Code), refused.Detail)
+		return refused.problem()
 	case errors.Is(err, ErrNotSent):
 		return problem(wire.CodeBrokerUnavailable, "There is no connection to the broker; the message was not sent.")
 	case errors.Is(err, ErrOverloaded):

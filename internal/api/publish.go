@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -9,19 +10,30 @@ import (
 	"github.com/vulturepi/gateway/wire"
 )
 
+// Outbound is a message for the broker. Its payload must not change any more.
+type Outbound struct {
+	Topic   string
+	Payload []byte
+	QoS     byte
+	Retain  bool
+}
+
 // Publisher hands messages to the broker.
 type Publisher interface {
 	// Publish passes the message on, in call order per topic, and returns at
-	// once. ErrNotSent and ErrOverloaded say that it did not.
-	Publish(topic string, payload []byte, qos byte, retain bool) (Pending, error)
+	// once. ErrNotSent, ErrOverloaded and *Refused say that it did not.
+	Publish(m Outbound) (Pending, error)
 }
 
 // Pending is a publish under way. Done is closed when it has ended. Outcome is
 // nil when the broker took the message (QoS 0: when it was written),
-// ErrNotSent or ErrUnknown; a publish that has not ended is given up by it.
+// ErrNotSent, ErrUnknown or a *Refused; a publish that has not ended is given up
+// by it. Unheard, asked after a good outcome, reports whether the broker says
+// that nobody has subscribed to the topic.
 type Pending interface {
 	Done() <-chan struct{}
 	Outcome() error
+	Unheard() bool
 }
 
 // postPublish is POST /publish.
@@ -55,6 +67,8 @@ type underway struct {
 	requestID string
 	topic     string
 	qos       byte
+	retain    bool
+	bytes     int    // of its payload
 	via       string // metrics' name of the way in
 	start     time.Time
 
@@ -73,7 +87,7 @@ func (s *Server) begin(p *publication, via string) *underway {
 // prepare is what comes before hand.
 func (s *Server) prepare(p *publication, via string) *underway {
 	s.inFlight.add(1)
-	return &underway{server: s, requestID: p.requestID, topic: p.topic, qos: p.qos, via: via, start: time.Now()}
+	return &underway{server: s, requestID: p.requestID, topic: p.topic, qos: p.qos, retain: p.retain, bytes: len(p.payload), via: via, start: time.Now()}
 }
 
 // hand gives p to the broker side. A panic there ends this publish and nothing
@@ -92,7 +106,7 @@ func (u *underway) hand(p *publication) {
 		}
 		u.held = len(p.payload)
 	}
-	u.pending, u.err = u.server.opts.Publisher.Publish(p.topic, p.payload, p.qos, p.retain)
+	u.pending, u.err = u.server.opts.Publisher.Publish(Outbound{Topic: p.topic, Payload: p.payload, QoS: p.qos, Retain: p.retain})
 }
 
 // closedChan is the Done of what was never under way.
@@ -125,6 +139,8 @@ func (u *underway) outcome() *answer {
 		bad := problemOf(u.err)
 		if bad.Code == wire.CodeInternalError {
 			s.opts.Log.Error("publish failed", "err", u.err, "request_id", u.requestID)
+		} else if refused, ok := errors.AsType[*Refused](u.err); ok {
+			s.logRefused(u, refused)
 		}
 		return &answer{problem: bad}
 	}
@@ -132,6 +148,9 @@ func (u *underway) outcome() *answer {
 	if u.qos == 0 {
 		res.Delivery = "sent"
 		return &answer{status: http.StatusAccepted, result: res}
+	}
+	if u.pending.Unheard() {
+		res.Subscribers = wire.SubscribersNone
 	}
 	return &answer{status: http.StatusOK, result: res}
 }

@@ -94,8 +94,8 @@ func (b *realBroker) Retained(ctx context.Context, filter string) ([]hub.Inbound
 	return messages, err
 }
 
-func (b *realBroker) Publish(topic string, payload []byte, qos byte, retain bool) (api.Pending, error) {
-	pub, err := b.Bridge.Publish(bridge.Message{Topic: topic, Payload: payload, QoS: qos, Retain: retain})
+func (b *realBroker) Publish(m api.Outbound) (api.Pending, error) {
+	pub, err := b.Bridge.Publish(bridge.Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain})
 	if err != nil {
 		return nil, publishError(err)
 	}
@@ -105,6 +105,8 @@ func (b *realBroker) Publish(topic string, payload []byte, qos byte, retain bool
 type pending struct{ *bridge.Publication }
 
 func (p pending) Outcome() error { return publishError(p.Publication.Outcome()) }
+
+func (p pending) Unheard() bool { return p.Reason() == mqtt.NoSubscribers }
 
 func publishError(err error) error {
 	switch {
@@ -117,8 +119,12 @@ func publishError(err error) error {
 	case errors.Is(err, bridge.ErrUnknown):
 		return api.ErrUnknown
 	}
-	if _, ok := errors.AsType[*bridge.Refusal](err); ok {
-		return api.ErrUnknown
+	if no, ok := errors.AsType[*bridge.Refusal](err); ok {
+		refused := &api.Refused{Reason: byte(no.Reason), Name: no.Reason.String(), Text: no.Text}
+		if no.Reason == 0 {
+			refused.Name = "connection closed"
+		}
+		return refused
 	}
 	return err
 }
@@ -155,7 +161,7 @@ func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Brok
 		},
 		BrokerStats: func() api.BrokerStats {
 			s := b.Stats()
-			return api.BrokerStats{Reconnects: s.Reconnects, UpstreamFilters: s.UpstreamFilters, Oversize: s.Oversize, InFlight: s.InFlight, Sys: s.Sys}
+			return api.BrokerStats{Reconnects: s.Reconnects, UpstreamFilters: s.UpstreamFilters, Oversize: s.Oversize, InFlight: s.InFlight, Refused: s.Refused, Sys: s.Sys}
 		},
 		MaxPayload: cfg.MaxPayloadBytes, QueueBytes: cfg.ClientQueueBytes, MaxConnections: cfg.MaxConnections,
 		BodiesBytes: cfg.BodiesBytes, AnswersBytes: cfg.AnswersBytes,
