@@ -246,11 +246,41 @@ func publishAnswers(t *testing.T, a *answers, g *played) {
 	for _, r := range a.exampleRequests(t, a.ops["POST /publish"]) {
 		a.check(t, "POST /publish", g.do(r))
 	}
+	oldAnswers(t, a, g)
 	g.publisher.setUnheard(true)
 	defer g.publisher.setUnheard(false)
 	for key, r := range publishing() {
 		if key != "POST /request/{topic}" {
 			a.check(t, key, g.do(r))
+		}
+	}
+}
+
+// oldAnswers are those to properties: malformed ones, and where the broker
+// speaks MQTT 3.1.1.
+func oldAnswers(t *testing.T, a *answers, g *played) {
+	g.publisher.setOld(true)
+	defer g.publisher.setOld(false)
+	for key, r := range publishing() {
+		for expiry, code := range map[string]string{"1s": "needs_mqtt5", "1ms": "invalid_property"} {
+			r := r
+			switch key {
+			case "POST /publish", "POST /publish/batch":
+				r.body = strings.Replace(r.body, `"payload":1`, `"payload":1,"expiry":"`+expiry+`"`, 1)
+			case "DELETE /topics/{topic}":
+				r.header = with(r.header, "Mqtt-User-Property", map[string]string{"1s": "unit=C", "1ms": "=C"}[expiry])
+			default:
+				if !strings.Contains(r.path, "?") {
+					r.path += "?"
+				}
+				r.path += "&expiry=" + expiry
+				r.path = strings.Replace(r.path, "?&", "?", 1)
+			}
+			got := g.do(r)
+			if !strings.Contains(got.body, `"code":"`+code+`"`) || !strings.Contains(got.body, `"pointer":"/`) {
+				t.Errorf("%s with expiry %s: got %d %s, want %s that names the field", key, expiry, got.status, got.body, code)
+			}
+			a.check(t, key, got)
 		}
 	}
 }

@@ -48,6 +48,8 @@ const (
 	CodeInvalidBase64        Code = "invalid_base64"
 	CodePayloadRequired      Code = "payload_required"
 	CodeWouldClearRetained   Code = "would_clear_retained"
+	CodeInvalidProperty      Code = "invalid_property"
+	CodeNeedsMQTT5           Code = "needs_mqtt5"
 
 	// Topics and filters.
 	CodeTopicRequired      Code = "topic_required"

@@ -60,6 +60,8 @@ var kinds = []kind{
 	{wire.CodeInvalidBase64, http.StatusUnprocessableEntity, "Invalid base64", false, "Base64 uses the standard alphabet with padding, without white space."},
 	{wire.CodePayloadRequired, http.StatusUnprocessableEntity, "Payload required", false, "`payload` is missing. An empty string is a payload."},
 	{wire.CodeWouldClearRetained, http.StatusUnprocessableEntity, "Would clear the retained message", false, "An empty retained payload deletes the topic's retained message, so it is refused here. DELETE on the topic is meant for that."},
+	{wire.CodeInvalidProperty, http.StatusUnprocessableEntity, "Invalid property", false, "A property of MQTT 5 has a value that it cannot have; `detail` says which it can. They are text in UTF-8 without control characters and non-characters: `content_type` of 256 bytes at most, `response_topic` as a topic is, `correlation` of 1024 bytes as base64, `expiry` of whole seconds, and 64 user properties with names of 256 and values of 4096 bytes, 8192 bytes in all."},
+	{wire.CodeNeedsMQTT5, http.StatusUnprocessableEntity, "Needs MQTT 5", false, "The message has properties, and MQTT 3.1.1, which the broker speaks with the gateway, has none. `errors` names the fields. See GATEWAY_MQTT_VERSION."},
 
 	// Topics and filters.
 	{wire.CodeTopicRequired, http.StatusUnprocessableEntity, "Topic required", false, "`topic` is missing or empty."},

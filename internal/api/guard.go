@@ -120,7 +120,7 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE")
-	h.Set("Access-Control-Allow-Headers", "Content-Type, X-Request-Id, Last-Event-ID, Idempotency-Key, If-None-Match, Prefer")
+	h.Set("Access-Control-Allow-Headers", "Content-Type, X-Request-Id, Last-Event-ID, Idempotency-Key, If-None-Match, Prefer, Mqtt-User-Property, Traceparent")
 	h.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
 	return true

@@ -60,6 +60,9 @@ var (
 	ErrNotSent = errors.New("not sent: no broker connection")
 	// ErrOverloaded: not sent, because too much waits already.
 	ErrOverloaded = errors.New("not sent: too many publishes in flight")
+	// ErrNeedsMQTT5: not sent, because it has properties and the broker speaks
+	// MQTT 3.1.1.
+	ErrNeedsMQTT5 = errors.New("not sent: properties need MQTT 5")
 	// ErrUnknown: it left, and what became of it is not known.
 	ErrUnknown = errors.New("outcome unknown")
 )
@@ -85,6 +88,8 @@ func problemOf(err error) *wire.Problem {
 		return problem(wire.CodeBrokerUnavailable, "There is no connection to the broker; the message was not sent.")
 	case errors.Is(err, ErrOverloaded):
 		return problem(wire.CodeOverloaded, "Too many publishes wait for the broker; the message was not sent.")
+	case errors.Is(err, ErrNeedsMQTT5):
+		return problem(wire.CodeNeedsMQTT5, "This needs MQTT 5, and the broker speaks MQTT 3.1.1 with the gateway; the message was not sent.")
 	case errors.Is(err, ErrUnknown):
 		return problem(wire.CodeOutcomeUnknown, "The message was sent, but the broker did not confirm it. It may or may not have arrived.")
 	}

@@ -94,7 +94,7 @@ func (l *inbound) got(life int, m Message) (taken bool) {
 		return true
 	}
 	// The Receiver must hear of a gap before it hears of what came after, so everything waits for Up.
-	if l.heldSize += len(m.Topic) + len(m.Payload) + holdEach; l.heldSize > holdBytes {
+	if l.heldSize += len(m.Topic) + len(m.Payload) + m.Properties.Size() + holdEach; l.heldSize > holdBytes {
 		l.heldLost = true
 		return true
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/mqtt"
 	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/wire"
 )
 
 // The adapters: bridge, hub and api do not know each other's types.
@@ -45,7 +46,31 @@ func (r *receiver) Message(m bridge.Message) {
 }
 
 func inbound(m bridge.Message) hub.Inbound {
-	return hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain}
+	return hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Properties: received(m.Properties)}
+}
+
+// received are the properties of a message from the broker.
+func received(p *bridge.Properties) *wire.Properties {
+	if p == nil {
+		return nil
+	}
+	out := &wire.Properties{ContentType: p.ContentType, Expires: p.Expires, Expiry: p.Expiry, ResponseTopic: p.ResponseTopic, Correlation: p.Correlation}
+	for _, u := range p.User {
+		out.User = append(out.User, wire.UserProperty(u))
+	}
+	return out
+}
+
+// sent are the properties of a message for the broker.
+func sent(p *wire.Properties) *bridge.Properties {
+	if p == nil {
+		return nil
+	}
+	out := &bridge.Properties{ContentType: p.ContentType, Expires: p.Expires, Expiry: p.Expiry, ResponseTopic: p.ResponseTopic, Correlation: p.Correlation}
+	for _, u := range p.User {
+		out.User = append(out.User, bridge.UserProperty(u))
+	}
+	return out
 }
 
 func (r *receiver) Rest()        { r.hub.Flush() }
@@ -95,7 +120,9 @@ func (b *realBroker) Retained(ctx context.Context, filter string) ([]hub.Inbound
 }
 
 func (b *realBroker) Publish(m api.Outbound) (api.Pending, error) {
-	pub, err := b.Bridge.Publish(bridge.Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain})
+	pub, err := b.Bridge.Publish(bridge.Message{
+		Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Properties: sent(m.Properties), Trace: m.Trace,
+	})
 	if err != nil {
 		return nil, publishError(err)
 	}
@@ -118,6 +145,8 @@ func publishError(err error) error {
 		return api.ErrOverloaded
 	case errors.Is(err, bridge.ErrUnknown):
 		return api.ErrUnknown
+	case errors.Is(err, bridge.ErrNeedsMQTT5):
+		return api.ErrNeedsMQTT5
 	}
 	if no, ok := errors.AsType[*bridge.Refusal](err); ok {
 		refused := &api.Refused{Reason: byte(no.Reason), Name: no.Reason.String(), Text: no.Text}

@@ -16,6 +16,8 @@ type Inbound struct {
 	Payload []byte
 	QoS     byte
 	Retain  bool // the broker delivered it as a retained copy
+
+	Properties *wire.Properties // of MQTT 5; nil: none
 }
 
 // Ingest is Accept and Flush.
@@ -82,7 +84,7 @@ func levels(topic string) int { return strings.Count(topic, "/") + 1 }
 // encode decodes the payload and encodes the message, outside of hub.mu.
 func (h *Hub) encode(in Inbound, now time.Time) *message.Message {
 	value, problem := h.decode(in)
-	return message.New(message.In{Topic: in.Topic, Payload: in.Payload, QoS: in.QoS, Retain: in.Retain, Value: value, Problem: problem}, now)
+	return message.New(message.In{Topic: in.Topic, Payload: in.Payload, QoS: in.QoS, Retain: in.Retain, Value: value, Problem: problem, Properties: in.Properties}, now)
 }
 
 // problemPanic is what a message says whose decoder broke down.

@@ -31,6 +31,8 @@ type In struct {
 	// none. Both are empty where the topic has no decoder.
 	Value   []byte
 	Problem string
+	// Properties are those of MQTT 5; nil: none.
+	Properties *wire.Properties
 }
 
 // cursorRoom is what Stamp appends: `,"cursor":"<epoch>-<sequence>"`.
@@ -39,8 +41,11 @@ const cursorRoom = 80
 // New encodes a message that has no place in the sequence yet.
 func New(in In, now time.Time) *Message {
 	m := &Message{Topic: in.Topic, At: now}
-	f := wire.Fields{Topic: in.Topic, Payload: in.Payload, Value: in.Value, DecodeError: in.Problem, QoS: in.QoS, Retain: in.Retain, Time: now}
+	f := wire.Fields{Topic: in.Topic, Payload: in.Payload, Value: in.Value, DecodeError: in.Problem, QoS: in.QoS, Retain: in.Retain, Time: now, Properties: in.Properties}
 	size := 112 + cursorRoom + len(in.Topic) + len(in.Payload) + len(in.Value) + len(in.Problem)
+	if p := in.Properties; p != nil {
+		size += 128 + p.Size() + 8*len(p.User)
+	}
 	m.JSON, m.layout = wire.AppendMessage(make([]byte, 0, size), &f)
 	if spare := cap(m.JSON) - len(m.JSON); spare > cursorRoom+len(m.JSON)/4 { // escaping has made it grow
 		m.JSON = append(make([]byte, 0, len(m.JSON)+cursorRoom), m.JSON...)
@@ -112,6 +117,7 @@ func (m *Message) AsRetained() *Message {
 		at++
 	}
 	body = append(body, m.JSON[at:l.Cut]...)
+	l.Properties += len(body) - l.Cut
 	l.Cut = len(body)
 	return &Message{Topic: m.Topic, JSON: append(body, '}'), At: m.At, layout: l}
 }
@@ -133,10 +139,12 @@ func (m *Message) Payload() (value []byte, encoding string) {
 	return m.JSON[m.layout.Payload:m.layout.PayloadEnd], m.layout.Encoding
 }
 
-// SaysTheSame reports whether two messages have the same topic and payload.
+// SaysTheSame reports whether two messages have the same topic, payload and
+// properties.
 func (m *Message) SaysTheSame(o *Message) bool {
 	a, encodingA := m.Payload()
 	b, encodingB := o.Payload()
-	return m.Topic == o.Topic && encodingA == encodingB && string(a) == string(b) &&
+	propertiesA, propertiesB := m.JSON[m.layout.Properties:m.layout.Cut], o.JSON[o.layout.Properties:o.layout.Cut]
+	return m.Topic == o.Topic && string(propertiesA) == string(propertiesB) && encodingA == encodingB && string(a) == string(b) &&
 		m.JSON[m.layout.Retain-len(`0,"retain":`)] == o.JSON[o.layout.Retain-len(`0,"retain":`)] // the QoS
 }
