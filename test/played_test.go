@@ -131,7 +131,7 @@ func (s *stage) receive(m hub.Inbound) {
 				p.User = append(p.User, bridge.UserProperty(u))
 			}
 		}
-		in.Message(bridge.Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Properties: p})
+		in.Message(bridge.Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, TooLarge: m.TooLarge, Properties: p})
 		in.Rest()
 	})
 }

@@ -164,6 +164,9 @@ func TestFrameExamplesAreReal(t *testing.T) {
 	note("broker")
 	g.overflow()
 	note("gap")
+	g.receive(hub.Inbound{Topic: "elsewhere", TooLarge: 1 << 20}) // of no concern
+	g.receive(hub.Inbound{Topic: "pi/3/camera", TooLarge: 1 << 20})
+	note("gap")
 	s.send(`{"op":"jump","id":9}`)
 	note("error")
 	g.publisher.play(api.ErrNotSent, nil, false)

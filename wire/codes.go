@@ -76,7 +76,8 @@ const (
 	CodeLimitExceeded      Code = "limit_exceeded"
 
 	// Values.
-	CodeTopicNotSeen Code = "topic_not_seen"
+	CodeTopicNotSeen  Code = "topic_not_seen"
+	CodeValueTooLarge Code = "value_too_large"
 
 	// Idempotency-Key.
 	CodeInvalidIdempotencyKey Code = "invalid_idempotency_key"
@@ -86,6 +87,7 @@ const (
 
 	// Requests.
 	CodeNoReply         Code = "no_reply"
+	CodeReplyTooLarge   Code = "reply_too_large"
 	CodeTooManyRequests Code = "too_many_requests"
 
 	// WebSocket ops.

@@ -109,16 +109,23 @@ const (
 	GapBrokerConnectionLost = "broker_connection_lost"
 	GapSlowConsumer         = "slow_consumer"
 	GapBrokerOverflow       = "broker_overflow"
+	GapTooLarge             = "too_large"
 )
 
 // Gap stands at the very place where messages are or may be missing: those
 // behind After, up to and including Before. The stream goes on behind Before.
+// Where both are the same, nothing of the stream is missing, but an older
+// message, retained or of a snapshot.
 type Gap struct {
 	Type    string `json:"type"` // TypeGap
 	After   string `json:"after"`
 	Before  string `json:"before"`
 	Reason  string `json:"reason"`
 	Certain bool   `json:"certain"`
+	// Topic and Bytes are set with GapTooLarge: of the one message that it
+	// stands for, and of its payload.
+	Topic string `json:"topic,omitempty"`
+	Bytes int    `json:"bytes,omitempty"`
 }
 
 // SnapshotEnd says that the newest known message of every matching topic has
@@ -158,6 +165,7 @@ type Problem struct {
 	Retryable  bool         `json:"retryable"`
 	RequestID  string       `json:"request_id,omitempty"`
 	ReasonCode int          `json:"reason_code,omitempty"` // the broker's, of MQTT 5; 0: it gave none
+	Bytes      int          `json:"bytes,omitempty"`       // of a payload that is too large to be handed out
 	Errors     []FieldError `json:"errors,omitempty"`
 }
 

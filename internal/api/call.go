@@ -159,6 +159,9 @@ func (a *asked) reply(ctx context.Context) (*message.Message, *wire.Problem) {
 	for {
 		select {
 		case m := <-a.replies.C:
+			if m.TooLarge > 0 {
+				return nil, tooLarge(wire.CodeReplyTooLarge, "The reply came, but it is larger than the gateway hands out.", m)
+			}
 			return m, nil
 		case <-published:
 			published = nil

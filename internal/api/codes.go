@@ -88,6 +88,7 @@ var kinds = []kind{
 	{wire.CodeLimitExceeded, http.StatusUnprocessableEntity, "Limit exceeded", false, "One connection holds 100 filters at most. Use a wildcard, or another connection."},
 
 	{wire.CodeTopicNotSeen, http.StatusNotFound, "Topic not seen", false, "The gateway has received no message on this topic, and the broker keeps none as retained. To wait for one, ask with `Prefer: wait=30`."},
+	{wire.CodeValueTooLarge, http.StatusBadGateway, "Value too large", false, "The newest message on this topic is larger than GATEWAY_MAX_PAYLOAD_BYTES, so the gateway has not kept it. `bytes` is how large its payload is."},
 
 	// Idempotency-Key.
 	{wire.CodeInvalidIdempotencyKey, http.StatusBadRequest, "Invalid Idempotency-Key", false, "`Idempotency-Key` is given once, with 1 to 128 printable ASCII characters."},
@@ -97,6 +98,7 @@ var kinds = []kind{
 
 	// Requests.
 	{wire.CodeNoReply, http.StatusGatewayTimeout, "No reply", false, "The message was published, but nothing came on the reply topic before the timeout. The device may have acted all the same; asking again may make it act twice."},
+	{wire.CodeReplyTooLarge, http.StatusBadGateway, "Reply too large", false, "The reply came, but is larger than GATEWAY_MAX_PAYLOAD_BYTES. `bytes` is how large its payload is. The device has acted; asking again may make it act twice."},
 	{wire.CodeTooManyRequests, http.StatusTooManyRequests, "Too many requests", true, "1024 requests wait for a reply. Nothing was sent; try again after `Retry-After` seconds."},
 
 	// WebSocket ops.

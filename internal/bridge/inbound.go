@@ -73,7 +73,7 @@ func (s *stream) Message(m mqtt.Message) bool {
 }
 
 func (s *stream) Skipped(m mqtt.Skipped) bool {
-	return s.in.got(s.life, Message{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, TooLarge: m.Size})
+	return s.in.got(s.life, Message{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, TooLarge: max(m.Size, 1)})
 }
 
 func (s *stream) Rest() { s.in.rest() }

@@ -37,16 +37,10 @@ type Broker interface {
 
 type receiver struct{ hub *hub.Hub }
 
-func (r *receiver) Message(m bridge.Message) {
-	if m.TooLarge > 0 {
-		r.hub.Dropped(true, time.Now())
-		return
-	}
-	r.hub.Accept(inbound(m))
-}
+func (r *receiver) Message(m bridge.Message) { r.hub.Accept(inbound(m)) }
 
 func inbound(m bridge.Message) hub.Inbound {
-	return hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Properties: received(m.Properties)}
+	return hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, TooLarge: m.TooLarge, Properties: received(m.Properties)}
 }
 
 // received are the properties of a message from the broker.
@@ -112,9 +106,7 @@ func (b *realBroker) Retained(ctx context.Context, filter string) ([]hub.Inbound
 	}
 	messages := make([]hub.Inbound, 0, len(got))
 	for _, m := range got {
-		if m.TooLarge == 0 {
-			messages = append(messages, inbound(m))
-		}
+		messages = append(messages, inbound(m))
 	}
 	return messages, err
 }
