@@ -29,6 +29,12 @@ const (
 	FieldQoS      = "qos"      // 0, 1 or 2
 	FieldRetain   = "retain"   // true or false
 
+	FieldContentType    = "content_type" // these need MQTT 5
+	FieldExpiry         = "expiry"       // a duration of whole seconds
+	FieldResponseTopic  = "response_topic"
+	FieldCorrelation    = "correlation"     // base64
+	FieldUserProperties = "user_properties" // an object of strings, or arrays of them
+
 	FieldReply   = "reply"   // a topic or filter
 	FieldExpect  = "expect"  // the payload to wait for, as in FieldPayload
 	FieldTimeout = "timeout" // a duration: 5s

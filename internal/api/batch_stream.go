@@ -40,7 +40,7 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 	defer s.endReading(control)()
 
 	body := &patientReader{body: r.Body, control: control, idle: s.opts.Timing.Line, closing: s.closing}
-	lines := &lineReader{buf: bufio.NewReaderSize(body, readBytes), limit: int(s.maxObject()), held: &held, requestID: requestID(w)}
+	lines := &lineReader{buf: bufio.NewReaderSize(body, readBytes), limit: int(s.maxObject()), held: &held, requestID: requestID(w), trace: traceparent(r)}
 	if r.Header.Get("Expect") != "" {
 		_, _ = lines.buf.Peek(1) // reading is what answers 100 Continue
 	}
@@ -129,7 +129,7 @@ func (s *Server) nextLine(lines *lineReader, r *http.Request, key string) (batch
 		lines.count, lines.failed = index, errKeyedTooLong
 		return batchItem{}, false
 	}
-	item := s.batchItem(line.text, lines.requestID)
+	item := s.batchItem(line.text, lines.requestID, lines.trace)
 	if key == "" || item.publication == nil {
 		return item, true
 	}
@@ -201,7 +201,8 @@ type lineReader struct {
 	long      []byte // of a line that is longer than buf; held counts it
 	count     int
 	requestID string
-	failed    error // why the body ended, if not by its end
+	trace     string // the request's traceparent
+	failed    error  // why the body ended, if not by its end
 }
 
 // next gives a line; one that cannot be read is passed over. The body's last

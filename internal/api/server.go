@@ -71,7 +71,7 @@ type Server struct {
 	bodies   *budget // of what has come of bodies and frames under way
 	answers  *budget // of what is being written
 
-	refusedLog, failedLog logLimit
+	refusedLog, failedLog, brokerLog logLimit // of requests that were refused, that failed, that the broker refused
 
 	idempotency *onceStore
 	names       *names
@@ -90,6 +90,7 @@ func New(o Options) *Server {
 	s.refusedLog = logLimit{log: o.Log, level: slog.LevelInfo, window: o.Timing.Log}
 	s.failedLog = logLimit{log: o.Log, level: slog.LevelWarn, window: o.Timing.Log}
 	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, IdempotencyBytes))
+	s.brokerLog = logLimit{log: o.Log, level: slog.LevelWarn, window: o.Timing.Log}
 	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats, s.stats)
 	return s
 }
@@ -103,6 +104,7 @@ func (s *Server) Drain() {
 	s.writing.hurry()
 	s.refusedLog.sum()
 	s.failedLog.sum()
+	s.brokerLog.sum()
 }
 
 // stats are the server's own readings.
