@@ -46,10 +46,10 @@ const (
 var arrows = map[string]rule{
 	"cmd/gateway": {may: []string{"internal/config", "internal/embedded", "internal/gateway", "internal/lan", "internal/mdns"}},
 	"internal/gateway": {may: []string{
-		"internal/api", "internal/bridge", "internal/config", "internal/decode", "internal/embedded", "internal/hub", "internal/lan", "internal/mdns", "internal/mqtt", "internal/topic",
+		"internal/access", "internal/api", "internal/bridge", "internal/config", "internal/decode", "internal/embedded", "internal/hub", "internal/lan", "internal/mdns", "internal/mqtt", "internal/topic",
 	}},
 	"internal/api": {
-		may:   []string{"api", "internal/hub", "internal/hub/message", "internal/hub/outbox", "internal/stream", "internal/topic", "wire"},
+		may:   []string{"api", "internal/access", "internal/hub", "internal/hub/message", "internal/hub/outbox", "internal/stream", "internal/topic", "wire"},
 		never: map[string]string{module + "internal/bridge": wired, module + "internal/embedded": wired, module + "internal/config": oneTruth, paho: noMQTT},
 	},
 	"internal/stream": {

@@ -18,11 +18,21 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	if bad == nil {
 		format, bad = chooseFormat(r)
 	}
+	c := callerOf(w)
+	if bad == nil {
+		bad = s.maySubscribeAll(c, request)
+	}
 	if bad == nil {
 		bad = s.reach(r.Context(), request)
 	}
+	g := &guest{response: true}
 	if bad == nil {
-		bad = s.admit()
+		g.leave, bad = s.takeStream(c)
+	}
+	if bad == nil {
+		if bad = s.admit(); bad != nil {
+			g.leave()
+		}
 	}
 	if bad != nil {
 		writeProblem(w, bad)
@@ -32,26 +42,42 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.joined()
 		s.release()
+		g.leave()
 		writeProblem(w, problem(wire.CodeInternalError, "Streams need HTTP/1.1."))
 		return
 	}
 	socket := stream.NewSocket(hijacked, s.opts.Stream)
 	response := stream.Response{Format: format, Chunked: r.ProtoAtLeast(1, 1), Timing: s.opts.Stream}
 	head := response.Head(w.Header())
-	client := s.opts.Hub.Attach(socket, response.Codec(), func(string) []byte { return head })
+	client := s.opts.Hub.Attach(socket, response.Codec(), s.readable(c.principal), func(string) []byte { return head })
 	if client == nil { // the gateway is going down
 		socket.Refuse([]byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: " + retryAfter + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
 		s.joined()
 		s.release()
+		g.leave()
 		return
 	}
+	g.client = client
 	go func() {
 		defer s.release()
+		defer g.exit()
+		s.enter(g, c.quiet())
 		client.Subscribe(context.Background(), request)
 		s.joined()
+		g.recheck()
 		socket.Watch()
 		client.Detach()
 	}()
+}
+
+// maySubscribeAll is maySubscribe for all filters of a request.
+func (s *Server) maySubscribeAll(c *caller, r *hub.Request) *wire.Problem {
+	for _, res := range r.Results {
+		if bad := s.maySubscribe(c, res.Topic, "/topic"); bad != nil {
+			return bad
+		}
+	}
+	return nil
 }
 
 // reach finds out what the broker says to the filters while there still is a

@@ -21,7 +21,7 @@ const (
 )
 
 // streamParams are the query parameters of /events and /ws.
-var streamParams = []string{wire.FieldTopic, wire.FieldSince, wire.FieldSnapshot, wire.FieldOverflow, wire.FieldMinInterval}
+var streamParams = []string{wire.FieldTopic, wire.FieldSince, wire.FieldSnapshot, wire.FieldOverflow, wire.FieldMinInterval, "ticket"}
 
 // streamRequest reads filters and options from the query and from
 // Last-Event-ID, which wins: a browser that reconnects knows better than the

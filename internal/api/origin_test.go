@@ -154,7 +154,7 @@ func (a *reply) corsHeaders() string {
 
 func TestCORSAnswersListedOriginsOnly(t *testing.T) {
 	g := startRig(t, func(o *Options) { o.AllowedOrigins = listed })
-	const methods = "Allow-Methods: GET, HEAD, POST, PUT, DELETE; Allow-Headers: Content-Type, X-Request-Id, Last-Event-ID, Idempotency-Key, If-None-Match, Prefer; "
+	const methods = "Allow-Methods: GET, HEAD, POST, PUT, DELETE; Allow-Headers: Authorization, Content-Type, X-Request-Id, Last-Event-ID, Idempotency-Key, If-None-Match, Prefer; "
 	preflight := "Access-Control-Request-Method: POST"
 	for _, row := range []struct {
 		name, method string

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"log/slog"
 	"mime"
 	"net/http"
 	"time"
@@ -44,6 +45,10 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.requestID = requestID(w)
+	if bad := s.mayPublish(callerOf(w), p); bad != nil {
+		writeProblem(w, bad)
+		return
+	}
 	s.once(w, r, body, answerRoom, func() *answer { return s.publishAnswer(p) })
 }
 
@@ -53,6 +58,7 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
 type underway struct {
 	server    *Server
 	requestID string
+	by        *caller
 	topic     string
 	qos       byte
 	via       string // metrics' name of the way in
@@ -73,7 +79,7 @@ func (s *Server) begin(p *publication, via string) *underway {
 // prepare is what comes before hand.
 func (s *Server) prepare(p *publication, via string) *underway {
 	s.inFlight.add(1)
-	return &underway{server: s, requestID: p.requestID, topic: p.topic, qos: p.qos, via: via, start: time.Now()}
+	return &underway{server: s, requestID: p.requestID, by: p.by, topic: p.topic, qos: p.qos, via: via, start: time.Now()}
 }
 
 // hand gives p to the broker side. A panic there ends this publish and nothing
@@ -121,6 +127,7 @@ func (u *underway) outcome() *answer {
 	}
 	took := time.Since(u.start)
 	s.metrics.published(u.via, u.qos, u.err, took)
+	s.audit(u.by, "publish", outcomeOf(u.err), slog.String("topic", u.topic))
 	if u.err != nil {
 		bad := problemOf(u.err)
 		if bad.Code == wire.CodeInternalError {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vulturepi/gateway/internal/access"
 	"github.com/vulturepi/gateway/internal/api"
 	"github.com/vulturepi/gateway/internal/bridge"
 	"github.com/vulturepi/gateway/internal/config"
@@ -146,8 +147,9 @@ func hubOptions(cfg *config.Config, log *slog.Logger, b Broker, rules *decode.Ru
 	return opts
 }
 
-func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker) api.Options {
-	return api.Options{
+func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker, callers *access.Authenticator) api.Options {
+	o := api.Options{
+		Access: callers, RatePublish: cfg.RatePublish, RateRequests: cfg.RateRequests, StreamsPerClient: cfg.MaxStreamsPerClient,
 		Hub: h, Publisher: b, Log: log.Logger, LogDropped: log.Dropped, Version: version,
 		Health: func() api.Health {
 			s := b.Status()
@@ -162,4 +164,8 @@ func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Brok
 		PublishTimeout: cfg.PublishTimeout, AllowedHosts: allowedHosts(cfg), AllowedOrigins: cfg.AllowedOrigins,
 		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf,
 	}
+	if cfg.Auths(config.AuthHeader) {
+		o.UserHeader, o.RolesHeader = cfg.AuthHeader, cfg.AuthRolesHeader
+	}
+	return o
 }

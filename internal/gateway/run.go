@@ -64,6 +64,12 @@ func Run(ctx context.Context, cfg *config.Config, version string, log *Log, list
 	if err != nil {
 		return err
 	}
+	var reloads reloadCounter
+	callers, err := openAccess(cfg, log.Logger, reports(log.Logger, reloads.count))
+	if err != nil {
+		return err
+	}
+	defer callers.Close()
 	broker, isEmbedded := cfg.Broker()
 	if err := findBroker(ctx, cfg, broker); err != nil || ctx.Err() != nil {
 		return err
@@ -95,7 +101,9 @@ func Run(ctx context.Context, cfg *config.Config, version string, log *Log, list
 	p.hub = hub.New(with.hub(hubOptions(cfg, log.Logger, p.link, rules)))
 	in.hub = p.hub
 	defer p.hub.Close()
-	p.server = api.New(with.api(apiOptions(cfg, version, log, p.hub, p.link)))
+	p.server = api.New(with.api(apiOptions(cfg, version, log, p.hub, p.link, callers)))
+	reloads.server.Store(p.server)
+	defer onHangup(ctx, func(ctx context.Context) { _ = callers.Reload(ctx) })() // what is wrong is reported
 	defer p.runLink(ctx, func(ctx context.Context) { hintAddress(ctx, cfg, broker, p.link, log.Logger) })()
 
 	p.public, p.admin = with.http(httpServer(p.server.Public(), log.Logger)), with.http(httpServer(p.server.Admin(), log.Logger))

@@ -167,7 +167,7 @@ func TestNothingDeniedIsDeliveredOnAnyWay(t *testing.T) {
 		s.exactly("catching up", s.stream(func(r *Request) {}, true), nil)
 		s.exactly("dropping", s.stream(func(r *Request) { r.Overflow = outbox.OverflowDrop }, true), nil)
 		s.exactly("min_interval", s.stream(func(r *Request) {
-			r.MinInterval, r.Since = 10 * time.Hour, &Position{Epoch: "e", Seq: before}
+			r.MinInterval, r.Since = 10*time.Hour, &Position{Epoch: "e", Seq: before}
 		}, false), nil)
 		objects, _, err := s.hub.List(context.Background(), s.filter, "", 1000, s.rights)
 		if err != nil {

@@ -9,8 +9,8 @@ import (
 
 // Want says which message a Waiter waits for.
 type Want struct {
-	Payload []byte // exactly these bytes; nil: any
-	Except  string // not on this topic; empty: on any
+	Payload []byte  // exactly these bytes; nil: any
+	Except  string  // not on this topic; empty: on any
 	Rights  *Rights // and only what they grant
 }
 

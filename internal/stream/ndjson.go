@@ -38,5 +38,11 @@ func (n ndjson) line(dst, object []byte) []byte {
 // KeepAlive: a reader of lines has nothing to tell it from a message.
 func (ndjson) KeepAlive(time.Time) []byte { return nil }
 
-// AppendClose ends the response in order.
-func (n ndjson) AppendClose(dst []byte, _ outbox.CloseReason) []byte { return n.last(dst) }
+// AppendClose ends the response in order, and says so when it is because of who
+// reads it.
+func (n ndjson) AppendClose(dst []byte, why outbox.CloseReason) []byte {
+	if ofReader(why) {
+		dst = n.AppendFrame(dst, expired)
+	}
+	return n.last(dst)
+}

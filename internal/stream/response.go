@@ -2,11 +2,13 @@ package stream
 
 import (
 	"fmt"
-	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/vulturepi/gateway/internal/hub/outbox"
+	"github.com/vulturepi/gateway/wire"
 )
 
 // Format is how a response writes a stream.
@@ -80,6 +82,14 @@ func (r Response) Head(more http.Header) []byte {
 	body := chunked(r.Chunked)
 	head, start := body.begin(head)
 	return body.end(fmt.Appendf(head, "retry: %d\n\n", 1000+rand.IntN(4000)), start)
+}
+
+// expired is the last frame of a response whose reader is let in no longer.
+var expired = outbox.Frame{Kind: wire.TypeExpired, Body: []byte(`{"type":"` + wire.TypeExpired + `"}`)}
+
+// ofReader reports whether a stream ends because of who reads it.
+func ofReader(why outbox.CloseReason) bool {
+	return why == outbox.CloseExpired || why == outbox.CloseRights
 }
 
 // chunked says whether a body is framed in chunks (RFC 9112 section 7.1).
