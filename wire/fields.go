@@ -49,5 +49,4 @@ const (
 	TypeBroker      = "broker"
 	TypeError       = "error"
 	TypePong        = "pong"
-	TypeExpired     = "expired"
 )

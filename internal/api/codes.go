@@ -108,7 +108,7 @@ var kinds = []kind{
 	{wire.CodeTooManyRequests, http.StatusTooManyRequests, "Too many requests", true, "1024 requests wait for a reply. Nothing was sent; try again after `Retry-After` seconds."},
 
 	// WebSocket ops.
-	{wire.CodeInvalidOp, http.StatusBadRequest, "Invalid op", false, "A frame's `op` is `subscribe`, `unsubscribe`, `publish`, `request` or `ping`. Ten malformed frames close the connection with 4509."},
+	{wire.CodeInvalidOp, http.StatusBadRequest, "Invalid op", false, "A frame's `op` is `auth`, `subscribe`, `unsubscribe`, `publish`, `request` or `ping`. Ten malformed frames close the connection with 4509."},
 	{wire.CodeInvalidID, http.StatusUnprocessableEntity, "Invalid id", false, "`id` is a number or a string of 64 bytes at most."},
 	{wire.CodeInvalidTopics, http.StatusUnprocessableEntity, "Invalid topics", false, "`topics` is an array of 1 to 256 strings."},
 

@@ -35,6 +35,9 @@ func streamRequest(r *http.Request, needTopic bool, more ...string) (*hub.Reques
 	if bad != nil {
 		return nil, bad
 	}
+	if query.Has("ticket") && query.Get("ticket") == "" {
+		return nil, fieldProblem(wire.CodeInvalidParameter, "/ticket", "ticket must be one that POST /auth/ticket has given.")
+	}
 	filters := query["topic"]
 	if needTopic && len(filters) == 0 {
 		return nil, fieldProblem(wire.CodeFilterRequired, "/topic", "Name at least one filter: ?topic=pi/%2B/battery.")
