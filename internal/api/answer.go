@@ -7,7 +7,7 @@ import (
 )
 
 // answer is what a publishing route says. It does not change once it is made,
-// because it may be said again to whoever repeats an Idempotency-Key.
+// because it may be said again to a caller who repeats an Idempotency-Key.
 type answer struct {
 	status  int
 	result  *wire.PublishResult // 200, 202

@@ -29,7 +29,7 @@ type call struct {
 	expect      []byte // wait for this payload; nil: any
 	timeout     time.Duration
 	via         string
-	keep        bool // whoever has gone may come back for the answer
+	keep        bool // a client that has gone may come back for the answer
 }
 
 // postRequest is POST /request/{topic}: publish the body, answer with the

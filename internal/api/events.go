@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
 )
@@ -38,6 +39,10 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
+	if r.ProtoMajor >= 2 {
+		s.flow(w, r, g, request, stream.Response{Format: format, Timing: s.opts.Stream})
+		return
+	}
 	hijacked, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		s.joined()
@@ -68,6 +73,29 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		socket.Watch()
 		client.Detach()
 	}()
+}
+
+// flow is the rest of getEvents for HTTP/2, where the handler stays until the
+// stream ends.
+func (s *Server) flow(w http.ResponseWriter, r *http.Request, g *guest, request *hub.Request, response stream.Response) {
+	c := callerOf(w)
+	defer s.release()
+	openEnded(w, s.opts.Timing.Stall)
+	flow, first := response.Open(w)
+	client := s.opts.Hub.Attach(flow, response.Codec(), s.readable(c.principal), func(string) []byte { return first })
+	if client == nil { // the gateway is going down
+		s.joined()
+		g.leave()
+		return
+	}
+	g.client = client
+	defer client.Detach()
+	defer g.exit()
+	s.enter(g, c.quiet())
+	client.Subscribe(r.Context(), request)
+	s.joined()
+	g.recheck()
+	flow.Watch(r.Context().Done(), s.closing, func() { client.Close(outbox.CloseShutdown) })
 }
 
 // maySubscribeAll is maySubscribe for all filters of a request.

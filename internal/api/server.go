@@ -51,9 +51,9 @@ type Options struct {
 	Timing Timing        // zero values give its defaults
 	Stream stream.Timing // the same, of streams
 
-	Log        *slog.Logger
-	LogDropped func() uint64 // lines that the log left out; nil: none
-	Version    string
+	Log      *slog.Logger
+	LogStats func() LogStats // nil: none
+	Version  string
 }
 
 // Health of the broker side.
@@ -107,7 +107,7 @@ func New(o Options) *Server {
 	s.names = newNames()
 	s.refusedLog = logLimit{log: o.Log, level: slog.LevelInfo, window: o.Timing.Log}
 	s.failedLog = logLimit{log: o.Log, level: slog.LevelWarn, window: o.Timing.Log}
-	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, idempotencyBytes))
+	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, IdempotencyBytes))
 	s.openAccess()
 	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats, s.stats)
 	return s
@@ -144,13 +144,13 @@ func (s *Server) Drain() {
 
 // stats are the server's own readings.
 func (s *Server) stats() serverStats {
-	keys, replays := s.idempotency.stats()
+	keys, replays, kept := s.idempotency.stats()
 	stats := serverStats{
 		keys: keys, replays: replays, waiting: int(s.waiting.Load()), orphans: int(s.orphaned.Load()),
-		bodies: s.bodies.bytes(), bodiesLimit: s.bodies.limit, answers: s.answers.bytes(), answersLimit: s.answers.limit,
+		bodies: s.bodies.sum(), answers: s.answers.sum(), idempotency: kept,
 	}
-	if s.opts.LogDropped != nil {
-		stats.logDropped = s.opts.LogDropped()
+	if s.opts.LogStats != nil {
+		stats.log = s.opts.LogStats()
 	}
 	return stats
 }

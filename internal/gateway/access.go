@@ -1,17 +1,11 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
-	"sync/atomic"
-	"syscall"
 
 	"github.com/vulturepi/gateway/internal/access"
-	"github.com/vulturepi/gateway/internal/api"
 	"github.com/vulturepi/gateway/internal/config"
 )
 
@@ -27,7 +21,7 @@ func openAccess(cfg *config.Config, log *slog.Logger, report func(access.Report)
 	o := access.Options{
 		None: cfg.Auths(config.AuthNone), Keys: cfg.Auths(config.AuthKeys), MTLS: cfg.Auths(config.AuthMTLS), Header: cfg.Auths(config.AuthHeader),
 		File: cfg.AccessFile, Report: report,
-		Note: func(note string) { log.Warn("access", "notice", note) },
+		Note: func(note string) { log.Warn("access control", "notice", note) },
 	}
 	if cfg.Auths(config.AuthJWT) {
 		o.JWT = &access.JWTOptions{
@@ -51,38 +45,5 @@ func reports(log *slog.Logger, count func(ok bool)) func(access.Report) {
 			return
 		}
 		log.Info("new access rules are in force", "source", string(r.Source))
-	}
-}
-
-// reloadCounter counts in a server, once there is one.
-type reloadCounter struct{ server atomic.Pointer[api.Server] }
-
-func (c *reloadCounter) count(ok bool) {
-	if s := c.server.Load(); s != nil {
-		s.AccessReloaded(ok)
-	}
-}
-
-// onHangup calls again at every SIGHUP, until the function is called.
-func onHangup(ctx context.Context, again func(context.Context)) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-hangups:
-				again(ctx)
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return func() {
-		signal.Stop(hangups)
-		cancel()
-		<-done
 	}
 }

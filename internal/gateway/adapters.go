@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/vulturepi/gateway/internal/access"
 	"github.com/vulturepi/gateway/internal/api"
 	"github.com/vulturepi/gateway/internal/bridge"
 	"github.com/vulturepi/gateway/internal/config"
@@ -147,17 +146,18 @@ func hubOptions(cfg *config.Config, log *slog.Logger, b Broker, rules *decode.Ru
 	return opts
 }
 
-func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker, callers *access.Authenticator) api.Options {
+func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker, g *gate) api.Options {
 	o := api.Options{
-		Access: callers, RatePublish: cfg.RatePublish, RateRequests: cfg.RateRequests, StreamsPerClient: cfg.MaxStreamsPerClient,
-		Hub: h, Publisher: b, Log: log.Logger, LogDropped: log.Dropped, Version: version,
+		Access: g.callers, Audit: g.audit.lines, RatePublish: cfg.RatePublish, RateRequests: cfg.RateRequests, StreamsPerClient: cfg.MaxStreamsPerClient,
+		Hub: h, Publisher: b, Log: log.Logger, LogStats: func() api.LogStats { return logStats(log) }, Version: version,
 		Health: func() api.Health {
 			s := b.Status()
 			return api.Health{Publish: s.Publish, Subscribe: s.Subscribe, Detail: s.Err, Refused: s.SubscribeRefused}
 		},
 		BrokerStats: func() api.BrokerStats {
 			s := b.Stats()
-			return api.BrokerStats{Reconnects: s.Reconnects, UpstreamFilters: s.UpstreamFilters, Oversize: s.Oversize, InFlight: s.InFlight, Sys: s.Sys}
+			return api.BrokerStats{Reconnects: s.Reconnects, UpstreamFilters: s.UpstreamFilters, Oversize: s.Oversize, InFlight: s.InFlight,
+				Publishes: api.Sum{Held: s.InFlightBytes, Limit: s.InFlightLimit}, Sys: s.Sys}
 		},
 		MaxPayload: cfg.MaxPayloadBytes, QueueBytes: cfg.ClientQueueBytes, MaxConnections: cfg.MaxConnections,
 		BodiesBytes: cfg.BodiesBytes, AnswersBytes: cfg.AnswersBytes,
@@ -168,4 +168,9 @@ func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Brok
 		o.UserHeader, o.RolesHeader = cfg.AuthHeader, cfg.AuthRolesHeader
 	}
 	return o
+}
+
+func logStats(log *Log) api.LogStats {
+	waiting, limit := log.Waiting()
+	return api.LogStats{Dropped: log.Dropped(), Waiting: api.Sum{Held: waiting, Limit: limit}}
 }

@@ -22,7 +22,7 @@ type Page struct {
 	bytes  int
 }
 
-// pageBytes is what a page may hold, and a little more: whoever reads it slowly
+// pageBytes is what a page may hold, and a little more: a slow reader
 // keeps it in memory meanwhile.
 const pageBytes = 4 << 20
 

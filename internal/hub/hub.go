@@ -149,7 +149,7 @@ type Hub struct {
 	covering  [][]*watch
 	satisfied []*interest
 
-	// Of whoever calls Accept.
+	// Of the caller of Accept.
 	unflushed int  // bytes accepted since the writers were woken
 	wasUp     bool // the broker connection has been up before
 

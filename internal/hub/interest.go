@@ -7,7 +7,7 @@ import (
 	"github.com/vulturepi/gateway/internal/hub/outbox"
 )
 
-// interest is a filter that somebody holds, and who does. Guarded by hub.mu.
+// interest is a filter that clients hold, and who does. Guarded by hub.mu.
 // What deliver looks at stands together, one cache line.
 type interest struct {
 	subs      []*subscription

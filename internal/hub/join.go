@@ -20,7 +20,7 @@ func (j *joining) join(ctx context.Context, gap *missed) bool {
 	c, h := j.client, j.client.hub
 	fetches, err := h.fetch(ctx, j.filters)
 	if err != nil {
-		return false // whoever asked has gone
+		return false // the caller has gone
 	}
 	if j.Snapshot { // few at a time, because each makes a run of its own
 		h.collectors <- struct{}{}

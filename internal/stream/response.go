@@ -62,9 +62,7 @@ func (r Response) Codec() outbox.Codec {
 // body.
 func (r Response) Head(more http.Header) []byte {
 	h := more.Clone()
-	h.Set("Content-Type", r.Format.MediaType())
-	h.Set("Cache-Control", "no-cache, no-transform")
-	h.Set("X-Accel-Buffering", "no") // nginx passes it on at once
+	r.describe(h)
 	if r.Chunked {
 		h.Set("Transfer-Encoding", "chunked")
 	} else {
@@ -74,14 +72,25 @@ func (r Response) Head(more http.Header) []byte {
 	b.WriteString("HTTP/1.1 200 OK\r\n")
 	_ = h.Write(&b)
 	b.WriteString("\r\n")
-	head := []byte(b.String())
+	return r.first([]byte(b.String()))
+}
+
+// describe sets the header fields that say what the body is.
+func (r Response) describe(h http.Header) {
+	h.Set("Content-Type", r.Format.MediaType())
+	h.Set("Cache-Control", "no-cache, no-transform")
+	h.Set("X-Accel-Buffering", "no") // nginx passes it on at once
+}
+
+// first appends the first bytes of the body, if it has any of its own.
+func (r Response) first(dst []byte) []byte {
 	if r.Format != FormatSSE {
-		return head
+		return dst
 	}
 	// Spread the reconnects of many clients.
 	body := chunked(r.Chunked)
-	head, start := body.begin(head)
-	return body.end(fmt.Appendf(head, "retry: %d\n\n", 1000+rand.IntN(4000)), start)
+	dst, start := body.begin(dst)
+	return body.end(fmt.Appendf(dst, "retry: %d\n\n", 1000+rand.IntN(4000)), start)
 }
 
 // expired is the last frame of a response whose reader is let in no longer.

@@ -13,7 +13,7 @@ type Writers struct {
 	wg     sync.WaitGroup
 	done   chan struct{}
 
-	// Of whoever calls Flush.
+	// Of the caller of Flush.
 	press press
 	few   []*Outbox
 }
