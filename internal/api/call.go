@@ -170,7 +170,7 @@ func (a *asked) reply(ctx context.Context) (*message.Message, *wire.Problem) {
 	for {
 		select {
 		case m := <-a.replies.C:
-			return m, a.server.stillMayRead(a.publication.by, m.Topic)
+			return m, a.server.stillMayRead(a.publication.by, m.Topic, a.replyTo, "/reply")
 		case <-published:
 			published = nil
 			outcome := a.publish.outcome().problem

@@ -197,7 +197,7 @@ func (s *Server) once(w http.ResponseWriter, r *http.Request, body []byte, room 
 		return
 	case first != nil:
 		if first.topic != "" { // rights may have changed since
-			if bad := s.stillMayRead(callerOf(w), first.topic); bad != nil {
+			if bad := s.stillMayRead(callerOf(w), first.topic, r.URL.Query().Get("reply"), "/reply"); bad != nil {
 				writeProblem(w, bad)
 				return
 			}

@@ -43,9 +43,10 @@ func (s *Server) mayRead(c *caller, topic string) *wire.Problem {
 	return s.deny(c, access.ActionSubscribe, topic, fieldProblem(wire.CodeTopicForbidden, "/topic", fmt.Sprintf("Reading %q is not granted.", topic)))
 }
 
-// stillMayRead is mayRead for a message that has been waited for, or kept: the
-// caller's rights may have changed meanwhile.
-func (s *Server) stillMayRead(c *caller, topic string) *wire.Problem {
+// stillMayRead looks again before a message goes out that has been waited for,
+// or was kept: the caller's rights may have changed meanwhile. If they have, the
+// answer is about the filter that was asked for, not about the message.
+func (s *Server) stillMayRead(c *caller, topic, filter, pointer string) *wire.Problem {
 	if !s.asks {
 		return nil
 	}
@@ -53,9 +54,10 @@ func (s *Server) stillMayRead(c *caller, topic string) *wire.Problem {
 	if err != nil {
 		return unauthenticated()
 	}
-	now := *c
-	now.principal = p
-	return s.mayRead(&now, topic)
+	if p.Rights.MaySubscribe(filter) && p.Rights.MayReceive(topic) {
+		return nil
+	}
+	return s.deny(c, access.ActionSubscribe, filter, filterForbidden(filter, pointer))
 }
 
 // deny counts a refusal. Who has shown no credentials is asked for some.

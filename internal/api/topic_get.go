@@ -42,7 +42,7 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 	if wait := preferredWait(r); wait > 0 {
 		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
 		if m, bad = s.awaitValue(r, name, wait); bad == nil {
-			bad = s.stillMayRead(callerOf(w), name)
+			bad = s.stillMayRead(callerOf(w), name, name, "/topic")
 		}
 	} else {
 		m, bad = s.value(r.Context(), name)
