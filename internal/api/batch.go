@@ -76,7 +76,7 @@ func (s *Server) batchArray(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
-	s.once(w, r, body, max(room, answerRoom), func() *answer { return s.publishArray(objects, requestID(w), traceparent(r)) })
+	s.once(w, r, body, max(room, answerRoom), func() *answer { return s.publishArray(objects, s.lasting(callerOf(w).quiet())) })
 }
 
 // maxArray is how large an array may be: reading it and answering it takes
@@ -126,14 +126,14 @@ func splitArray(body []byte) ([]jsontext.Value, *wire.Problem) {
 
 // publishArray publishes the objects. What it answers takes no more memory
 // than resultRoom for each and what they take themselves.
-func (s *Server) publishArray(objects []jsontext.Value, requestID, trace string) *answer {
+func (s *Server) publishArray(objects []jsontext.Value, by *lasting) *answer {
 	read := 0
 	next := func() (batchItem, bool) {
 		if read == len(objects) {
 			return batchItem{}, false
 		}
 		read++
-		return s.batchItem(objects[read-1], requestID, trace), true
+		return s.batchItem(objects[read-1], by), true
 	}
 	a := &answer{status: http.StatusOK, batch: make([][]byte, 0, len(objects)), nothing: true}
 	s.pipeline(next, func(line []byte, res *batchResult, _ bool) bool {
@@ -161,7 +161,7 @@ func (s *Server) publishArray(objects []jsontext.Value, requestID, trace string)
 func (s *Server) maxObject() int64 { return int64(s.opts.MaxPayload)*6 + 16<<10 }
 
 // batchItem reads one object of a batch and gets it ready to be published.
-func (s *Server) batchItem(object []byte, requestID, trace string) batchItem {
+func (s *Server) batchItem(object []byte, by *lasting) batchItem {
 	var f publishFields
 	if bad := scanObject(object, f.set); bad != nil {
 		return batchItem{problem: bad}
@@ -170,7 +170,14 @@ func (s *Server) batchItem(object []byte, requestID, trace string) batchItem {
 	if bad != nil {
 		return batchItem{problem: bad}
 	}
-	p.requestID, p.trace = requestID, trace
+	c, bad := by.now()
+	if bad == nil {
+		p.requestID, p.trace = c.requestID, c.trace
+		bad = s.mayPublish(c, p)
+	}
+	if bad != nil {
+		return batchItem{problem: bad}
+	}
 	return batchItem{publication: p}
 }
 

@@ -126,7 +126,7 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After, Link, ETag, Age, Last-Modified, Preference-Applied, Idempotency-Replayed, Mqtt-Qos, Mqtt-Retain")
+	h.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After, Link, ETag, Age, Last-Modified, Preference-Applied, Idempotency-Replayed, Mqtt-Qos, Mqtt-Retain, WWW-Authenticate, RateLimit, RateLimit-Policy")
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}

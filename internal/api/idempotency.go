@@ -193,12 +193,18 @@ func (s *Server) once(w http.ResponseWriter, r *http.Request, body []byte, room 
 		do().write(w)
 		return
 	}
-	entry, first, bad := s.idempotency.begin(onceKey{key: key, line: -1}, requestHash(r, body), room)
+	entry, first, bad := s.idempotency.begin(onceKey{principal: callerOf(w).owner(), key: key, line: -1}, requestHash(r, body), room)
 	switch {
 	case bad != nil:
 		writeProblem(w, bad)
 		return
 	case first != nil:
+		if first.topic != "" { // rights may have changed since
+			if bad := s.stillMayRead(callerOf(w), first.topic, r.URL.Query().Get("reply"), "/reply"); bad != nil {
+				writeProblem(w, bad)
+				return
+			}
+		}
 		w.Header().Set("Idempotency-Replayed", "true")
 		first.write(w)
 		return

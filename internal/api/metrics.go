@@ -46,6 +46,7 @@ type metrics struct {
 	requests        *prometheus.CounterVec
 	requestDuration *prometheus.HistogramVec
 	wsCloses        *prometheus.CounterVec
+	access          accessMetrics
 
 	// What is counted most is looked up once. publishOutcomes and its parts do
 	// not change after newMetrics.
@@ -85,6 +86,8 @@ func newMetrics(hubStats func() hub.Stats, brokerStats func() BrokerStats, own f
 			Name: "gateway_ws_closes_total", Help: "WebSockets that ended, by close code; 1006: without a close frame.",
 		}, []string{"code"}),
 	}
+	m.access = newAccessMetrics()
+	m.registry.MustRegister(m.access.logins, m.access.denials, m.access.limits, m.access.reloads)
 	m.registry.MustRegister(m.publishes, m.publishDuration, m.requests, m.requestDuration, m.wsCloses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&readings{hub: hubStats, broker: brokerStats, own: own})
@@ -108,23 +111,26 @@ func (m *metrics) handler() http.Handler {
 
 var outcomes = []string{"ok", "not_sent", "overloaded", "unknown", "refused", "failed"}
 
-func (m *metrics) published(via string, qos byte, err error, took time.Duration) {
-	outcome := "failed"
+// outcomeOf names what became of a publish.
+func outcomeOf(err error) string {
 	switch {
 	case err == nil:
-		outcome = "ok"
+		return "ok"
 	case errors.Is(err, ErrNotSent):
-		outcome = "not_sent"
+		return "not_sent"
 	case errors.Is(err, ErrOverloaded):
-		outcome = "overloaded"
+		return "overloaded"
 	case errors.Is(err, ErrUnknown):
-		outcome = "unknown"
-	default:
-		if _, ok := errors.AsType[*Refused](err); ok {
-			outcome = "refused"
-		}
+		return "unknown"
 	}
-	m.publishOutcomes[via][qos][outcome].Inc()
+	if _, ok := errors.AsType[*Refused](err); ok {
+		return "refused"
+	}
+	return "failed"
+}
+
+func (m *metrics) published(via string, qos byte, err error, took time.Duration) {
+	m.publishOutcomes[via][qos][outcomeOf(err)].Inc()
 	m.publishDurations[qos].Observe(took.Seconds())
 }
 
@@ -155,7 +161,8 @@ func methodLabel(method string) string {
 func closeLabel(code wire.CloseCode) string {
 	switch code {
 	case wire.CloseGoingAway, wire.CloseProtocolError, wire.CloseBinary, wire.CloseNoCode, wire.CloseAbnormal, wire.CloseInvalidUTF8,
-		wire.ClosePolicy, wire.CloseTooBig, wire.CloseOverloaded, wire.CloseSlow, wire.CloseMalformed,
+		wire.ClosePolicy, wire.CloseTooBig, wire.CloseOverloaded, wire.CloseExpired, wire.CloseSlow, wire.CloseRate,
+		wire.CloseCredentials, wire.CloseUnknown, wire.CloseRights, wire.CloseMalformed,
 		1000, 1011: // only clients send these
 		return strconv.Itoa(int(code))
 	}

@@ -144,10 +144,7 @@ func validRequestID(id string) bool {
 // remote is the client's address: the peer's, unless the peer is a trusted
 // proxy; then the last address in X-Forwarded-For that is none.
 func (s *Server) remote(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
+	host := peer(r)
 	if !s.trusted(host) {
 		return host
 	}
@@ -160,6 +157,15 @@ func (s *Server) remote(r *http.Request) string {
 		if host = hop; !s.trusted(hop) {
 			break
 		}
+	}
+	return host
+}
+
+// peer is the address at the other end of the connection.
+func peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
 	}
 	return host
 }

@@ -23,7 +23,7 @@ const (
 )
 
 // streamParams are the query parameters of /events and /ws.
-var streamParams = append([]string{wire.FieldTopic, wire.FieldSince, wire.FieldSnapshot, wire.FieldOverflow, wire.FieldMinInterval}, lastEventIDParams...)
+var streamParams = append([]string{wire.FieldTopic, wire.FieldSince, wire.FieldSnapshot, wire.FieldOverflow, wire.FieldMinInterval, "ticket"}, lastEventIDParams...)
 
 // lastEventIDParams stand for the header Last-Event-ID, as replacements of
 // EventSource send it that cannot set headers.
@@ -49,6 +49,9 @@ func streamRequest(r *http.Request, needTopic bool, more ...string) (*hub.Reques
 	req, bad := queryOptions(query, lastEventID(r, query))
 	if bad != nil {
 		return nil, bad
+	}
+	if query.Has("ticket") && query.Get("ticket") == "" {
+		return nil, fieldProblem(wire.CodeInvalidParameter, "/ticket", "ticket must be one that POST /auth/ticket has given.")
 	}
 	filters := query["topic"]
 	if needTopic && len(filters) == 0 {

@@ -117,7 +117,8 @@ func pointerEscape(name string) string {
 
 // publication is a message to be published.
 type publication struct {
-	requestID string // of the request that brings it, for the log
+	requestID string  // of the request that brings it, for the log
+	by        *caller // set by mayPublish
 	topic     string
 	payload   []byte
 	counted   bool // the payload is the request's body, which is counted until its end

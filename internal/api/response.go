@@ -17,6 +17,7 @@ type response struct {
 	timing  *Timing
 	status  int // 0: nothing was written
 	bytes   int
+	caller  caller
 
 	piece int           // bytes written since the deadline was set
 	open  bool          // written bit by bit

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vulturepi/gateway/internal/access"
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
@@ -38,6 +39,14 @@ type Options struct {
 	AllowedOrigins []string       // besides same-origin; may be empty
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts; may be empty
 	PProf          bool           // profiles on the admin listener
+
+	Access      *access.Authenticator // who callers are; nil: nobody is asked
+	UserHeader  string                // in which TrustedProxies name the principal; empty: they do not
+	RolesHeader string                // and its roles
+
+	RatePublish, RateRequests int          // a second, of one principal or address; 0: no limit
+	StreamsPerClient          int          // open at once; 0: no limit
+	Audit                     *slog.Logger // a line for what callers do, and are refused; nil: none
 
 	Timing Timing        // zero values give its defaults
 	Stream stream.Timing // the same, of streams
@@ -71,6 +80,15 @@ type Server struct {
 	bodies   *budget // of what has come of bodies and frames under way
 	answers  *budget // of what is being written
 
+	access                     *access.Authenticator
+	asks                       bool // callers have to show who they are
+	addresses                  bool // and their addresses count
+	logins                     *access.Logins
+	publishRates, requestRates *access.Rates
+	perClient                  *access.Streams
+	decisions                  decisions
+	guests                     guests
+
 	refusedLog, failedLog, brokerLog logLimit // of requests that were refused, that failed, that the broker refused
 
 	idempotency *onceStore
@@ -91,8 +109,27 @@ func New(o Options) *Server {
 	s.failedLog = logLimit{log: o.Log, level: slog.LevelWarn, window: o.Timing.Log}
 	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, IdempotencyBytes))
 	s.brokerLog = logLimit{log: o.Log, level: slog.LevelWarn, window: o.Timing.Log}
+	s.openAccess()
 	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats, s.stats)
 	return s
+}
+
+// openAccess gets ready to ask callers who they are.
+func (s *Server) openAccess() {
+	o := &s.opts
+	if s.access = o.Access; s.access == nil {
+		s.access, _ = access.Open(access.Options{None: true}) // which cannot fail
+	}
+	s.asks = s.access.Anonymous().Via != access.ViaNone
+	s.addresses = s.asks || o.RatePublish > 0 || o.RateRequests > 0 || o.StreamsPerClient > 0 || o.Audit != nil
+	s.logins = access.NewLogins(time.Now)
+	s.publishRates, s.requestRates = access.NewRates(o.RatePublish, time.Now), access.NewRates(o.RateRequests, time.Now)
+	s.perClient = access.NewStreams(o.StreamsPerClient)
+	s.decisions.cache = access.NewCache()
+	s.guests.all = map[*guest]struct{}{}
+	if s.asks {
+		go s.watchRights()
+	}
 }
 
 // Drain makes /readyz answer 503 and refuses new streams, so that load

@@ -16,6 +16,7 @@ type Timing struct {
 	Last   time.Duration // what is left of both when the gateway goes down [5s]
 	Log    time.Duration // refused requests are logged one by one up to loggedLines in each [10s]
 	Room   time.Duration // how long a list or a value waits for room among the others [2s]
+	Auth   time.Duration // how long a WebSocket may take to say who it is [5s]
 }
 
 // withDefaults fills in what is zero.
@@ -28,5 +29,6 @@ func (t Timing) withDefaults() Timing {
 		Last:   cmp.Or(t.Last, 5*time.Second),
 		Log:    cmp.Or(t.Log, 10*time.Second),
 		Room:   cmp.Or(t.Room, 2*time.Second),
+		Auth:   cmp.Or(t.Auth, 5*time.Second),
 	}
 }

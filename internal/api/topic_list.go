@@ -38,12 +38,19 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, merge(wrong))
 		return
 	}
+	c := callerOf(w)
+	if bad := s.maySubscribe(c, filter, "/filter"); bad != nil {
+		writeProblem(w, bad)
+		return
+	}
 	held := hold{budget: s.answers}
 	defer held.release()
 	var objects [][]byte
 	var next string
 	var err error
-	bad = s.makeList(r, func() { objects, next, err = s.opts.Hub.List(r.Context(), filter, after, limit) })
+	bad = s.makeList(r, func() {
+		objects, next, err = s.opts.Hub.List(r.Context(), filter, after, limit, s.readable(c.principal))
+	})
 	switch {
 	case bad != nil:
 	case err != nil:

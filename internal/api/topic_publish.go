@@ -33,6 +33,9 @@ func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained boo
 		p.requestID = requestID(w)
 		p.counted = true
 		p.retain = p.retain || retained
+		bad = s.mayPublish(callerOf(w), p)
+	}
+	if bad == nil {
 		bad = s.readPayload(w, r, p, &held)
 	}
 	if bad != nil {
@@ -55,6 +58,10 @@ func (s *Server) deleteTopic(w http.ResponseWriter, r *http.Request) {
 	}
 	p.requestID = requestID(w)
 	p.retain = true
+	if bad := s.mayPublish(callerOf(w), p); bad != nil {
+		writeProblem(w, bad)
+		return
+	}
 	s.once(w, r, nil, answerRoom, func() *answer {
 		settle := s.opts.Hub.ExpectClear(p.topic)
 		a := s.publishAnswer(p)

@@ -2,15 +2,6 @@ package config
 
 import "testing"
 
-func TestOnlyAuthNoneExists(t *testing.T) {
-	wantRefused(t, []refused{
-		{"keys", env{"GATEWAY_AUTH": "keys"}, []string{"GATEWAY_AUTH", `"keys" does not exist in this version`, "write none"}},
-		{"jwt", env{"GATEWAY_AUTH": "jwt"}, []string{"GATEWAY_AUTH", `"jwt" does not exist in this version`}},
-		{"other", env{"GATEWAY_AUTH": "basic"}, []string{"GATEWAY_AUTH", `"basic" is unknown`}},
-		{"case", env{"GATEWAY_AUTH": "None"}, []string{"GATEWAY_AUTH", "write none"}},
-	})
-}
-
 func TestAllowedHostIsAHostName(t *testing.T) {
 	var cases []refused
 	for _, c := range []struct{ rule, host, want string }{

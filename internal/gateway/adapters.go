@@ -173,8 +173,9 @@ func hubOptions(cfg *config.Config, log *slog.Logger, b Broker, rules *decode.Ru
 	return opts
 }
 
-func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker) api.Options {
-	return api.Options{
+func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker, g *gate) api.Options {
+	o := api.Options{
+		Access: g.callers, Audit: g.audit.lines, RatePublish: cfg.RatePublish, RateRequests: cfg.RateRequests, StreamsPerClient: cfg.MaxStreamsPerClient,
 		Hub: h, Publisher: b, Log: log.Logger, LogStats: func() api.LogStats { return logStats(log) }, Version: version,
 		Health: func() api.Health {
 			s := b.Status()
@@ -190,6 +191,10 @@ func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Brok
 		PublishTimeout: cfg.PublishTimeout, AllowedHosts: allowedHosts(cfg), AllowedOrigins: cfg.AllowedOrigins,
 		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf,
 	}
+	if cfg.Auths(config.AuthHeader) {
+		o.UserHeader, o.RolesHeader = cfg.AuthHeader, cfg.AuthRolesHeader
+	}
+	return o
 }
 
 func logStats(log *Log) api.LogStats {

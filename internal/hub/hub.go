@@ -14,8 +14,9 @@
 // one time is bounded:
 //
 //	Accept            a map look-up, a trie look-up, a heap of topics (logarithm),
-//	                  two look-ups for all waiters of a filter, and a step for
-//	                  each subscription that gets the message
+//	                  two look-ups for all waiters of a filter, a step for each
+//	                  subscription that matches the message, and a decision for
+//	                  each class of rights among them
 //	trimming          trimSteps messages or topics, then the lock is given back
 //	expiring          expireSteps topics or messages
 //	lists, snapshots  walkSteps topics, matching or not
@@ -130,6 +131,7 @@ type Hub struct {
 	watches      map[string]*watch
 	watched      topic.Trie[*watch] // of them, those in force
 	clears       clears
+	classes      map[any]*class // of rights, by Rights.Class
 	memory       *memory.Memory
 	owed         owed
 	broker       wire.Broker
@@ -185,6 +187,7 @@ func New(o Options) *Hub {
 		fetches:     map[string]*fetch{},
 		watches:     map[string]*watch{},
 		clears:      clears{byTopic: map[string][]*expected{}},
+		classes:     map[any]*class{},
 		memory:      memory.New(memory.Limits{History: o.HistoryBytes, Age: o.HistoryAge, Values: o.ValuesBytes, Index: o.IndexBytes}),
 		owed:        owed{},
 		broker:      wire.Broker{Type: "broker", Since: time.Now().UTC().Truncate(time.Microsecond)},

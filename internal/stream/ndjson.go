@@ -46,5 +46,11 @@ func (n *ndjson) KeepAlive(now time.Time) []byte {
 	return n.line(nil, []byte(`{"type":"`+eventKeepAlive+`"}`))
 }
 
-// AppendClose ends the response in order.
-func (n *ndjson) AppendClose(dst []byte, _ outbox.CloseReason) []byte { return n.last(dst) }
+// AppendClose ends the response in order, and says so when it is because of who
+// reads it.
+func (n *ndjson) AppendClose(dst []byte, why outbox.CloseReason) []byte {
+	if ofReader(why) {
+		dst = n.AppendFrame(dst, expired)
+	}
+	return n.last(dst)
+}

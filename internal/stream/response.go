@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/hub/outbox"
+	"github.com/vulturepi/gateway/wire"
 )
 
 // Format is how a response writes a stream.
@@ -67,9 +68,7 @@ func (r Response) Codec() outbox.Codec {
 // Head is the response's head, with more headers.
 func (r Response) Head(more http.Header) []byte {
 	h := more.Clone()
-	h.Set("Content-Type", r.Format.MediaType())
-	h.Set("Cache-Control", "no-cache, no-transform")
-	h.Set("X-Accel-Buffering", "no") // nginx passes it on at once
+	r.describe(h)
 	if r.Chunked {
 		h.Set("Transfer-Encoding", "chunked")
 	} else {
@@ -95,6 +94,21 @@ func (l *life) due(now time.Time) bool {
 	}
 	l.shown = now
 	return true
+}
+
+// describe sets the header fields that say what the body is.
+func (r Response) describe(h http.Header) {
+	h.Set("Content-Type", r.Format.MediaType())
+	h.Set("Cache-Control", "no-cache, no-transform")
+	h.Set("X-Accel-Buffering", "no") // nginx passes it on at once
+}
+
+// expired is the last frame of a response whose reader is let in no longer.
+var expired = outbox.Frame{Kind: wire.TypeExpired, Body: []byte(`{"type":"` + wire.TypeExpired + `"}`)}
+
+// ofReader reports whether a stream ends because of who reads it.
+func ofReader(why outbox.CloseReason) bool {
+	return why == outbox.CloseExpired || why == outbox.CloseRights
 }
 
 // chunked says whether a body is framed in chunks (RFC 9112 section 7.1).

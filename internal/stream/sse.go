@@ -74,5 +74,11 @@ func (s *sse) KeepAlive(now time.Time) []byte {
 	return s.end(append(dst, "event: "+eventKeepAlive+"\ndata: {}\n\n"...), start)
 }
 
-// AppendClose ends the response in order.
-func (s *sse) AppendClose(dst []byte, _ outbox.CloseReason) []byte { return s.last(dst) }
+// AppendClose ends the response in order, and says so when it is because of who
+// reads it.
+func (s *sse) AppendClose(dst []byte, why outbox.CloseReason) []byte {
+	if ofReader(why) {
+		dst = s.AppendFrame(dst, expired)
+	}
+	return s.last(dst)
+}

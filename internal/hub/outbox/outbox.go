@@ -136,6 +136,13 @@ func (o *Outbox) Busy() bool {
 	return o.life == open && !o.direct()
 }
 
+// Waits reports whether something waits for the socket, or is under way to it.
+func (o *Outbox) Waits() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.life == open && (o.backlog.len() > 0 || o.writer == itsOwn && o.behind == 0 && o.writing > 0)
+}
+
 // Behind is the first message that is left to the source, 0 if none is.
 func (o *Outbox) Behind() uint64 {
 	o.mu.Lock()
