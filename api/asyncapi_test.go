@@ -276,7 +276,7 @@ func TestEveryFrameOfPackageWireIsKnown(t *testing.T) {
 }
 
 func TestGapReasonsAreThoseOfPackageWire(t *testing.T) {
-	want := []string{wire.GapHistoryExpired, wire.GapGatewayRestarted, wire.GapBrokerConnectionLost, wire.GapSlowConsumer, wire.GapBrokerOverflow}
+	want := []string{wire.GapHistoryExpired, wire.GapGatewayRestarted, wire.GapBrokerConnectionLost, wire.GapSlowConsumer, wire.GapBrokerOverflow, wire.GapTooLarge}
 	if got := spectest.AsyncAPI(t).At(t, "/components/schemas/Gap/properties/reason/enum"); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got reasons %v, want %v", got, want)
 	}

@@ -136,17 +136,22 @@ func userWrites(st *stage) (*section, error) {
 		return nil, err
 	}
 	own := &published{"gateway", g.http, g.process, g.mosquitto}
+	unwatched, err := st.startGateway("GATEWAY_WATCH=")
+	if err != nil {
+		return nil, err
+	}
+	quiet := &published{"gateway, watches nothing", unwatched.http, unwatched.process, unwatched.mosquitto}
 	node, err := st.nodeSide()
 	if err != nil && !errors.Is(err, errNoNode) {
 		return nil, err
 	}
-	const nothing0, nothing1, all1, own0, own1, node1 = 0, 1, 2, 3, 4, 5
+	const nothing0, nothing1, all1, own0, own1, node1 = 0, 1, 2, 3, 4, 7
 	work := []struct {
 		*published
 		qos, status int
 	}{
 		{nothing, 0, http.StatusAccepted}, {nothing, 1, http.StatusOK}, {all, 1, http.StatusOK},
-		{own, 0, http.StatusAccepted}, {own, 1, http.StatusOK},
+		{own, 0, http.StatusAccepted}, {own, 1, http.StatusOK}, {quiet, 0, http.StatusAccepted}, {quiet, 1, http.StatusOK},
 	}
 	if node != nil {
 		work = append(work, struct {
@@ -169,7 +174,7 @@ func userWrites(st *stage) (*section, error) {
 	if err := st.alternate(cs...); err != nil {
 		return nil, err
 	}
-	single, err := st.singles(nothing, own)
+	single, err := st.singles(nothing, own, quiet)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +182,7 @@ func userWrites(st *stage) (*section, error) {
 	s.head = append(s.head, "The broker's, us", "Of the rate of chi + paho that watches nothing")
 	for i, c := range cs {
 		by := cs[nothing1]
-		if i == nothing0 || i == own0 {
+		if work[i].qos == 0 {
 			by = cs[nothing0]
 		}
 		s.rows[i] = append(s.rows[i], number(c.own.median()), number(ratios(c.rate, by.rate).median()))
@@ -187,6 +192,7 @@ func userWrites(st *stage) (*section, error) {
 		atLeast(1.3, "x", "QoS 1: of chi + paho that watches #", ratios(cs[own1].rate, cs[all1].rate)),
 		atLeast(1.15, "x", "QoS 0: of chi + paho that watches nothing", ratios(cs[own0].rate, cs[nothing0].rate)),
 		atMost(1.05, "x", "one connection, QoS 1: p50, of chi + paho that watches nothing", ratios(single[1], single[0])),
+		atMost(1.05, "x", "the same, of a gateway that watches nothing, too", ratios(single[2], single[0])),
 		atMost(0.8, "x", "QoS 1: CPU a publish, of chi + paho that watches nothing", ratios(cs[own1].cpu, cs[nothing1].cpu)),
 	}
 	of := verdict{what: "QoS 1: of fastify + MQTT.js", op: "≥", limit: 1.15, unit: "x", why: errNoNode.Error()}

@@ -46,7 +46,7 @@ const (
 var arrows = map[string]rule{
 	"cmd/gateway": {may: []string{"internal/access", "internal/certificate", "internal/config", "internal/embedded", "internal/gateway", "internal/lan", "internal/mdns"}},
 	"internal/gateway": {may: []string{
-		"internal/access", "internal/api", "internal/bridge", "internal/config", "internal/decode", "internal/embedded", "internal/hub", "internal/lan", "internal/mdns", "internal/mqtt", "internal/topic",
+		"internal/access", "internal/api", "internal/bridge", "internal/config", "internal/decode", "internal/embedded", "internal/hub", "internal/lan", "internal/mdns", "internal/mqtt", "internal/topic", "wire",
 	}},
 	"internal/api": {
 		may:   []string{"api", "internal/access", "internal/hub", "internal/hub/message", "internal/hub/outbox", "internal/stream", "internal/topic", "wire"},

@@ -251,6 +251,43 @@ func publishAnswers(t *testing.T, a *answers, g *played) {
 	for _, r := range a.exampleRequests(t, a.ops["POST /publish"]) {
 		a.check(t, "POST /publish", g.do(r))
 	}
+	oldAnswers(t, a, g)
+	g.publisher.setUnheard(true)
+	defer g.publisher.setUnheard(false)
+	for key, r := range publishing() {
+		if key != "POST /request/{topic}" {
+			a.check(t, key, g.do(r))
+		}
+	}
+}
+
+// oldAnswers are those to properties: malformed ones, and where the broker
+// speaks MQTT 3.1.1.
+func oldAnswers(t *testing.T, a *answers, g *played) {
+	g.publisher.setOld(true)
+	defer g.publisher.setOld(false)
+	for key, r := range publishing() {
+		for expiry, code := range map[string]string{"1s": "needs_mqtt5", "1ms": "invalid_property"} {
+			r := r
+			switch key {
+			case "POST /publish", "POST /publish/batch":
+				r.body = strings.Replace(r.body, `"payload":1`, `"payload":1,"expiry":"`+expiry+`"`, 1)
+			case "DELETE /topics/{topic}":
+				r.header = with(r.header, "Mqtt-User-Property", map[string]string{"1s": "unit=C", "1ms": "=C"}[expiry])
+			default:
+				if !strings.Contains(r.path, "?") {
+					r.path += "?"
+				}
+				r.path += "&expiry=" + expiry
+				r.path = strings.Replace(r.path, "?&", "?", 1)
+			}
+			got := g.do(r)
+			if !strings.Contains(got.body, `"code":"`+code+`"`) || !strings.Contains(got.body, `"pointer":"/`) {
+				t.Errorf("%s with expiry %s: got %d %s, want %s that names the field", key, expiry, got.status, got.body, code)
+			}
+			a.check(t, key, got)
+		}
+	}
 }
 
 func brokerAnswers(t *testing.T, a *answers, g *played) {
@@ -265,6 +302,11 @@ func brokerAnswers(t *testing.T, a *answers, g *played) {
 		{name: "connection lost before it was written", outcome: api.ErrNotSent, want: 503},
 		{name: "too much in flight", refuse: api.ErrOverloaded, want: 503},
 		{name: "connection lost behind it", outcome: api.ErrUnknown, want: 504},
+		{name: "denied", outcome: &api.Refused{Reason: 0x87, Name: "not authorised"}, want: 403},
+		{name: "too large for the broker", outcome: &api.Refused{Reason: 0x95, Name: "packet too large"}, want: 413},
+		{name: "over a quota", outcome: &api.Refused{Reason: 0x97, Name: "quota exceeded"}, want: 429},
+		{name: "not retained here", outcome: &api.Refused{Reason: 0x9A, Name: "retain not supported"}, want: 422},
+		{name: "guilty", refuse: &api.Refused{Name: "connection closed"}, want: 422},
 		{name: "an error that nobody knows", outcome: errOther, want: 500},
 		{name: "a panic", broken: true, want: 500},
 	} {

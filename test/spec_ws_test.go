@@ -158,12 +158,17 @@ func TestFrameExamplesAreReal(t *testing.T) {
 	note("message")
 	g.receive(hub.Inbound{Topic: "pi/3/imu", Payload: []byte("\x92\x01"), QoS: 1})
 	note("message")
+	g.receive(hub.Inbound{Topic: "pi/3/mode", Payload: []byte("eco"), QoS: 1, Properties: exampleProperties()})
+	note("message")
 	g.down()
 	note("broker")
 	g.up(true)
 	note("gap")
 	note("broker")
 	g.overflow()
+	note("gap")
+	g.receive(hub.Inbound{Topic: "elsewhere", TooLarge: 1 << 20}) // of no concern
+	g.receive(hub.Inbound{Topic: "pi/3/camera", TooLarge: 1 << 20})
 	note("gap")
 	s.send(`{"op":"jump","id":9}`)
 	note("error")
@@ -344,6 +349,7 @@ func TestOpsRefuseFieldsOfOthers(t *testing.T) {
 	values := map[string]string{
 		"op": `"x"`, "id": `1`, "topics": `["a"]`, "topic": `"a"`, "payload": `1`, "encoding": `"json"`, "qos": `1`, "retain": `false`,
 		"since": `null`, "snapshot": `false`, "overflow": `"close"`, "min_interval": `"1s"`,
+		"content_type": `"a/b"`, "expiry": `"1s"`, "response_topic": `"a"`, "correlation": `"YQ=="`, "user_properties": `{"a":"1"}`,
 		"reply": `"a"`, "expect": `"1"`, "timeout": `"1s"`, "token": `"x"`,
 	}
 	d := spectest.AsyncAPI(t)

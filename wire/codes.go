@@ -58,6 +58,8 @@ const (
 	CodeInvalidBase64        Code = "invalid_base64"
 	CodePayloadRequired      Code = "payload_required"
 	CodeWouldClearRetained   Code = "would_clear_retained"
+	CodeInvalidProperty      Code = "invalid_property"
+	CodeNeedsMQTT5           Code = "needs_mqtt5"
 
 	// Topics and filters.
 	CodeTopicRequired      Code = "topic_required"
@@ -84,7 +86,8 @@ const (
 	CodeLimitExceeded      Code = "limit_exceeded"
 
 	// Values.
-	CodeTopicNotSeen Code = "topic_not_seen"
+	CodeTopicNotSeen  Code = "topic_not_seen"
+	CodeValueTooLarge Code = "value_too_large"
 
 	// Idempotency-Key.
 	CodeInvalidIdempotencyKey Code = "invalid_idempotency_key"
@@ -94,6 +97,7 @@ const (
 
 	// Requests.
 	CodeNoReply         Code = "no_reply"
+	CodeReplyTooLarge   Code = "reply_too_large"
 	CodeTooManyRequests Code = "too_many_requests"
 
 	// WebSocket ops.
@@ -105,6 +109,10 @@ const (
 	CodeBrokerUnavailable  Code = "broker_unavailable"
 	CodeOverloaded         Code = "overloaded"
 	CodeOutcomeUnknown     Code = "outcome_unknown"
+	CodeBrokerDenied       Code = "broker_denied"
+	CodeBrokerTooLarge     Code = "broker_too_large"
+	CodeBrokerQuota        Code = "broker_quota"
+	CodeBrokerRefused      Code = "broker_refused"
 	CodeTooManyConnections Code = "too_many_connections"
 	CodeShuttingDown       Code = "shutting_down"
 )

@@ -21,7 +21,7 @@ const (
 
 	FieldSince       = "since"        // a cursor, a duration or a time (RFC 3339)
 	FieldSnapshot    = "snapshot"     // true: the newest message of every topic first
-	FieldOverflow    = "overflow"     // close, drop or latest
+	FieldOverflow    = "overflow"     // catchup, close, drop or latest
 	FieldMinInterval = "min_interval" // a duration: 200ms
 
 	FieldTopic    = "topic"
@@ -29,6 +29,12 @@ const (
 	FieldEncoding = "encoding" // one of the Encoding constants
 	FieldQoS      = "qos"      // 0, 1 or 2
 	FieldRetain   = "retain"   // true or false
+
+	FieldContentType    = "content_type" // these need MQTT 5
+	FieldExpiry         = "expiry"       // a duration of whole seconds
+	FieldResponseTopic  = "response_topic"
+	FieldCorrelation    = "correlation"     // base64
+	FieldUserProperties = "user_properties" // an object of strings, or arrays of them
 
 	FieldReply   = "reply"   // a topic or filter
 	FieldExpect  = "expect"  // the payload to wait for, as in FieldPayload

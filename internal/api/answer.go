@@ -20,7 +20,14 @@ type answer struct {
 
 // sent reports whether something reached the broker, or may have.
 func (a *answer) sent() bool {
-	return a.problem == nil && !a.nothing || a.problem != nil && (a.problem.Code == wire.CodeOutcomeUnknown || a.problem.Code == wire.CodeNoReply)
+	if a.problem == nil {
+		return !a.nothing
+	}
+	switch a.problem.Code {
+	case wire.CodeOutcomeUnknown, wire.CodeNoReply, wire.CodeReplyTooLarge:
+		return true
+	}
+	return false
 }
 
 // size is roughly what the answer holds in memory.

@@ -76,7 +76,7 @@ func (s *Server) batchArray(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
-	s.once(w, r, body, max(room, answerRoom), func() *answer { return s.publishArray(objects, s.lasting(callerOf(w).quiet())) })
+	s.once(w, r, body, max(room, answerRoom), func() *answer { return s.publishArray(objects, s.lasting(callerOf(w).quiet(), traceparent(r))) })
 }
 
 // maxArray is how large an array may be: reading it and answering it takes
@@ -172,7 +172,7 @@ func (s *Server) batchItem(object []byte, by *lasting) batchItem {
 	}
 	c, bad := by.now()
 	if bad == nil {
-		p.requestID = c.requestID
+		p.requestID, p.trace = c.requestID, by.trace
 		bad = s.mayPublish(c, p)
 	}
 	if bad != nil {
@@ -187,7 +187,7 @@ func appendResult(dst []byte, index int, res *batchResult) []byte {
 	if res.problem != nil {
 		p := res.problem
 		return append(dst, marshal(&wire.BatchResult{
-			Index: index, Status: p.Status, Code: p.Code, Detail: p.Detail, Retryable: &p.Retryable, Errors: p.Errors,
+			Index: index, Status: p.Status, Code: p.Code, Detail: p.Detail, Retryable: &p.Retryable, ReasonCode: p.ReasonCode, Errors: p.Errors,
 		})...)
 	}
 	dst = strconv.AppendInt(append(dst, `{"index":`...), int64(index), 10)

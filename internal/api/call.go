@@ -37,7 +37,7 @@ type call struct {
 func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
 	held := hold{budget: s.bodies}
 	defer held.release()
-	p, query, bad := s.rawPublication(r, "/request/", "reply", "expect", "timeout", "qos")
+	p, query, bad := s.rawPublication(r, "/request/", append([]string{"reply", "expect", "timeout", "qos"}, propertyParams...)...)
 	c := &call{publication: p, via: "request", timeout: defaultTimeout}
 	if query != nil { // the parameters can be read: everything that is wrong is told at once
 		var wrong []*wire.Problem
@@ -170,7 +170,13 @@ func (a *asked) reply(ctx context.Context) (*message.Message, *wire.Problem) {
 	for {
 		select {
 		case m := <-a.replies.C:
-			return m, a.server.stillMayRead(a.publication.by, m.Topic, a.replyTo, "/reply")
+			if bad := a.server.stillMayRead(a.publication.by, m.Topic, a.replyTo, "/reply"); bad != nil {
+				return nil, bad
+			}
+			if m.TooLarge > 0 {
+				return nil, tooLarge(wire.CodeReplyTooLarge, "The reply came, but it is larger than the gateway hands out.", m)
+			}
+			return m, nil
 		case <-published:
 			published = nil
 			outcome := a.publish.outcome().problem

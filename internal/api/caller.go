@@ -49,11 +49,12 @@ type lasting struct {
 	server     *Server
 	caller     *caller
 	generation uint64
+	trace      string // the request's traceparent
 }
 
-func (s *Server) lasting(c *caller) *lasting {
+func (s *Server) lasting(c *caller, trace string) *lasting {
 	generation, _ := s.access.Generation()
-	return &lasting{s, c, generation}
+	return &lasting{s, c, generation, trace}
 }
 
 // now is the caller with the rights that are in force, or says that the caller

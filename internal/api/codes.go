@@ -70,6 +70,8 @@ var kinds = []kind{
 	{wire.CodeInvalidBase64, http.StatusUnprocessableEntity, "Invalid base64", false, "Base64 uses the standard alphabet with padding, without white space."},
 	{wire.CodePayloadRequired, http.StatusUnprocessableEntity, "Payload required", false, "`payload` is missing. An empty string is a payload."},
 	{wire.CodeWouldClearRetained, http.StatusUnprocessableEntity, "Would clear the retained message", false, "An empty retained payload deletes the topic's retained message, so it is refused here. DELETE on the topic is meant for that."},
+	{wire.CodeInvalidProperty, http.StatusUnprocessableEntity, "Invalid property", false, "A property of MQTT 5 has a value that it cannot have; `detail` says which it can. They are text in UTF-8 without control characters and non-characters: `content_type` of 256 bytes at most, `response_topic` as a topic is, `correlation` of 1024 bytes as base64, `expiry` of whole seconds, and 64 user properties with names of 256 and values of 4096 bytes, 8192 bytes in all."},
+	{wire.CodeNeedsMQTT5, http.StatusUnprocessableEntity, "Needs MQTT 5", false, "The message has properties, and MQTT 3.1.1, which the broker speaks with the gateway, has none. `errors` names the fields. See GATEWAY_MQTT_VERSION."},
 
 	// Topics and filters.
 	{wire.CodeTopicRequired, http.StatusUnprocessableEntity, "Topic required", false, "`topic` is missing or empty."},
@@ -96,6 +98,7 @@ var kinds = []kind{
 	{wire.CodeLimitExceeded, http.StatusUnprocessableEntity, "Limit exceeded", false, "One connection holds 100 filters at most. Use a wildcard, or another connection."},
 
 	{wire.CodeTopicNotSeen, http.StatusNotFound, "Topic not seen", false, "The gateway has received no message on this topic, and the broker keeps none as retained. To wait for one, ask with `Prefer: wait=30`."},
+	{wire.CodeValueTooLarge, http.StatusBadGateway, "Value too large", false, "The newest message on this topic is larger than GATEWAY_MAX_PAYLOAD_BYTES, so the gateway has not kept it. `bytes` is how large its payload is."},
 
 	// Idempotency-Key.
 	{wire.CodeInvalidIdempotencyKey, http.StatusBadRequest, "Invalid Idempotency-Key", false, "`Idempotency-Key` is given once, with 1 to 128 printable ASCII characters."},
@@ -105,6 +108,7 @@ var kinds = []kind{
 
 	// Requests.
 	{wire.CodeNoReply, http.StatusGatewayTimeout, "No reply", false, "The message was published, but nothing came on the reply topic before the timeout. The device may have acted all the same; asking again may make it act twice."},
+	{wire.CodeReplyTooLarge, http.StatusBadGateway, "Reply too large", false, "The reply came, but is larger than GATEWAY_MAX_PAYLOAD_BYTES. `bytes` is how large its payload is. The device has acted; asking again may make it act twice."},
 	{wire.CodeTooManyRequests, http.StatusTooManyRequests, "Too many requests", true, "1024 requests wait for a reply. Nothing was sent; try again after `Retry-After` seconds."},
 
 	// WebSocket ops.
@@ -116,6 +120,10 @@ var kinds = []kind{
 	{wire.CodeBrokerUnavailable, http.StatusServiceUnavailable, "Broker unavailable", true, "There is no connection to the broker. Nothing was sent; try again after `Retry-After` seconds."},
 	{wire.CodeOverloaded, http.StatusServiceUnavailable, "Overloaded", true, "Too many publishes wait for the broker; or all unfinished bodies, or all answers that wait to be read, together are as large as they may be (GATEWAY_BODIES_BYTES, GATEWAY_ANSWERS_BYTES). Nothing was sent; try again after `Retry-After` seconds."},
 	{wire.CodeOutcomeUnknown, http.StatusGatewayTimeout, "Outcome unknown", false, "The message was sent, and then the connection was lost or GATEWAY_PUBLISH_TIMEOUT passed. It may or may not have reached the broker; publishing again may deliver it twice. With an `Idempotency-Key` it may also be that the first answer was given, but was too large to be kept."},
+	{wire.CodeBrokerDenied, http.StatusForbidden, "Denied by the broker", false, "The broker does not let the gateway publish to this topic: its access list decides. `reason_code` is the broker's (MQTT 5)."},
+	{wire.CodeBrokerTooLarge, http.StatusRequestEntityTooLarge, "Too large for the broker", false, "The message is larger than the broker takes. `reason_code` is the broker's (MQTT 5)."},
+	{wire.CodeBrokerQuota, http.StatusTooManyRequests, "Over the broker's quota", true, "The broker takes no more messages from the gateway for now. `reason_code` is the broker's (MQTT 5). Try again after `Retry-After` seconds."},
+	{wire.CodeBrokerRefused, http.StatusUnprocessableEntity, "Refused by the broker", false, "The broker refuses the message, and would refuse it again: by a reason, which is the `reason_code` (MQTT 5), or by closing the connection on it. After that, messages like it (topic, QoS, retain, about that size) are refused at once for GATEWAY_REFUSED_FOR, so that nobody else's are lost with them."},
 	{wire.CodeTooManyConnections, http.StatusServiceUnavailable, "Too many connections", true, "GATEWAY_MAX_CONNECTIONS streams are open, or very many are being opened at this moment. Try again after `Retry-After` seconds."},
 	{wire.CodeShuttingDown, http.StatusServiceUnavailable, "Shutting down", true, "The gateway is going down. Nothing was sent; try again after `Retry-After` seconds."},
 }

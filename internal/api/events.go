@@ -14,10 +14,10 @@ import (
 // EventSource. All errors are answered before the first byte; then the
 // connection is taken over, so that it can be written without a goroutine.
 func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
-	request, bad := streamRequest(r, true, "format")
-	var format stream.Format
+	request, bad := streamRequest(r, true, paramFormat, paramKeepAlive, paramGaps)
+	var response stream.Response
 	if bad == nil {
-		format, bad = chooseFormat(r)
+		response, bad = responseOptions(r)
 	}
 	c := callerOf(w)
 	if bad == nil {
@@ -40,7 +40,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.ProtoMajor >= 2 {
-		s.flow(w, r, g, request, stream.Response{Format: format, Timing: s.opts.Stream})
+		s.flow(w, r, g, request, response)
 		return
 	}
 	hijacked, _, err := http.NewResponseController(w).Hijack()
@@ -52,7 +52,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	socket := stream.NewSocket(hijacked, s.opts.Stream)
-	response := stream.Response{Format: format, Chunked: r.ProtoAtLeast(1, 1), Timing: s.opts.Stream}
+	response.Chunked, response.Timing = r.ProtoAtLeast(1, 1), s.opts.Stream
 	head := response.Head(w.Header())
 	client := s.opts.Hub.Attach(socket, response.Codec(), s.readable(c.principal), func(string) []byte { return head })
 	if client == nil { // the gateway is going down
@@ -81,8 +81,9 @@ func (s *Server) flow(w http.ResponseWriter, r *http.Request, g *guest, request 
 	c := callerOf(w)
 	defer s.release()
 	openEnded(w, s.opts.Timing.Stall)
-	flow, first := response.Open(w)
-	client := s.opts.Hub.Attach(flow, response.Codec(), s.readable(c.principal), func(string) []byte { return first })
+	response.Timing = s.opts.Stream
+	flow := response.Open(w)
+	client := s.opts.Hub.Attach(flow, response.Codec(), s.readable(c.principal), nil)
 	if client == nil { // the gateway is going down
 		s.joined()
 		g.leave()
@@ -121,9 +122,9 @@ func (s *Server) reach(ctx context.Context, r *hub.Request) *wire.Problem {
 
 // chooseFormat reads ?format= and Accept.
 func chooseFormat(r *http.Request) (stream.Format, *wire.Problem) {
-	if query := r.URL.Query(); query.Has("format") {
+	if query := r.URL.Query(); query.Has(paramFormat) {
 		for _, f := range stream.Formats {
-			if string(f) == query.Get("format") {
+			if string(f) == query.Get(paramFormat) {
 				return f, nil
 			}
 		}

@@ -169,6 +169,9 @@ func idempotencyKey(r *http.Request) (string, *wire.Problem) {
 func requestHash(r *http.Request, body []byte) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	_, _ = io.WriteString(h, r.Method+" "+r.URL.RequestURI()+"\n")
+	for _, header := range propertyHeaders(r) {
+		_, _ = io.WriteString(h, header+"\n")
+	}
 	_, _ = h.Write(body)
 	h.Sum(sum[:0])
 	return sum

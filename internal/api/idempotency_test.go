@@ -115,10 +115,12 @@ func (h *held) Outcome() error {
 	}
 }
 
+func (h *held) Unheard() bool { return false }
+
 func (h *held) Done() <-chan struct{} { return h.done }
 
-func (b *slowBroker) Publish(topic string, payload []byte, qos byte, retain bool) (Pending, error) {
-	_, err := b.memoryBroker.Publish(topic, payload, qos, retain)
+func (b *slowBroker) Publish(m Outbound) (Pending, error) {
+	_, err := b.memoryBroker.Publish(m)
 	h := &held{done: make(chan struct{})}
 	go func() {
 		h.err = <-b.outcome

@@ -32,6 +32,7 @@ type BrokerStats struct {
 	Oversize        uint64             // messages skipped because they are larger than allowed
 	InFlight        int                // publishes that wait for the broker
 	Publishes       Sum                // their bytes
+	Refused         map[string]uint64  // publishes that the broker refused, by reason
 	Sys             map[string]float64 // numbers from $SYS, by metric name
 }
 
@@ -108,7 +109,7 @@ func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }
 
-var outcomes = []string{"ok", "not_sent", "overloaded", "unknown", "failed"}
+var outcomes = []string{"ok", "not_sent", "overloaded", "unknown", "refused", "failed"}
 
 // outcomeOf names what became of a publish.
 func outcomeOf(err error) string {
@@ -121,6 +122,9 @@ func outcomeOf(err error) string {
 		return "overloaded"
 	case errors.Is(err, ErrUnknown):
 		return "unknown"
+	}
+	if _, ok := errors.AsType[*Refused](err); ok {
+		return "refused"
 	}
 	return "failed"
 }
@@ -210,6 +214,7 @@ var (
 	descReplays      = desc("gateway_idempotent_replays_total", "Answers repeated for an Idempotency-Key, without publishing again.")
 	descWaiting      = desc("gateway_requests_waiting", "Requests that wait for a reply.")
 	descInFlight     = desc("gateway_publishes_in_flight", "Publishes that wait for the broker.")
+	descRefused      = desc("gateway_publish_refused_total", "Publishes that the broker refused, by its reason; closed: it closes the connection on such a message.", "reason")
 	descOrphans      = desc("gateway_requests_orphaned", "Requests that wait for a reply though their clients are gone, because they have an Idempotency-Key.")
 	descLogDropped   = desc("gateway_log_dropped_total", "Log lines that were not written, because the log was not read fast enough or not at all.")
 )
@@ -271,6 +276,9 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 		connected = 1
 	}
 	send(descConnected, prometheus.GaugeValue, connected)
+	for reason, n := range b.Refused {
+		send(descRefused, prometheus.CounterValue, float64(n), reason)
+	}
 	for reason, n := range h.Dropped {
 		send(descDropped, prometheus.CounterValue, float64(n), reason)
 	}

@@ -124,11 +124,15 @@ type publication struct {
 	counted   bool // the payload is the request's body, which is counted until its end
 	qos       byte
 	retain    bool
+	given     *given // properties; nil: none
+	trace     string // a traceparent; empty: none
 }
 
 // publishFields are the members of a publish object, still raw.
 type publishFields struct {
 	topic, payload, encoding, qos, retain jsontext.Value
+
+	properties propertyFields
 }
 
 func (f *publishFields) set(name string, value jsontext.Value) bool {
@@ -144,7 +148,7 @@ func (f *publishFields) set(name string, value jsontext.Value) bool {
 	case wire.FieldRetain:
 		f.retain = value
 	default:
-		return false
+		return f.properties.set(name, value)
 	}
 	return true
 }
@@ -189,6 +193,8 @@ func (f *publishFields) publication(maxPayload int) (*publication, *wire.Problem
 	if bad == nil && p.retain && len(payload) == 0 {
 		note(wouldClear("/payload"))
 	}
+	p.given, bad = f.properties.read()
+	note(bad)
 	return p, merge(wrong)
 }
 

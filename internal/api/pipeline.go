@@ -51,7 +51,7 @@ func (s *Server) pipeline(next func() (batchItem, bool), emit func(line []byte, 
 			}
 			item.weight = 512
 			if item.publication != nil {
-				item.weight = min(item.weight+int64(len(item.publication.payload)), windowBytes)
+				item.weight = min(item.weight+int64(len(item.publication.payload)+item.publication.given.size()), windowBytes)
 			}
 			if window.Acquire(ctx, item.weight) != nil {
 				if item.claim != nil {

@@ -89,7 +89,7 @@ type Server struct {
 	decisions                  decisions
 	guests                     guests
 
-	refusedLog, failedLog logLimit
+	refusedLog, failedLog, brokerLog logLimit // of requests that were refused, that failed, that the broker refused
 
 	idempotency *onceStore
 	names       *names
@@ -108,6 +108,7 @@ func New(o Options) *Server {
 	s.refusedLog = logLimit{log: o.Log, level: slog.LevelInfo, window: o.Timing.Log}
 	s.failedLog = logLimit{log: o.Log, level: slog.LevelWarn, window: o.Timing.Log}
 	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, IdempotencyBytes))
+	s.brokerLog = logLimit{log: o.Log, level: slog.LevelWarn, window: o.Timing.Log}
 	s.openAccess()
 	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats, s.stats)
 	return s
@@ -140,6 +141,7 @@ func (s *Server) Drain() {
 	s.writing.hurry()
 	s.refusedLog.sum()
 	s.failedLog.sum()
+	s.brokerLog.sum()
 }
 
 // stats are the server's own readings.

@@ -144,9 +144,20 @@ const (
 	typeBinary = "application/octet-stream"
 )
 
+// tooLarge says that a message is there, and too large to be handed out.
+func tooLarge(code wire.Code, detail string, m *message.Message) *wire.Problem {
+	p := problem(code, detail)
+	p.Bytes = m.TooLarge
+	return p
+}
+
 // writeValue answers with a message: as its payload, or as its JSON object if
 // that is asked for.
 func (s *Server) writeValue(w http.ResponseWriter, r *http.Request, m *message.Message) {
+	if m.TooLarge > 0 {
+		writeProblem(w, tooLarge(wire.CodeValueTooLarge, "The newest message on this topic is larger than the gateway hands out.", m))
+		return
+	}
 	held := hold{budget: s.answers}
 	defer held.release()
 	if bad := s.countAnswer(r, &held, m.JSON, m.JSON, m.JSON); bad != nil { // besides itself taken apart, and put together

@@ -14,12 +14,12 @@ import (
 
 // postTopic is POST /topics/{topic}.
 func (s *Server) postTopic(w http.ResponseWriter, r *http.Request) {
-	s.publishRaw(w, r, false, "qos", "retain")
+	s.publishRaw(w, r, false, append([]string{"qos", "retain"}, propertyParams...)...)
 }
 
 // putTopic is PUT /topics/{topic}: the same, retained.
 func (s *Server) putTopic(w http.ResponseWriter, r *http.Request) {
-	s.publishRaw(w, r, true, "qos", "retain")
+	s.publishRaw(w, r, true, append([]string{"qos", "retain"}, propertyParams...)...)
 }
 
 func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained bool, params ...string) {
@@ -83,7 +83,7 @@ func (s *Server) rawPublication(r *http.Request, prefix string, params ...string
 	if bad := foreignForm(r); bad != nil {
 		return nil, nil, bad
 	}
-	p := &publication{qos: 1}
+	p := &publication{qos: 1, trace: traceparent(r)}
 	var wrong []*wire.Problem
 	if p.topic, bad = pathTopic(r, prefix); bad != nil {
 		wrong = append(wrong, bad)
@@ -97,6 +97,9 @@ func (s *Server) rawPublication(r *http.Request, prefix string, params ...string
 		if p.retain, bad = retainOption(query.Get("retain")); bad != nil {
 			wrong = append(wrong, bad)
 		}
+	}
+	if p.given, bad = propertiesOf(r, query); bad != nil {
+		wrong = append(wrong, bad)
 	}
 	return p, query, merge(wrong)
 }

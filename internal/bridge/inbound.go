@@ -73,7 +73,7 @@ func (s *stream) Message(m mqtt.Message) bool {
 }
 
 func (s *stream) Skipped(m mqtt.Skipped) bool {
-	return s.in.got(s.life, Message{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, TooLarge: m.Size})
+	return s.in.got(s.life, Message{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, TooLarge: max(m.Size, 1)})
 }
 
 func (s *stream) Rest() { s.in.rest() }
@@ -94,7 +94,7 @@ func (l *inbound) got(life int, m Message) (taken bool) {
 		return true
 	}
 	// The Receiver must hear of a gap before it hears of what came after, so everything waits for Up.
-	if l.heldSize += len(m.Topic) + len(m.Payload) + holdEach; l.heldSize > holdBytes {
+	if l.heldSize += len(m.Topic) + len(m.Payload) + m.Properties.Size() + holdEach; l.heldSize > holdBytes {
 		l.heldLost = true
 		return true
 	}

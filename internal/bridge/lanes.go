@@ -61,8 +61,8 @@ func (l *lane) submit(m Message) (*Publication, error) {
 	if l.out == nil {
 		return nil, ErrNoConnection
 	}
-	if m.Properties != nil && l.out.link.Version() != mqtt.V5 {
-		return nil, ErrNeedsMQTT5
+	if err := p.speak(l.out.link); err != nil {
+		return nil, err
 	}
 	if !l.reserve(p) {
 		return nil, ErrOverloaded

@@ -18,6 +18,10 @@ type Message struct {
 	// Properties need MQTT 5; nil where there are none.
 	Properties *Properties
 
+	// Trace is published as the user property "traceparent", where MQTT 5 is spoken and there is none yet, and is
+	// otherwise left out. Received messages have it among their Properties.
+	Trace string
+
 	// TooLarge is the size of a received payload that was larger than [Config.MaxPayload] and has been left out, in
 	// bytes; 0: Payload is whole.
 	TooLarge int

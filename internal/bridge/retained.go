@@ -140,7 +140,7 @@ func (c copies) Message(m mqtt.Message) bool {
 }
 
 func (c copies) Skipped(m mqtt.Skipped) bool {
-	return c.f.got(Message{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, TooLarge: m.Size})
+	return c.f.got(Message{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, TooLarge: max(m.Size, 1)})
 }
 
 func (copies) Rest() {}

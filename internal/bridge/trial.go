@@ -152,8 +152,8 @@ func (tr *trial) end() {
 // try sends one message, and finds out whether the broker takes it. It is false when the link is not to be used again.
 func (tr *trial) try(ctx context.Context, k *mqtt.Conn, p *Publication) (alive bool) {
 	b := tr.slot.b
-	if p.sent.Message.Properties != nil && k.Version() != mqtt.V5 {
-		p.complete(0, ErrNeedsMQTT5)
+	if err := p.speak(k); err != nil {
+		p.complete(0, err)
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.timing.verdict)

@@ -105,7 +105,7 @@ type Config struct {
 	AuditLog            string `envconfig:"GATEWAY_AUDIT_LOG" desc:"File, or stdout, that gets a line of JSON for each publish, refusal, failed login, ticket and reload. The file is opened anew on SIGHUP."`
 
 	AllowedHosts   []string `envconfig:"GATEWAY_ALLOWED_HOSTS" desc:"Comma-separated host names, each with an optional port, that requests may ask for besides localhost and this machine's addresses."`
-	AllowedOrigins []string `envconfig:"GATEWAY_ALLOWED_ORIGINS" desc:"Comma-separated origins of web pages that may use the gateway, such as https://app.example."`
+	AllowedOrigins []string `envconfig:"GATEWAY_ALLOWED_ORIGINS" desc:"Comma-separated origins of web pages and apps that may use the gateway, such as https://app.example or capacitor://localhost."`
 	TrustedProxies CIDRs    `envconfig:"GATEWAY_TRUSTED_PROXIES" desc:"Comma-separated networks (CIDR) of proxies whose forwarding headers, and GATEWAY_AUTH_HEADER, count."`
 
 	LogFormat string `envconfig:"GATEWAY_LOG_FORMAT" default:"text" desc:"Format of the log: text or json."`

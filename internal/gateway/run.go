@@ -130,7 +130,7 @@ func (p *parts) runLink(ctx context.Context, hint func(context.Context)) (stop f
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { _ = p.link.Run(ctx) })
-	running.Go(func() { trimWhenIdle(ctx) })
+	running.Go(func() { tendMemory(ctx) })
 	running.Go(func() { hint(ctx) })
 	return func() {
 		cancel()

@@ -74,7 +74,7 @@ type Options struct {
 	TotalQueue int64  // all outboxes together [256 MiB]
 	Log        *slog.Logger
 	Shards     int           // writers [GOMAXPROCS]
-	KeepAlive  time.Duration // how often each connection is looked at for keep-alives [5s]
+	KeepAlive  time.Duration // how often each connection is looked at for keep-alives [1s]
 	FetchTime  time.Duration // longest wait for retained messages before a subscription joins without [3s]
 	Linger     time.Duration // how long a filter that nobody wants any more is watched on [5s]
 
@@ -94,7 +94,7 @@ func (o *Options) complete() {
 	o.QueueBytes = cmp.Or(o.QueueBytes, 1<<20)
 	o.TotalQueue = cmp.Or(o.TotalQueue, 256<<20)
 	o.Shards = cmp.Or(o.Shards, runtime.GOMAXPROCS(0))
-	o.KeepAlive = cmp.Or(o.KeepAlive, 5*time.Second)
+	o.KeepAlive = cmp.Or(o.KeepAlive, time.Second)
 	o.FetchTime = cmp.Or(o.FetchTime, 3*time.Second)
 	o.Linger = cmp.Or(o.Linger, 5*time.Second)
 	o.HistoryAge = cmp.Or(o.HistoryAge, 10*time.Minute)

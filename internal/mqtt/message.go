@@ -27,6 +27,9 @@ type Properties struct {
 	User          []UserProperty // in order; names may repeat
 }
 
+// Size is how many bytes the properties have; those of nil are none.
+func (p *Properties) Size() int { return p.size(0) }
+
 // A UserProperty is a pair that MQTT passes on without looking at it, 3.3.2.3.7.
 type UserProperty struct{ Name, Value string }
 

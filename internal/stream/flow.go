@@ -23,12 +23,11 @@ type Flow struct {
 
 var errOver = errors.New("the response is over")
 
-// Open begins the response and makes a flow of it. First are the first bytes of
-// its body.
-func (r Response) Open(w http.ResponseWriter) (f *Flow, first []byte) {
+// Open begins the response and makes a flow of it.
+func (r Response) Open(w http.ResponseWriter) *Flow {
 	r.describe(w.Header())
 	w.WriteHeader(http.StatusOK)
-	return &Flow{w: w, timing: r.Timing.withDefaults(), ended: make(chan struct{})}, r.first(nil)
+	return &Flow{w: w, timing: r.Timing.withDefaults(), ended: make(chan struct{})}
 }
 
 // TryWrite takes nothing: a stream of HTTP/2 cannot say how much it would take

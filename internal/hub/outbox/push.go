@@ -8,7 +8,7 @@ func (o *Outbox) Push(m *message.Message, f message.Form, policy Overflow) {
 	o.mu.Lock()
 	switch {
 	case o.life != open || o.behind != 0:
-	case f == (message.Form{}) && len(o.buf) == 0 && o.direct():
+	case f == (message.Form{}) && m.TooLarge == 0 && len(o.buf) == 0 && o.direct():
 		o.pushBatch(m)
 	default:
 		o.push(entry{m: m, policy: policy}, f)
