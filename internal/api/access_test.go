@@ -98,7 +98,7 @@ func TestRightsOfABatchStreamFollow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := g.server.lasting(&caller{principal: p}, "")
+	l := g.server.lasting(&caller{principal: p})
 	object := []byte(`{"topic":"a/x","payload":1}`)
 	if item := g.server.batchItem(object, l); item.problem != nil {
 		t.Fatalf("before: got %v", item.problem)

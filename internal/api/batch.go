@@ -76,7 +76,7 @@ func (s *Server) batchArray(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
-	s.once(w, r, body, max(room, answerRoom), func() *answer { return s.publishArray(objects, s.lasting(callerOf(w).quiet(), traceparent(r))) })
+	s.once(w, r, body, max(room, answerRoom), func() *answer { return s.publishArray(objects, s.lasting(callerOf(w).quiet())) })
 }
 
 // maxArray is how large an array may be: reading it and answering it takes
@@ -172,7 +172,7 @@ func (s *Server) batchItem(object []byte, by *lasting) batchItem {
 	}
 	c, bad := by.now()
 	if bad == nil {
-		p.requestID, p.trace = c.requestID, by.trace
+		p.requestID, p.trace = c.requestID, c.trace
 		bad = s.mayPublish(c, p)
 	}
 	if bad != nil {

@@ -40,7 +40,7 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 	defer s.endReading(control)()
 
 	body := &patientReader{body: r.Body, control: control, idle: s.opts.Timing.Line, closing: s.closing}
-	lines := &lineReader{buf: bufio.NewReaderSize(body, readBytes), limit: int(s.maxObject()), held: &held, by: s.lasting(callerOf(w).quiet(), traceparent(r))}
+	lines := &lineReader{buf: bufio.NewReaderSize(body, readBytes), limit: int(s.maxObject()), held: &held, by: s.lasting(callerOf(w).quiet())}
 	if r.Header.Get("Expect") != "" {
 		_, _ = lines.buf.Peek(1) // reading is what answers 100 Continue
 	}

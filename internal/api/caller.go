@@ -19,6 +19,7 @@ type caller struct {
 	principal *access.Principal
 	addr      netip.Addr // of the client; zero where nothing asks for it
 	requestID string
+	trace     string      // its traceparent
 	header    http.Header // of the answer; nil: there is none, or it has gone out
 }
 
@@ -49,12 +50,11 @@ type lasting struct {
 	server     *Server
 	caller     *caller
 	generation uint64
-	trace      string // the request's traceparent
 }
 
-func (s *Server) lasting(c *caller, trace string) *lasting {
+func (s *Server) lasting(c *caller) *lasting {
 	generation, _ := s.access.Generation()
-	return &lasting{s, c, generation, trace}
+	return &lasting{s, c, generation}
 }
 
 // now is the caller with the rights that are in force, or says that the caller

@@ -40,6 +40,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.ProtoMajor >= 2 {
+		response.Timing = s.opts.Stream
 		s.flow(w, r, g, request, response)
 		return
 	}
@@ -81,9 +82,8 @@ func (s *Server) flow(w http.ResponseWriter, r *http.Request, g *guest, request 
 	c := callerOf(w)
 	defer s.release()
 	openEnded(w, s.opts.Timing.Stall)
-	response.Timing = s.opts.Stream
 	flow := response.Open(w)
-	client := s.opts.Hub.Attach(flow, response.Codec(), s.readable(c.principal), nil)
+	client := s.opts.Hub.Attach(flow, response.Codec(), s.readable(c.principal), func(string) []byte { return nil })
 	if client == nil { // the gateway is going down
 		s.joined()
 		g.leave()

@@ -16,7 +16,7 @@ import (
 func (s *Server) login(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := callerOf(w)
-		c.requestID, c.header = requestID(w), w.Header()
+		c.requestID, c.trace, c.header = requestID(w), traceparent(r), w.Header()
 		bad := s.identify(c, r)
 		if bad == nil {
 			bad = s.takeRequest(c)

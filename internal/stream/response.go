@@ -81,21 +81,6 @@ func (r Response) Head(more http.Header) []byte {
 	return []byte(b.String())
 }
 
-// describe sets the header fields that say what the body is.
-func (r Response) describe(h http.Header) {
-	h.Set("Content-Type", r.Format.MediaType())
-	h.Set("Cache-Control", "no-cache, no-transform")
-	h.Set("X-Accel-Buffering", "no") // nginx passes it on at once
-}
-
-// expired is the last frame of a response whose reader is let in no longer.
-var expired = outbox.Frame{Kind: wire.TypeExpired, Body: []byte(`{"type":"` + wire.TypeExpired + `"}`)}
-
-// ofReader reports whether a stream ends because of who reads it.
-func ofReader(why outbox.CloseReason) bool {
-	return why == outbox.CloseExpired || why == outbox.CloseRights
-}
-
 // life is when a quiet stream shows that it lives. Its client's shard uses it.
 type life struct {
 	every time.Duration // 0: never
@@ -109,6 +94,21 @@ func (l *life) due(now time.Time) bool {
 	}
 	l.shown = now
 	return true
+}
+
+// describe sets the header fields that say what the body is.
+func (r Response) describe(h http.Header) {
+	h.Set("Content-Type", r.Format.MediaType())
+	h.Set("Cache-Control", "no-cache, no-transform")
+	h.Set("X-Accel-Buffering", "no") // nginx passes it on at once
+}
+
+// expired is the last frame of a response whose reader is let in no longer.
+var expired = outbox.Frame{Kind: wire.TypeExpired, Body: []byte(`{"type":"` + wire.TypeExpired + `"}`)}
+
+// ofReader reports whether a stream ends because of who reads it.
+func ofReader(why outbox.CloseReason) bool {
+	return why == outbox.CloseExpired || why == outbox.CloseRights
 }
 
 // chunked says whether a body is framed in chunks (RFC 9112 section 7.1).
