@@ -40,7 +40,7 @@ type receiver struct{ hub *hub.Hub }
 func (r *receiver) Message(m bridge.Message) { r.hub.Accept(inbound(m)) }
 
 func inbound(m bridge.Message) hub.Inbound {
-	return hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, TooLarge: m.TooLarge, Properties: received(m.Properties)}
+	return hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Retained: m.Retained, TooLarge: m.TooLarge, Properties: received(m.Properties)}
 }
 
 // received are the properties of a message from the broker.
