@@ -161,6 +161,14 @@ func bridgeConfig(cfg *config.Config, broker *url.URL, t *tls.Config, log *slog.
 	}
 }
 
+// spoken is a version of MQTT in words; empty before the first connection.
+func spoken(v mqtt.Version) string {
+	if v == 0 {
+		return ""
+	}
+	return v.String()
+}
+
 func hubOptions(cfg *config.Config, log *slog.Logger, b Broker, rules *decode.Rules) hub.Options {
 	opts := hub.Options{
 		Upstream: b, Log: log,
@@ -178,7 +186,10 @@ func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Brok
 		Hub: h, Publisher: b, Log: log.Logger, LogDropped: log.Dropped, Version: version,
 		Health: func() api.Health {
 			s := b.Status()
-			return api.Health{Publish: s.Publish, Subscribe: s.Subscribe, Detail: s.Err, Refused: s.SubscribeRefused}
+			return api.Health{
+				Publish: s.Publish, Subscribe: s.Subscribe, Detail: s.Err, Refused: s.SubscribeRefused,
+				Warning: s.Warning, MQTT: spoken(b.Stats().Version),
+			}
 		},
 		BrokerStats: func() api.BrokerStats {
 			s := b.Stats()
