@@ -15,6 +15,7 @@ import (
 	"github.com/vulturepi/gateway/internal/bridge"
 	vulture "github.com/vulturepi/gateway/internal/gateway"
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/mqtt"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -76,8 +77,9 @@ type stage struct {
 	receiving sync.Mutex      // one event at a time
 	in        bridge.Receiver // set before the gateway runs
 
-	mu     sync.Mutex // guards status
-	status func() bridge.Status
+	mu      sync.Mutex // guards the rest
+	status  func() bridge.Status
+	version mqtt.Version
 }
 
 func newStage() *stage {
@@ -92,6 +94,12 @@ func (s *stage) setStatus(f func() bridge.Status) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status = f
+}
+
+func (s *stage) setVersion(v mqtt.Version) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version = v
 }
 
 // Run implements vulture.Broker.
@@ -112,7 +120,11 @@ func (s *stage) Status() bridge.Status {
 func (s *stage) Changed() <-chan struct{} { return nil }
 
 // Stats implements vulture.Broker.
-func (s *stage) Stats() bridge.Stats { return bridge.Stats{} }
+func (s *stage) Stats() bridge.Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bridge.Stats{Version: s.version}
+}
 
 // event tells the gateway something, in turn.
 func (s *stage) event(tell func(in bridge.Receiver)) {

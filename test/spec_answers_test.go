@@ -12,6 +12,7 @@ import (
 	"github.com/vulturepi/gateway/internal/api"
 	"github.com/vulturepi/gateway/internal/bridge"
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/mqtt"
 	"github.com/vulturepi/gateway/internal/spectest"
 )
 
@@ -373,6 +374,8 @@ func streamAnswers(t *testing.T, a *answers) {
 	drainAnswers(t, a)
 }
 
+const selfTestWarning = "a message of the gateway's own does not come back from the broker: it may deny everything; grant its user the topics it is to use, and read and write on $gateway/#"
+
 func pageAnswers(t *testing.T, a *answers) {
 	g := play(t)
 	for _, path := range []string{"/livez", "/openapi.yaml", "/asyncapi.yaml", "/docs", "/docs/errors"} {
@@ -388,11 +391,13 @@ func pageAnswers(t *testing.T, a *answers) {
 	}{
 		{bridge.Status{Publish: true, Subscribe: true}, 200},
 		{bridge.Status{Publish: true, Subscribe: true, SubscribeRefused: []string{"$SYS/#"}}, 200},
+		{bridge.Status{Publish: true, Subscribe: true, Tested: true, Warning: selfTestWarning}, 200},
 		{bridge.Status{Subscribe: true, Err: "connection refused"}, 503},
 		{bridge.Status{Publish: true, Err: "connection refused"}, 503},
 		{bridge.Status{}, 503},
 	} {
 		g.setStatus(func() bridge.Status { return c.status })
+		g.setVersion(map[bool]mqtt.Version{true: mqtt.V5}[c.status.Tested])
 		got := g.do(request{method: "GET", path: "/readyz"})
 		if got.status != c.want {
 			t.Errorf("GET /readyz with %+v: got %d, want %d", c.status, got.status, c.want)

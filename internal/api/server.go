@@ -61,6 +61,8 @@ type Health struct {
 	Publish, Subscribe bool
 	Detail             string   // the last error in plain words, empty when all is well
 	Refused            []string // filters that the broker does not grant
+	Warning            string   // what does not work as it should, and what to do; empty: nothing is known
+	MQTT               string   // the version that is spoken with the broker; empty: not known yet
 }
 
 // Server answers HTTP requests. Its handlers may be called concurrently.

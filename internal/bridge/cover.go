@@ -23,7 +23,7 @@ func (s *subscriptions) serve(ctx context.Context, k *mqtt.Conn, qos byte, ready
 		add, remove, next := s.plan(time.Now())
 		switch {
 		case len(add) > 0: // before removing: rather a message twice than not at all
-			refused, err := subscribe(ctx, k, add, qos, nil)
+			refused, err := subscribe(ctx, k, add, qos, liveOnly, nil)
 			if err != nil {
 				s.ended(k, err, add)
 				return
