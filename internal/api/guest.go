@@ -105,7 +105,7 @@ func (g *guest) now() *caller {
 // settle is called when filters have come into force that were granted to c. If
 // the rights have changed while they were on their way, they are looked at again.
 func (g *guest) settle(c *caller) {
-	if !!g.server.asks || g.now() == c {
+	if !g.server.asks || g.now() == c {
 		return
 	}
 	g.mu.Lock()
