@@ -27,9 +27,6 @@ const (
 // postBatch is POST /publish/batch: many messages, each with its own outcome.
 func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 	bad := onlyParams(r)
-	if bad == nil && r.Header.Get("Content-Encoding") != "" {
-		bad = problem(wire.CodeUnsupportedEncoding, "Send the body without Content-Encoding.")
-	}
 	key := ""
 	if bad == nil {
 		key, bad = idempotencyKey(r)
@@ -51,15 +48,18 @@ func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 }
 
 func isUTF8(params map[string]string) bool {
-	charset := params["charset"]
-	return charset == "" || strings.EqualFold(charset, "utf-8")
+	switch strings.ToLower(params["charset"]) {
+	case "", "utf-8", "utf8", "us-ascii": // ASCII is UTF-8
+		return true
+	}
+	return false
 }
 
 // batchArray publishes the objects of an array and answers with an array.
 func (s *Server) batchArray(w http.ResponseWriter, r *http.Request) {
 	held := hold{budget: s.bodies}
 	defer held.release()
-	body, bad := readBody(w, r, s.maxArray(), &held)
+	body, bad := s.readBody(w, r, s.maxArray(), &held)
 	var objects []jsontext.Value
 	if bad == nil {
 		objects, bad = splitArray(body)
@@ -98,6 +98,9 @@ func splitArray(body []byte) ([]jsontext.Value, *wire.Problem) {
 	offset := len(body) - len(trimmed)
 	dec := jsontext.NewDecoder(bytes.NewBuffer(trimmed), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	malformed := func() *wire.Problem {
+		if bytes.HasPrefix(trimmed, byteOrderMark) {
+			return markedProblem()
+		}
 		return problem(wire.CodeInvalidJSON, fmt.Sprintf("The JSON breaks off or is malformed near byte %d; nothing was published.", offset+int(dec.InputOffset())))
 	}
 	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '[' {

@@ -29,7 +29,11 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 		writeProblem(w, noRoom())
 		return
 	}
-	if bad := s.admit(); bad != nil {
+	bad := decodeBody(w, r, &held)
+	if bad == nil {
+		bad = s.admit()
+	}
+	if bad != nil {
 		writeProblem(w, bad)
 		return
 	}
@@ -160,6 +164,8 @@ func (s *Server) streamProblem(err error) *wire.Problem {
 		return problem(wire.CodeIdempotencyFull, "There is no room for more Idempotency-Keys; this line and all behind it were not sent.")
 	case s.draining.Load():
 		return problem(wire.CodeShuttingDown, "The gateway is going down; this line and all behind it were not sent.")
+	case errors.Is(err, errNotGzip):
+		return problem(wire.CodeInvalidBody, "The body is not gzip, as its Content-Encoding says; this line and all behind it were not sent.")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return problem(wire.CodeRequestTimeout, "Nothing came for too long; this line and all behind it were not sent.")
 	}

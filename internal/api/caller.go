@@ -24,7 +24,7 @@ type caller struct {
 }
 
 // callerOf is who the request is from that w answers.
-func callerOf(w http.ResponseWriter) *caller { return &w.(*response).caller }
+func callerOf(w http.ResponseWriter) *caller { return &responseOf(w).caller }
 
 // quiet is the caller without an answer's header.
 func (c *caller) quiet() *caller {

@@ -29,7 +29,7 @@ var kinds = []kind{
 	{wire.CodeInvalidHost, http.StatusBadRequest, "Invalid Host", false, "The request has no Host header, or one that is no name or address with an optional port from 1 to 65535. An IPv6 address stands in brackets."},
 	{wire.CodeHostNotAllowed, http.StatusMisdirectedRequest, "Host not allowed", false, "The Host header is none of localhost, the machine's own addresses, or GATEWAY_ALLOWED_HOSTS. This keeps foreign web pages out (DNS rebinding)."},
 	{wire.CodeCrossOrigin, http.StatusForbidden, "Cross-origin request", false, "A web page of another origin sent the request. List its origin in GATEWAY_ALLOWED_ORIGINS to let it in."},
-	{wire.CodeRequestTimeout, http.StatusRequestTimeout, "Request timeout", true, "The body did not arrive in time."},
+	{wire.CodeRequestTimeout, http.StatusRequestTimeout, "Request timeout", true, "The body brought less than 1 KiB in 10 seconds, or took longer than `GATEWAY_BODY_TIMEOUT`."},
 	{wire.CodeUpgradeRequired, http.StatusUpgradeRequired, "Upgrade required", false, "This path speaks WebSocket only."},
 	{wire.CodeInvalidHandshake, http.StatusBadRequest, "Invalid WebSocket handshake", false, "The upgrade request breaks RFC 6455; `detail` says how."},
 	{wire.CodeUnsupportedSubprotocol, http.StatusBadRequest, "Unsupported subprotocol", false, "Offer `gateway.v1`, or no subprotocol."},
@@ -47,7 +47,7 @@ var kinds = []kind{
 
 	// The body of a publish, or a WebSocket frame.
 	{wire.CodeUnsupportedMediaType, http.StatusUnsupportedMediaType, "Unsupported media type", false, "The route takes `application/json`, in UTF-8; a batch may also be `application/x-ndjson`. To publish any other body as it is, send it to `/topics/…`."},
-	{wire.CodeUnsupportedEncoding, http.StatusUnsupportedMediaType, "Unsupported content encoding", false, "Bodies must come without `Content-Encoding`."},
+	{wire.CodeUnsupportedEncoding, http.StatusUnsupportedMediaType, "Unsupported content encoding", false, "Bodies may have `Content-Encoding: gzip` or `identity`, or none."},
 	{wire.CodeBodyTooLarge, http.StatusRequestEntityTooLarge, "Body too large", false, "The body is larger than any message of the allowed size could be."},
 	{wire.CodePayloadTooLarge, http.StatusRequestEntityTooLarge, "Payload too large", false, "The payload has more bytes than GATEWAY_MAX_PAYLOAD_BYTES allows."},
 	{wire.CodeInvalidBody, http.StatusBadRequest, "Invalid body", false, "The body broke off, or its framing is malformed. What came before is told apart in the answer of a stream; otherwise nothing was sent."},

@@ -86,7 +86,7 @@ func (n *names) next() string {
 // waited for nor be taken for the next request.
 func (s *Server) expectBody(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(s.opts.Timing.Body))
+	_ = control.SetReadDeadline(time.Now().Add(min(slack(s.opts.Timing.Progress), s.opts.Timing.Body)))
 	if r.Header["Expect"] != nil {
 		_ = control.SetWriteDeadline(time.Now().Add(s.opts.Timing.Stall)) // of 100 Continue
 	}

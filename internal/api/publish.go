@@ -198,14 +198,11 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, held *hold) ([
 	if bad := onlyParams(r); bad != nil {
 		return nil, bad
 	}
-	if r.Header.Get("Content-Encoding") != "" {
-		return nil, problem(wire.CodeUnsupportedEncoding, "Send the body without Content-Encoding.")
-	}
 	if contentType := r.Header.Get("Content-Type"); contentType != typeJSON {
 		mediaType, params, err := mime.ParseMediaType(contentType)
 		if err != nil || mediaType != typeJSON || !isUTF8(params) {
 			return nil, problem(wire.CodeUnsupportedMediaType, "Send Content-Type: application/json, in UTF-8.")
 		}
 	}
-	return readBody(w, r, s.maxObject(), held)
+	return s.readBody(w, r, s.maxObject(), held)
 }

@@ -151,7 +151,7 @@ func TestPublishRefusesOtherMediaTypes(t *testing.T) {
 			exchange(t, g.public, request("POST", "/publish", valid, headers...)).wantProblem(t, 415, "unsupported_media_type")
 		})
 	}
-	for _, encoding := range []string{"gzip", "br", "identity", "deflate, gzip", canary} {
+	for _, encoding := range []string{"br", "deflate", "deflate, gzip", canary} {
 		a := exchange(t, g.public, publishRequest("\x1f\x8b\x08"+canary, "Content-Encoding: "+encoding))
 		a.wantProblem(t, 415, "unsupported_encoding")
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -99,17 +100,22 @@ func writeParts(w http.ResponseWriter, status int, open, between, end string, pa
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(length))
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(open))
+	b := bufio.NewWriterSize(w, listBuffer) // small parts compress badly one by one
+	_, _ = b.WriteString(open)
 	for i, p := range parts {
 		if i > 0 {
-			_, _ = w.Write([]byte(between))
+			_, _ = b.WriteString(between)
 		}
-		if _, err := w.Write(p); err != nil {
+		if _, err := b.Write(p); err != nil {
 			return
 		}
 	}
-	_, _ = w.Write([]byte(end))
+	_, _ = b.WriteString(end)
+	_ = b.Flush()
 }
+
+// listBuffer is what is put together into one write.
+const listBuffer = 16 << 10
 
 // maxLists is how many lists may be made at the same moment.
 const maxLists = 64
@@ -134,7 +140,7 @@ func (s *Server) makeList(r *http.Request, do func()) *wire.Problem {
 
 // countAnswer counts what is about to be written, until held is released.
 func (s *Server) countAnswer(r *http.Request, held *hold, parts ...[]byte) *wire.Problem {
-	size := 0
+	size := listBuffer
 	for _, p := range parts {
 		size += sliceHeader + len(p)
 	}

@@ -68,6 +68,7 @@ type Config struct {
 
 	MaxPayloadBytes   int           `envconfig:"GATEWAY_MAX_PAYLOAD_BYTES" default:"262144" min:"1" max:"8388608" desc:"Largest payload of a message, in bytes."`
 	PublishTimeout    time.Duration `envconfig:"GATEWAY_PUBLISH_TIMEOUT" default:"5s" min:"1ms" max:"10m" desc:"How long a publish waits for the broker."`
+	BodyTimeout       time.Duration `envconfig:"GATEWAY_BODY_TIMEOUT" default:"5m" min:"1s" max:"24h" desc:"How long a request's body may take in all. It must also bring 1 KiB in any 10 seconds."`
 	ShutdownTimeout   time.Duration `envconfig:"GATEWAY_SHUTDOWN_TIMEOUT" default:"15s" min:"1ms" max:"1h" desc:"How long a stop waits for open requests and streams. Longer than GATEWAY_PUBLISH_TIMEOUT."`
 	ClientQueueBytes  int           `envconfig:"GATEWAY_CLIENT_QUEUE_BYTES" default:"1048576" min:"1" max:"1073741824" desc:"Bytes that may wait for one client. At least twice GATEWAY_MAX_PAYLOAD_BYTES."`
 	ClientsQueueBytes int64         `envconfig:"GATEWAY_CLIENTS_QUEUE_BYTES" default:"268435456" min:"1" max:"1099511627776" desc:"Bytes that may wait for all clients together. At least GATEWAY_CLIENT_QUEUE_BYTES."`
