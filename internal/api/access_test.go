@@ -1,7 +1,10 @@
 package api
 
 import (
+	"bufio"
+	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -110,5 +113,61 @@ func TestRightsOfABatchStreamFollow(t *testing.T) {
 	change(`publish: ["a/#"], expires: ` + time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
 	if item := g.server.batchItem(object, l); item.problem == nil || item.problem.Code != "unauthenticated" {
 		t.Errorf("expired: got %v, want unauthenticated", item.problem)
+	}
+}
+
+// hesitant is a broker side that confirms a subscription only when it is told to.
+type hesitant struct {
+	passing
+	asked, confirm chan struct{}
+}
+
+func (b *hesitant) Want(context.Context, string) error {
+	b.asked <- struct{}{}
+	<-b.confirm
+	return nil
+}
+
+// A filter that was granted and comes into force when it is not granted any
+// more, does not stay.
+func TestRightsThatEndWhileAFilterIsOnItsWayCount(t *testing.T) {
+	key, with, change := guarded(t, `subscribe: ["a/#"]`)
+	broker := &hesitant{asked: make(chan struct{}, 10), confirm: make(chan struct{}, 10)}
+	broker.hub = hub.New(hub.Options{Upstream: broker, Linger: time.Millisecond})
+	broker.hub.BrokerUp(false)
+	t.Cleanup(broker.hub.Close)
+	g := startRig(t, with, func(o *Options) { o.Hub = broker.hub })
+	g.stop = append(g.stop, func() error { g.server.Drain(); broker.hub.Shutdown(context.Background()); return nil })
+	c := connect(t, g.public)
+	head := "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer " + key + "\r\n\r\n"
+	frame := func(text string) string { return string([]byte{0x81, byte(0x80 | len(text)), 0, 0, 0, 0}) + text }
+	if _, err := io.WriteString(c, head+frame(`{"op":"subscribe","id":1,"topics":["a/#"]}`)); err != nil {
+		t.Fatal(err)
+	}
+	<-broker.asked
+	generation, _ := g.server.access.Generation()
+	change(`subscribe: ["b/#"]`)
+	eventuallyTrue(t, "the stream has been looked at", func() bool {
+		g.server.guests.mu.Lock()
+		defer g.server.guests.mu.Unlock()
+		for guest := range g.server.guests.all {
+			guest.mu.Lock() // so that the look is over
+			defer guest.mu.Unlock()
+			return guest.generation.Load() > generation
+		}
+		return false
+	})
+	broker.confirm <- struct{}{}
+	read, said := bufio.NewReader(c), ""
+	for !strings.Contains(said, "filter_forbidden") {
+		b, err := read.ReadByte()
+		if err != nil {
+			t.Fatalf("the connection ended: %v; it said %.2000q", err, said)
+		}
+		said += string(b)
+	}
+	if n := broker.hub.Stats().Filters; n != 0 {
+		t.Errorf("got %d filters in force, want none", n)
 	}
 }

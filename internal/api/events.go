@@ -67,10 +67,11 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	go func() {
 		defer s.release()
 		defer g.exit()
-		s.enter(g, c.quiet())
+		granted := c.quiet()
+		s.enter(g, granted)
 		client.Subscribe(context.Background(), request)
 		s.joined()
-		g.recheck()
+		g.settle(granted)
 		socket.Watch()
 		client.Detach()
 	}()
@@ -92,10 +93,11 @@ func (s *Server) flow(w http.ResponseWriter, r *http.Request, g *guest, request 
 	g.client = client
 	defer client.Detach()
 	defer g.exit()
-	s.enter(g, c.quiet())
+	granted := c.quiet()
+	s.enter(g, granted)
 	client.Subscribe(r.Context(), request)
 	s.joined()
-	g.recheck()
+	g.settle(granted)
 	flow.Watch(r.Context().Done(), s.closing, func() { client.Close(outbox.CloseShutdown) })
 }
 

@@ -102,8 +102,18 @@ func (g *guest) now() *caller {
 	return g.caller.Load()
 }
 
-// recheck is check, if other rights are in force by now.
-func (g *guest) recheck() { g.now() }
+// settle is called when filters have come into force that were granted to c. If
+// the rights have changed while they were on their way, they are looked at again.
+func (g *guest) settle(c *caller) {
+	if !g.server.asks || g.now() == c {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.gone {
+		g.drop(g.caller.Load().principal)
+	}
+}
 
 // check finds out what has become of the stream's principal.
 func (g *guest) check() {
@@ -148,7 +158,7 @@ var noRights = &hub.Rights{May: func(string) bool { return false }}
 
 // become puts the principal's rights in force. Called under mu.
 func (g *guest) become(p *access.Principal) {
-	s, old := g.server, g.caller.Load().principal
+	old := g.caller.Load().principal
 	if p != old {
 		changed := *g.caller.Load()
 		changed.principal = p
@@ -158,6 +168,12 @@ func (g *guest) become(p *access.Principal) {
 	if p.Rights.Class() == old.Rights.Class() {
 		return
 	}
+	g.drop(p)
+}
+
+// drop gives the client the principal's rights, and ends the filters that they
+// do not grant. Called under mu.
+func (g *guest) drop(p *access.Principal) {
 	held := g.client.Held()
 	var lost []string
 	for _, f := range held {
@@ -165,7 +181,7 @@ func (g *guest) become(p *access.Principal) {
 			lost = append(lost, f)
 		}
 	}
-	ok := g.client.SetRights(s.readable(p), lost)
+	ok := g.client.SetRights(g.server.readable(p), lost)
 	for _, f := range lost {
 		bad := filterForbidden(f, "/topics")
 		bad.RequestID = g.caller.Load().requestID

@@ -101,7 +101,7 @@ func (ws *wsSession) subscribe(r *hub.Request) {
 		}
 	}
 	ws.client.Subscribe(context.Background(), &copied)
-	ws.guest.recheck()
+	ws.guest.settle(c)
 }
 
 // over answers an op that was refused, and closes the connection of a client
