@@ -30,6 +30,7 @@ func (s *Server) Public() http.Handler {
 	both(r, "/docs", plain(s.getDocs))
 	both(r, "/docs/errors", plain(s.getErrors))
 	both(r, "/docs/*", s.getDocs)
+	both(r, "/sdk.js", plain(s.getSDK))
 	return r
 }
 
