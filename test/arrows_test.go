@@ -46,12 +46,13 @@ const (
 var arrows = map[string]rule{
 	"cmd/gateway": {may: []string{"internal/config", "internal/embedded", "internal/gateway", "internal/lan", "internal/mdns"}},
 	"internal/gateway": {may: []string{
-		"internal/api", "internal/bridge", "internal/config", "internal/decode", "internal/embedded", "internal/hub", "internal/lan", "internal/mdns", "internal/mqtt", "internal/topic",
+		"internal/api", "internal/bridge", "internal/config", "internal/console", "internal/decode", "internal/embedded", "internal/hub", "internal/lan", "internal/mdns", "internal/mqtt", "internal/topic",
 	}},
 	"internal/api": {
 		may:   []string{"api", "internal/hub", "internal/hub/message", "internal/hub/outbox", "internal/stream", "internal/topic", "sdk/js", "wire"},
 		never: map[string]string{module + "internal/bridge": wired, module + "internal/embedded": wired, module + "internal/config": oneTruth, paho: noMQTT},
 	},
+	"internal/console": {never: map[string]string{module: "it is a page like any other, and uses the public routes"}},
 	"internal/stream": {
 		may:   []string{"internal/hub/message", "internal/hub/outbox", "wire"},
 		never: map[string]string{module + "internal/api": "handlers make streams, streams know no routes", module + "internal/topic": "it frames what it is given", chi: noHTTP, prometheus: counts},

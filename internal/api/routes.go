@@ -31,6 +31,8 @@ func (s *Server) Public() http.Handler {
 	both(r, "/docs/errors", plain(s.getErrors))
 	both(r, "/docs/*", s.getDocs)
 	both(r, "/sdk.js", plain(s.getSDK))
+	both(r, "/", plain(s.getConsole))
+	both(r, "/console/*", plain(s.getConsole))
 	return r
 }
 

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ type Options struct {
 	AllowedOrigins []string       // besides same-origin; may be empty
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts; may be empty
 	PProf          bool           // profiles on the admin listener
+	Console        http.Handler   // of / and /console/*; nil: there is nothing
 
 	Timing Timing        // zero values give its defaults
 	Stream stream.Timing // the same, of streams

@@ -33,6 +33,7 @@ func TestDefaults(t *testing.T) {
 		IndexBytes:        64 << 20,
 		MaxConnections:    10000,
 		Auth:              "none",
+		Console:           true,
 		LogFormat:         "text",
 		LogLevel:          "info",
 	}
@@ -85,6 +86,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		"GATEWAY_LOG_FORMAT":          "json",
 		"GATEWAY_LOG_LEVEL":           "debug",
 		"GATEWAY_PPROF":               "1",
+		"GATEWAY_CONSOLE":             "0",
 	})
 	if u, embedded := got.Broker(); u.String() != "mqtts://broker.lan:8883" || embedded {
 		t.Errorf("Broker: got %s, %v, want mqtts://broker.lan:8883, false", u, embedded)

@@ -160,6 +160,6 @@ func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Brok
 		MaxPayload: cfg.MaxPayloadBytes, QueueBytes: cfg.ClientQueueBytes, MaxConnections: cfg.MaxConnections,
 		BodiesBytes: cfg.BodiesBytes, AnswersBytes: cfg.AnswersBytes,
 		PublishTimeout: cfg.PublishTimeout, AllowedHosts: allowedHosts(cfg), AllowedOrigins: cfg.AllowedOrigins,
-		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf,
+		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf, Console: page(cfg),
 	}
 }
