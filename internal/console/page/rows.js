@@ -2,11 +2,12 @@
 import { el } from './dom.js';
 
 export class Rows {
-  #box; #space; #rows = []; #make; #paint; #height; count = 0;
+  #box; #space; #rows = []; #length; #make; #paint; #height; count = 0;
 
-  /** make gives an empty row; paint fills it with what stands at an index. */
-  constructor(box, { height = 24, make, paint }) {
+  /** length is how many there are; make gives an empty row; paint fills it with what stands at an index. */
+  constructor(box, { height = 24, length, make, paint }) {
     this.#box = box;
+    this.#length = length;
     this.#make = make;
     this.#paint = paint;
     this.#height = height;
@@ -16,13 +17,15 @@ export class Rows {
     new ResizeObserver(() => this.draw()).observe(box);
   }
 
-  resize(count) {
+  measure() {
+    const count = this.#length();
     if (count === this.count) return;
     this.count = count;
     this.#space.style.height = count * this.#height + 'px';
   }
 
   draw() {
+    this.measure();
     const first = Math.floor(this.#box.scrollTop / this.#height);
     const seen = Math.min(this.count - first, Math.ceil(this.#box.clientHeight / this.#height) + 1);
     while (this.#rows.length < seen) {

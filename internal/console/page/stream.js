@@ -14,7 +14,7 @@ export class Stream {
   constructor(session, choose) {
     this.#session = session;
     this.#choose = choose;
-    this.#rows = new Rows(byId('stream'), { make: () => this.#make(), paint: (row, i) => this.#paint(row, i) });
+    this.#rows = new Rows(byId('stream'), { length: () => this.#found.length, make: () => this.#make(), paint: (row, i) => this.#paint(row, i) });
     this.#draw = often(150, () => this.#show());
     byId('stream-form').addEventListener('submit', e => {
       e.preventDefault();
@@ -27,7 +27,7 @@ export class Stream {
     byId('stream-search').addEventListener('input', e => {
       this.#search = e.target.value.trim().toLowerCase();
       this.#found = this.#lines.filter(x => this.#matches(x));
-      this.#rows.resize(this.#found.length);
+      this.#rows.measure();
       this.#rows.toEnd();
       this.#draw();
     });
@@ -119,7 +119,7 @@ export class Stream {
     const follow = this.#rows.atEnd || !this.#rows.count;
     if (!follow && this.#gone) this.#rows.shift(this.#gone);
     this.#gone = 0;
-    this.#rows.resize(this.#found.length);
+    this.#rows.measure();
     if (follow) this.#rows.toEnd();
     this.#rows.draw();
     const waits = this.#later.length;

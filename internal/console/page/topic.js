@@ -18,7 +18,7 @@ export class TopicPanel {
   constructor(session) {
     this.#session = session;
     this.#chart = new Chart(byId('chart'), byId('chart-words'));
-    this.#rows = new Rows(byId('history'), { make: () => this.#make(), paint: (row, i) => this.#paint(row, i) });
+    this.#rows = new Rows(byId('history'), { length: () => this.#entries.length, make: () => this.#make(), paint: (row, i) => this.#paint(row, i) });
     this.draw = often(250, () => this.#draw());
     byId('history').addEventListener('click', e => this.#pin(e.target.closest('.entry')?.entry));
     byId('history').addEventListener('keydown', e => this.#key(e));
@@ -33,7 +33,8 @@ export class TopicPanel {
     session.onconnect(() => this.topic !== undefined && this.open(this.topic));
   }
 
-  /** open shows a topic: what the history has of it, and what comes. */
+  /** open shows a topic: what the history has of it, asked for when it is
+   * subscribed so that nothing falls in between, and what comes. */
   open(topic) {
     this.#sub?.close();
     this.topic = topic;
@@ -48,17 +49,21 @@ export class TopicPanel {
     show(byId('topic-none'), false);
     show(byId('topic-some'), true);
     put(byId('topic-name'), topic);
-    const round = ++this.#round, waiting = [];
-    let early = waiting;
+    const round = ++this.#round;
+    let early = [];
     const take = x => (early ? early.push(x) : this.#take(x));
-    this.#sub = this.#session.gw.subscribe(topic, { snapshot: true, onMessage: take, onGap: take, onError: e => put(byId('topic-said'), `This topic cannot be read: ${failure(e)}`) });
-    this.#past(topic).then(past => {
+    const onReady = async () => {
+      if (!early || early.asked) return; // it has come back after a cut
+      early.asked = true;
+      const past = await this.#past(topic), known = new Set(past.map(m => m.cursor)), waiting = early;
       if (round !== this.#round) return;
-      const known = new Set(past.map(m => m.cursor));
       early = undefined;
       for (const x of past) this.#take(x);
       for (const x of waiting) if (!x.cursor || !known.has(x.cursor)) this.#take(x);
-    });
+      this.draw();
+    };
+    const onError = e => put(byId('topic-said'), `This topic cannot be read: ${failure(e)}`);
+    this.#sub = this.#session.gw.subscribe(topic, { snapshot: true, onMessage: take, onGap: take, onReady, onError });
     this.draw();
   }
 
@@ -99,7 +104,7 @@ export class TopicPanel {
     } else byId('value').replaceChildren();
     const box = byId('history');
     const added = Math.min(this.#added, this.#entries.length);
-    this.#rows.resize(this.#entries.length);
+    this.#rows.measure();
     if (added && box.scrollTop > 0) this.#rows.shift(-added);
     this.#added = 0;
     this.#rows.draw();

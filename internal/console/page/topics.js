@@ -34,6 +34,7 @@ export class Topics {
   #known = new Map();
   left = 0; // messages of topics that are not kept
   changed = true; // the tree has other rows than before
+  eager = false; // new topics are unfolded, as long as there are few
   #measured = performance.now();
 
   get size() { return this.#known.size; }
@@ -69,6 +70,8 @@ export class Topics {
     }
     this.#known.set(topic, at);
     for (let up = at; up; up = up.parent) up.topics++;
+    this.eager &&= this.size <= 40;
+    if (this.eager) this.open(topic);
     this.changed = true;
     return at;
   }
@@ -104,7 +107,7 @@ export class Topics {
       for (const n of level) if (n.children) n.open = true;
       level = next;
     }
-    this.changed = true;
+    this.eager = this.changed = true;
   }
 
   forget() {

@@ -13,7 +13,7 @@ export class Tree {
     this.#topics = topics;
     this.#choose = choose;
     this.#box = byId('tree');
-    this.#rows = new Rows(this.#box, { make: () => this.#make(), paint: (row, i) => this.#paint(row, i) });
+    this.#rows = new Rows(this.#box, { length: () => this.#list.length, make: () => this.#make(), paint: (row, i) => this.#paint(row, i) });
     this.#box.addEventListener('keydown', e => this.#key(e));
     this.#box.addEventListener('click', e => this.#click(e));
     byId('tree-filter').addEventListener('input', e => {
@@ -52,6 +52,7 @@ export class Tree {
 
   #fold() {
     for (const node of this.#list) node.open = false;
+    this.#topics.eager = false;
     this.refresh();
   }
 
@@ -90,7 +91,7 @@ export class Tree {
     this.#topics.changed = false;
     const still = chosen ? list.indexOf(chosen) : -1;
     this.#at = still >= 0 ? still : Math.min(this.#at, Math.max(0, list.length - 1));
-    this.#rows.resize(list.length);
+    this.#rows.measure();
   }
 
   #draw() {
