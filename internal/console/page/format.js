@@ -85,7 +85,7 @@ export const reasons = {
   other_gateway: 'another gateway answered',
 };
 
-export const gapText = g => `Gap: messages ${g.certain ? 'are' : 'may be'} missing here, because ${reasons[g.reason] ?? 'of ' + g.reason} (${g.reason}).`;
+export const gapText = g => `Messages ${g.certain ? 'are' : 'may be'} missing here, because ${reasons[g.reason] ?? 'of ' + g.reason} (${g.reason}).`;
 
 /** path is the way to a topic below /topics/. */
 export const pathOf = topic => 'topics/' + topic.split('/').map(encodeURIComponent).join('/');

@@ -80,7 +80,7 @@ byId('tree-system').addEventListener('change', e => {
 setInterval(() => {
   if (document.hidden) return;
   topics.measure();
-  treeView.draw();
+  treeView.tick();
   topicPanel.draw();
   drawState();
 }, 1000);

@@ -106,6 +106,10 @@ export function showState(session, summary) {
     byId('gap-list').replaceChildren(...session.gaps.map(g => el('li', {}, el('time', { text: clock(g.at, false) }), ' ', g.text)));
     byId('gap-dialog').showModal();
   });
+  byId('gap-seen').addEventListener('click', () => {
+    session.gapCount = 0;
+    draw();
+  });
   const draw = () => {
     const { state } = session, open = state === 'open', lost = open && !session.broker.connected;
     gateway(...gatewayWords[state]);
@@ -124,7 +128,7 @@ export function showState(session, summary) {
     put(notice, text);
     notice.dataset.kind = open && !lost && !session.denied ? 'fine' : state === 'connecting' ? 'warn' : 'bad';
     show(gaps, session.gapCount > 0);
-    if (session.gapCount) put(byId('gap-button'), `${count(session.gapCount)} ${session.gapCount === 1 ? 'gap' : 'gaps'}, the last at ${clock(session.gaps[0].at, false)}: ${session.gaps[0].text}`);
+    if (session.gapCount) put(byId('gap-button'), `${count(session.gapCount)} ${session.gapCount === 1 ? 'gap' : 'gaps'}. ${clock(session.gaps[0].at, false)}  ${session.gaps[0].text}`);
     drawWho(session);
   };
   session.onchange(draw);

@@ -5,7 +5,7 @@ import { Rows } from './rows.js';
 import { matches } from '../sdk.js';
 
 export class Tree {
-  #topics; #rows; #list = []; #at = 0; #filter = ''; #loudest = false; #box; #choose;
+  #topics; #rows; #list = []; #at = 0; #filter = ''; #loudest = false; #box; #choose; #columns = document.querySelector('#topics .columns');
   selected;
 
   /** choose is called with the topic that was picked. */
@@ -49,6 +49,13 @@ export class Tree {
     this.#topics.open(topic);
     this.refresh();
   }
+
+  /** tick is called once a second: the loudest come first again, but not under a pointer. */
+  tick() {
+    if (this.#loudest && !this.#box.matches(':hover') && ++this.#ticks % 3 === 0) this.#topics.changed = true;
+    this.draw();
+  }
+  #ticks = 0;
 
   #fold() {
     for (const node of this.#list) node.open = false;
@@ -102,6 +109,8 @@ export class Tree {
     put(byId('tree-size'), `${count(this.#topics.size)} topics` + (left ? `; ${count(left)} messages of further topics are not shown` : ''));
     this.now = Date.now();
     this.#rows.draw();
+    const bar = 6 + this.#box.offsetWidth - this.#box.clientWidth + 'px';
+    if (this.#columns.style.paddingRight !== bar) this.#columns.style.paddingRight = bar;
     const row = this.#list[this.#at] && this.#box.querySelector(`#row-${this.#at}`);
     if (row) this.#box.setAttribute('aria-activedescendant', row.id);
     else this.#box.removeAttribute('aria-activedescendant');
