@@ -377,7 +377,7 @@ func TestConsolePublishes(t *testing.T) {
 	c.broker.Stop()
 	c.until(`/broker_unavailable/.test(words('publish-result')) || /outcome_unknown/.test(words('publish-result'))`)
 	c.until(`words('publish-repeat') === 'Repeat'`)
-	c.until(`words('state').includes('Publishing is answered with 503')`)
+	c.until(`words('notice').includes('Publishing is answered with 503')`)
 	c.js(`press('publish-send')`)
 	c.until(`/503 · broker_unavailable · .* It is safe to send again/.test(words('publish-result'))`)
 	c.wellBehaved()

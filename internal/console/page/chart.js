@@ -120,7 +120,7 @@ export class Chart {
       c.fillText(digits(Math.abs(v) < step / 1e6 ? 0 : v), left - 6, y);
     }
     c.textBaseline = 'top';
-    const marks = Math.max(1, Math.floor((right - left) / 110));
+    const marks = Math.max(1, Math.floor((right - left) / 150));
     for (let i = 0; i <= marks; i++) {
       const t = from + ((to - from) * i) / marks;
       c.textAlign = i === 0 ? 'left' : i === marks ? 'right' : 'center';

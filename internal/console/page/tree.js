@@ -104,9 +104,10 @@ export class Tree {
   #draw() {
     if (this.#topics.changed) this.#layOut();
     show(byId('tree-empty'), this.#topics.size === 0);
+    show(this.#columns, this.#topics.size > 0);
     show(byId('tree-none'), this.#topics.size > 0 && this.#list.length === 0);
     const left = this.#topics.left;
-    put(byId('tree-size'), `${count(this.#topics.size)} topics` + (left ? `; ${count(left)} messages of further topics are not shown` : ''));
+    put(byId('tree-size'), `${count(this.#topics.size)} ${this.#topics.size === 1 ? 'topic' : 'topics'}` + (left ? `; ${count(left)} messages of further topics are not shown` : ''));
     this.now = Date.now();
     this.#rows.draw();
     const bar = 6 + this.#box.offsetWidth - this.#box.clientWidth + 'px';

@@ -88,7 +88,7 @@ function more(into, entries, from, path, folds) {
 }
 
 function text(all) {
-  const box = el('div', {}), pre = el('pre', { text: all.slice(0, mostText), tabIndex: 0, 'aria-label': 'payload as text' });
+  const box = el('div', {}), pre = el('pre', { class: all.length <= 40 && !all.includes('\n') ? 'big' : '', text: all.slice(0, mostText), tabIndex: 0, 'aria-label': 'payload as text' });
   box.append(pre);
   if (all === '') pre.textContent = '(empty: no bytes)';
   if (all.length > mostText) {
