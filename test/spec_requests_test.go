@@ -248,7 +248,8 @@ func TestUnknownPathIsAProblem(t *testing.T) {
 	d := spectest.OpenAPI(t)
 	g := play(t)
 	for _, r := range []request{
-		{method: "GET", path: "/"},
+		{method: "GET", path: "/console/"},
+		{method: "GET", path: "/console/app.js"},
 		{method: "GET", path: "/publish/"},
 		{method: "GET", path: "//publish"},
 		{method: "GET", path: "/ws/"},

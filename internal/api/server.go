@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,7 @@ type Options struct {
 	AllowedOrigins []string       // besides same-origin; may be empty
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts; may be empty
 	PProf          bool           // profiles on the admin listener
+	Console        http.Handler   // of / and /console/*; nil: there is nothing
 
 	Access      *access.Authenticator // who callers are; nil: nobody is asked
 	UserHeader  string                // in which TrustedProxies name the principal; empty: they do not

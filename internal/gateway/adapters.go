@@ -200,7 +200,7 @@ func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Brok
 		MaxPayload: cfg.MaxPayloadBytes, QueueBytes: cfg.ClientQueueBytes, MaxConnections: cfg.MaxConnections,
 		BodiesBytes: cfg.BodiesBytes, AnswersBytes: cfg.AnswersBytes,
 		PublishTimeout: cfg.PublishTimeout, Timing: api.Timing{Body: cfg.BodyTimeout}, AllowedHosts: allowedHosts(cfg), AllowedOrigins: cfg.AllowedOrigins,
-		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf,
+		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf, Console: page(cfg),
 	}
 	if cfg.Auths(config.AuthHeader) {
 		o.UserHeader, o.RolesHeader = cfg.AuthHeader, cfg.AuthRolesHeader
