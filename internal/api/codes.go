@@ -29,15 +29,25 @@ var kinds = []kind{
 	{wire.CodeInvalidHost, http.StatusBadRequest, "Invalid Host", false, "The request has no Host header, or one that is no name or address with an optional port from 1 to 65535. An IPv6 address stands in brackets."},
 	{wire.CodeHostNotAllowed, http.StatusMisdirectedRequest, "Host not allowed", false, "The Host header is none of localhost, the machine's own addresses, or GATEWAY_ALLOWED_HOSTS. This keeps foreign web pages out (DNS rebinding)."},
 	{wire.CodeCrossOrigin, http.StatusForbidden, "Cross-origin request", false, "A web page of another origin sent the request. List its origin in GATEWAY_ALLOWED_ORIGINS to let it in."},
-	{wire.CodeRequestTimeout, http.StatusRequestTimeout, "Request timeout", true, "The body did not arrive in time."},
+	{wire.CodeRequestTimeout, http.StatusRequestTimeout, "Request timeout", true, "The body brought less than 1 KiB in 10 seconds, or took longer than `GATEWAY_BODY_TIMEOUT`."},
 	{wire.CodeUpgradeRequired, http.StatusUpgradeRequired, "Upgrade required", false, "This path speaks WebSocket only."},
 	{wire.CodeInvalidHandshake, http.StatusBadRequest, "Invalid WebSocket handshake", false, "The upgrade request breaks RFC 6455; `detail` says how."},
 	{wire.CodeUnsupportedSubprotocol, http.StatusBadRequest, "Unsupported subprotocol", false, "Offer `gateway.v1`, or no subprotocol."},
 	{wire.CodeInternalError, http.StatusInternalServerError, "Internal error", false, "The gateway failed. The log has the details under the `request_id`."},
 
+	// Who the caller is, and what the caller may do.
+	{wire.CodeUnauthenticated, http.StatusUnauthorized, "Unauthenticated", false, "The request has no credentials that let anybody in, and without credentials it is not granted. Send `Authorization: Bearer` and a key or token. Whatever is wrong with them, the answer is the same."},
+	{wire.CodeTokenInURL, http.StatusBadRequest, "Credentials in the URL", false, "The URL holds a key or a token. URLs end up in logs and histories: replace it, and send the new one as `Authorization: Bearer`, or get a ticket from `/auth/ticket`."},
+	{wire.CodeUntrustedHeader, http.StatusBadRequest, "Untrusted header", false, "The request has the header in which a trusted proxy names its user, but does not come from one (GATEWAY_TRUSTED_PROXIES)."},
+	{wire.CodeTopicForbidden, http.StatusForbidden, "Topic forbidden", false, "The caller's rights do not grant the topic. GET /auth/explain says which rule decides."},
+	{wire.CodeRetainForbidden, http.StatusForbidden, "Retain forbidden", false, "The caller may publish to the topic, but neither retain there nor clear it."},
+	{wire.CodeFilterForbidden, http.StatusForbidden, "Filter forbidden", false, "The caller's rights do not grant all that the filter matches. GET /auth/explain says which rule decides."},
+	{wire.CodeOperatorsOnly, http.StatusForbidden, "Operators only", false, "This is for principals with `operator: true`."},
+	{wire.CodeRateLimited, http.StatusTooManyRequests, "Rate limited", true, "The principal, or the address, is over one of its limits, or has failed to log in too often. Nothing was sent; try again after `Retry-After` seconds."},
+
 	// The body of a publish, or a WebSocket frame.
 	{wire.CodeUnsupportedMediaType, http.StatusUnsupportedMediaType, "Unsupported media type", false, "The route takes `application/json`, in UTF-8; a batch may also be `application/x-ndjson`. To publish any other body as it is, send it to `/topics/…`."},
-	{wire.CodeUnsupportedEncoding, http.StatusUnsupportedMediaType, "Unsupported content encoding", false, "Bodies must come without `Content-Encoding`."},
+	{wire.CodeUnsupportedEncoding, http.StatusUnsupportedMediaType, "Unsupported content encoding", false, "Bodies may have `Content-Encoding: gzip` or `identity`, or none."},
 	{wire.CodeBodyTooLarge, http.StatusRequestEntityTooLarge, "Body too large", false, "The body is larger than any message of the allowed size could be."},
 	{wire.CodePayloadTooLarge, http.StatusRequestEntityTooLarge, "Payload too large", false, "The payload has more bytes than GATEWAY_MAX_PAYLOAD_BYTES allows."},
 	{wire.CodeInvalidBody, http.StatusBadRequest, "Invalid body", false, "The body broke off, or its framing is malformed. What came before is told apart in the answer of a stream; otherwise nothing was sent."},
@@ -102,7 +112,7 @@ var kinds = []kind{
 	{wire.CodeTooManyRequests, http.StatusTooManyRequests, "Too many requests", true, "1024 requests wait for a reply. Nothing was sent; try again after `Retry-After` seconds."},
 
 	// WebSocket ops.
-	{wire.CodeInvalidOp, http.StatusBadRequest, "Invalid op", false, "A frame's `op` is `subscribe`, `unsubscribe`, `publish`, `request` or `ping`. Ten malformed frames close the connection with 4509."},
+	{wire.CodeInvalidOp, http.StatusBadRequest, "Invalid op", false, "A frame's `op` is `auth`, `subscribe`, `unsubscribe`, `publish`, `request` or `ping`. Ten malformed frames close the connection with 4509."},
 	{wire.CodeInvalidID, http.StatusUnprocessableEntity, "Invalid id", false, "`id` is a number or a string of 64 bytes at most."},
 	{wire.CodeInvalidTopics, http.StatusUnprocessableEntity, "Invalid topics", false, "`topics` is an array of 1 to 256 strings."},
 

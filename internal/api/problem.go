@@ -119,6 +119,9 @@ func writeProblem(w http.ResponseWriter, p *wire.Problem) {
 		h.Set("Retry-After", strconv.Itoa(1+rand.IntN(3)))
 	case p.Code == wire.CodeIdempotencyFull: // room comes when keys get old
 		h.Set("Retry-After", "60")
+	case p.Code == wire.CodeUnauthenticated:
+		h.Set("WWW-Authenticate", challenge)
+	case p.Code == wire.CodeRateLimited: // set by who knows when
 	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusTooManyRequests, p.Status == http.StatusConflict:
 		h.Set("Retry-After", retryAfter)
 	}

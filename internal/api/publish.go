@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"mime"
 	"net/http"
 	"time"
@@ -60,6 +61,10 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.requestID, p.trace = requestID(w), traceparent(r)
+	if bad := s.mayPublish(callerOf(w), p); bad != nil {
+		writeProblem(w, bad)
+		return
+	}
 	s.once(w, r, body, answerRoom, func() *answer { return s.publishAnswer(p) })
 }
 
@@ -69,6 +74,7 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
 type underway struct {
 	server    *Server
 	requestID string
+	by        *caller
 	topic     string
 	qos       byte
 	retain    bool
@@ -92,7 +98,7 @@ func (s *Server) begin(p *publication, via string) *underway {
 // prepare is what comes before hand.
 func (s *Server) prepare(p *publication, via string) *underway {
 	s.inFlight.add(1)
-	return &underway{server: s, requestID: p.requestID, topic: p.topic, qos: p.qos, retain: p.retain, bytes: len(p.payload), given: p.given, via: via, start: time.Now()}
+	return &underway{server: s, requestID: p.requestID, by: p.by, topic: p.topic, qos: p.qos, retain: p.retain, bytes: len(p.payload), given: p.given, via: via, start: time.Now()}
 }
 
 // hand gives p to the broker side. A panic there ends this publish and nothing
@@ -143,6 +149,7 @@ func (u *underway) outcome() *answer {
 	}
 	took := time.Since(u.start)
 	s.metrics.published(u.via, u.qos, u.err, took)
+	s.audit(u.by, "publish", outcomeOf(u.err), slog.String("topic", u.topic))
 	if u.err != nil {
 		bad := problemOf(u.err)
 		if bad.Code == wire.CodeInternalError {
@@ -191,14 +198,11 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, held *hold) ([
 	if bad := onlyParams(r); bad != nil {
 		return nil, bad
 	}
-	if r.Header.Get("Content-Encoding") != "" {
-		return nil, problem(wire.CodeUnsupportedEncoding, "Send the body without Content-Encoding.")
-	}
 	if contentType := r.Header.Get("Content-Type"); contentType != typeJSON {
 		mediaType, params, err := mime.ParseMediaType(contentType)
 		if err != nil || mediaType != typeJSON || !isUTF8(params) {
 			return nil, problem(wire.CodeUnsupportedMediaType, "Send Content-Type: application/json, in UTF-8.")
 		}
 	}
-	return readBody(w, r, s.maxObject(), held)
+	return s.readBody(w, r, s.maxObject(), held)
 }

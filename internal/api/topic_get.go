@@ -34,10 +34,16 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
+	if bad := s.mayRead(callerOf(w), name); bad != nil {
+		writeProblem(w, bad)
+		return
+	}
 	var m *message.Message
 	if wait := preferredWait(r); wait > 0 {
 		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
-		m, bad = s.awaitValue(r, name, wait)
+		if m, bad = s.awaitValue(r, name, wait); bad == nil {
+			bad = s.stillMayRead(callerOf(w), name, name, "/topic")
+		}
 	} else {
 		m, bad = s.value(r.Context(), name)
 	}

@@ -89,6 +89,7 @@ func waitControl(t testing.TB, b *rig) {
 
 // Callers that come together share rounds; each gets its own filter's messages.
 func TestRetainedServesManyCallersAtOnce(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testRetainedServesManyCallersAtOnce)
 }
 
@@ -160,6 +161,7 @@ func testRetainedDoesNotRunBackwards(t *testing.T, v mqtt.Version) {
 
 // Fetching for one caller sends nothing to anybody else.
 func TestRetainedAddsNothingToTheStream(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testRetainedAddsNothingToTheStream)
 }
 
@@ -250,6 +252,7 @@ func testRetainedSendsAnotherFence(t *testing.T, v mqtt.Version) {
 }
 
 func TestRetainedEndsWithItsContextAndItsLinks(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testRetainedEndsWithItsContextAndItsLinks)
 }
 

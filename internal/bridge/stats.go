@@ -60,6 +60,8 @@ type Stats struct {
 	Oversize        uint64            // messages whose payload was left out because of its size
 	Refused         map[string]uint64 // publications that the broker refused, by its reason; from a closed set
 	InFlight        int               // publications that have no outcome yet
+	InFlightBytes   int64             // what they hold
+	InFlightLimit   int64             // what they may hold
 	Sys             map[string]float64
 	Version         mqtt.Version // spoken with the broker; 0 before the first connection
 	SubscribeQoS    byte         // at which the gateway subscribes
@@ -69,6 +71,10 @@ type Stats struct {
 // Stats reads the counters.
 func (b *Bridge) Stats() Stats {
 	name, qos := b.broker.get()
+	held := b.trial.books.bytes.Load()
+	for _, l := range b.lanes {
+		held += l.bytes.Load()
+	}
 	return Stats{
 		Reconnects:      b.stats.reconnects.Load(),
 		UpstreamFilters: b.subs.size(),
@@ -76,6 +82,8 @@ func (b *Bridge) Stats() Stats {
 		Oversize:        b.stats.oversize.Load(),
 		Refused:         b.stats.refusals(),
 		InFlight:        int(b.stats.inFlight.Load()),
+		InFlightBytes:   held,
+		InFlightLimit:   InFlightLimit(b.cfg.Pool, b.cfg.MaxPayload),
 		Sys:             b.sys.figures(),
 		Version:         b.version.spoken(),
 		SubscribeQoS:    qos,

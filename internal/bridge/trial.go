@@ -22,7 +22,7 @@ type trial struct {
 }
 
 func newTrial(b *Bridge) *trial {
-	tr := &trial{books: newLane(-1, b.cfg.MaxPayload, &b.stats), kick: make(chan struct{}, 1), waiting: make(map[string]int)}
+	tr := &trial{books: newLane(-1, laneRoom(trialBytes, b.cfg.MaxPayload), &b.stats), kick: make(chan struct{}, 1), waiting: make(map[string]int)}
 	tr.slot = &slot{b: b, part: partControl, name: "trial", id: identity{clientID: b.prefix + "-trial0"}, wake: make(chan struct{}, 1)}
 	return tr
 }

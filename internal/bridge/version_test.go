@@ -18,6 +18,7 @@ import (
 
 // Brokers that do not know MQTT 5 say so in several ways; all are spoken to in 3.1.1, without a pause.
 func TestOlderVersionIsSpokenWhereTheNewerIsRefused(t *testing.T) {
+	t.Parallel()
 	for name, refuse := range map[string]func(c *brokertest.FakeConn){
 		"reason 0x84":                   func(c *brokertest.FakeConn) { c.Connack(0x84) },
 		"return code 1":                 func(c *brokertest.FakeConn) { c.Write([]byte{brokertest.CONNACK << 4, 2, 0, 1}) },
@@ -49,6 +50,7 @@ func TestOlderVersionIsSpokenWhereTheNewerIsRefused(t *testing.T) {
 }
 
 func TestNewerVersionIsSpokenWhereItCanBe(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
 	if got := b.Stats().Version; got != mqtt.V5 || !strings.Contains(b.logs.String(), "the broker speaks MQTT") {
@@ -77,6 +79,7 @@ func TestNewerVersionIsSpokenWhereItCanBe(t *testing.T) {
 
 // What a version is configured for is not tried otherwise.
 func TestConfiguredVersionIsNotGivenUp(t *testing.T) {
+	t.Parallel()
 	var older atomic.Bool
 	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
 		c.ReadPacket()
@@ -91,6 +94,7 @@ func TestConfiguredVersionIsNotGivenUp(t *testing.T) {
 }
 
 func TestSubscribeQoSFollowsTheBroker(t *testing.T) {
+	t.Parallel()
 	mosquitto := brokertest.Start(t)
 	unknown := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
 		if c.AcceptConnect(0) == nil {
@@ -152,6 +156,7 @@ func builtIn(t *testing.T) string {
 // A burst of QoS 1 messages from ten publishers arrives whole with the bare documented configuration, and nothing is
 // announced as lost.
 func TestBurstArrivesWholeWithTheBareConfiguration(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{40, 4000} {
 		t.Run(strconv.Itoa(size), func(t *testing.T) {
 			broker := brokertest.Start(t, brokertest.Bare(), brokertest.Conf("sys_interval 1"))

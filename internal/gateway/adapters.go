@@ -181,9 +181,10 @@ func hubOptions(cfg *config.Config, log *slog.Logger, b Broker, rules *decode.Ru
 	return opts
 }
 
-func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker) api.Options {
-	return api.Options{
-		Hub: h, Publisher: b, Log: log.Logger, LogDropped: log.Dropped, Version: version,
+func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker, g *gate) api.Options {
+	o := api.Options{
+		Access: g.callers, Audit: g.audit.lines, RatePublish: cfg.RatePublish, RateRequests: cfg.RateRequests, StreamsPerClient: cfg.MaxStreamsPerClient,
+		Hub: h, Publisher: b, Log: log.Logger, LogStats: func() api.LogStats { return logStats(log) }, Version: version,
 		Health: func() api.Health {
 			s := b.Status()
 			return api.Health{
@@ -193,11 +194,21 @@ func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Brok
 		},
 		BrokerStats: func() api.BrokerStats {
 			s := b.Stats()
-			return api.BrokerStats{Reconnects: s.Reconnects, UpstreamFilters: s.UpstreamFilters, Oversize: s.Oversize, InFlight: s.InFlight, Refused: s.Refused, Sys: s.Sys}
+			return api.BrokerStats{Reconnects: s.Reconnects, UpstreamFilters: s.UpstreamFilters, Oversize: s.Oversize, InFlight: s.InFlight, Refused: s.Refused,
+				Publishes: api.Sum{Held: s.InFlightBytes, Limit: s.InFlightLimit}, Sys: s.Sys}
 		},
 		MaxPayload: cfg.MaxPayloadBytes, QueueBytes: cfg.ClientQueueBytes, MaxConnections: cfg.MaxConnections,
 		BodiesBytes: cfg.BodiesBytes, AnswersBytes: cfg.AnswersBytes,
-		PublishTimeout: cfg.PublishTimeout, AllowedHosts: allowedHosts(cfg), AllowedOrigins: cfg.AllowedOrigins,
-		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf,
+		PublishTimeout: cfg.PublishTimeout, Timing: api.Timing{Body: cfg.BodyTimeout}, AllowedHosts: allowedHosts(cfg), AllowedOrigins: cfg.AllowedOrigins,
+		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf, Console: page(cfg),
 	}
+	if cfg.Auths(config.AuthHeader) {
+		o.UserHeader, o.RolesHeader = cfg.AuthHeader, cfg.AuthRolesHeader
+	}
+	return o
+}
+
+func logStats(log *Log) api.LogStats {
+	waiting, limit := log.Waiting()
+	return api.LogStats{Dropped: log.Dropped(), Waiting: api.Sum{Held: waiting, Limit: limit}}
 }

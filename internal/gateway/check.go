@@ -28,6 +28,17 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 	if rules != nil {
 		fmt.Fprintf(stdout, "decoders: %d\n", rules.Len())
 	}
+	if _, err := openCertificates(cfg); err != nil {
+		return err
+	}
+	callers, err := openAccess(cfg, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		return err
+	}
+	defer callers.Close()
+	if cfg.AccessFile != "" {
+		fmt.Fprintf(stdout, "access file: %d principals\n", len(callers.Accounts()))
+	}
 	broker, isEmbedded := cfg.Broker()
 	if isEmbedded {
 		l, err := embedded.Listen(cfg.EmbeddedAddr)
