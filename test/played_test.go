@@ -170,8 +170,7 @@ type publisher struct {
 	broken  bool  // Publish panics
 	hear    func(publication)
 	got     []publication
-	given   []*wire.Properties // those of got
-	old     bool               // the broker speaks MQTT 3.1.1
+	old     bool // the broker speaks MQTT 3.1.1
 }
 
 // Publish implements api.Publisher.
@@ -199,7 +198,7 @@ func (p *publisher) take(got publication, given *wire.Properties) (hear func(pub
 	if p.old && given != nil {
 		return nil, pending{}, api.ErrNeedsMQTT5
 	}
-	p.got, p.given = append(p.got, got), append(p.given, given)
+	p.got = append(p.got, got)
 	return p.hear, pending{p.outcome, p.unheard}, nil
 }
 
@@ -252,13 +251,6 @@ func (p *publisher) setOld(old bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.old = old
-}
-
-// last are the properties of what was published last.
-func (p *publisher) last() *wire.Properties {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.given[len(p.given)-1]
 }
 
 // exampleProperties are those of the contract's examples.

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
@@ -54,15 +55,32 @@ func TestEmptyRetainedMessageClearsItsTopic(t *testing.T) {
 func TestRetainedCopiesComeOnce(t *testing.T) {
 	t.Parallel()
 	for _, watch := range []string{"#", ""} {
-		for _, version := range []string{"4", "5"} {
-			broker := brokertest.Start(t)
-			device := brokertest.Dial(t, broker.Addr())
+		for _, version := range []string{"4", "5", "built-in"} {
+			env := map[string]string{"GATEWAY_MQTT_VERSION": version, "GATEWAY_WATCH": watch}
+			addr := ""
+			if version == "built-in" {
+				delete(env, "GATEWAY_MQTT_VERSION")
+			} else {
+				broker := brokertest.Start(t)
+				addr, env["GATEWAY_MQTT_URL"] = broker.Addr(), broker.URL()
+			}
+			var g *gateway
+			if addr == "" { // it comes with the gateway
+				g = startBuiltIn(t, env)
+				addr = builtInAddr(t, g.logged())
+			}
+			device := brokertest.Dial(t, addr)
 			for _, topic := range []string{"a/1", "a/2", "b/1"} {
 				if err := device.Publish(topic, []byte("kept"), 1, true); err != nil {
 					t.Fatal(err)
 				}
 			}
-			g := startReady(t, broker.URL(), map[string]string{"GATEWAY_MQTT_VERSION": version, "GATEWAY_WATCH": watch})
+			if g == nil {
+				g = start(t, env)
+				g.waitReady(http.StatusOK)
+			} else if watch == "#" {
+				eventually(t, "the live ones have passed", func() bool { return g.metric("gateway_messages_received_total") >= 3 })
+			}
 			first := g.dialStrict(t, "?topic=a/%2B")
 			first.expect("welcome")
 			first.expect("ack")
