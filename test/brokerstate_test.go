@@ -117,27 +117,14 @@ func TestFilterThatEndsTheConnectionIsRefused(t *testing.T) {
 	})
 	for _, version := range []string{"4", "5"} {
 		g := startReady(t, broker.URL(), map[string]string{"GATEWAY_MQTT_VERSION": version, "GATEWAY_WATCH": ""})
-		s := g.dialStrict(t, "?topic=open")
-		s.expect("welcome")
-		s.expect("ack")
+		g.dial("?topic=open").wait("ack", func(f frame) bool { return f.Type == "ack" })
 		eventually(t, "the filter is refused", func() bool {
 			got := g.do(request{method: "GET", path: "/events?topic=secret"})
 			return got.status == 403 && strings.Contains(got.body, `"code":"filter_refused"`)
 		})
-		other := g.dialStrict(t, "")
-		other.expect("welcome")
-		for {
-			other.send(`{"op":"subscribe","id":1,"topics":["secret","other"]}`)
-			m := other.next()
-			if m["type"] == "broker" { // the connection that it has ended
-				continue
-			}
-			results := m["results"].([]any)
-			first, second := results[0].(map[string]any), results[1].(map[string]any)
-			if first["code"] != "filter_refused" || second["ok"] != true {
-				t.Errorf("MQTT %s: got %v, want the first refused and the other one not", version, results)
-			}
-			break
+		ack := g.dial("").subscribeAs(1, "secret", "other")
+		if r := ack.Results; len(r) != 2 || r[0].Code != "filter_refused" || !r[1].OK {
+			t.Errorf("MQTT %s: got %s, want the first refused and the other one not", version, ack.raw)
 		}
 	}
 }

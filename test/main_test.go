@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -41,6 +42,9 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	_ = os.Setenv(binaryVariable, filepath.Join(dir, "gateway"))
+	hangups := make(chan os.Signal, 1) // os/signal has a goroutine for good from the first Notify on
+	signal.Notify(hangups, syscall.SIGHUP)
+	signal.Stop(hangups)
 	return m.Run()
 }
 

@@ -118,13 +118,12 @@ func filterRequests(with func(name, filter string) request) []expected {
 		{with("shared", "$share/g/a"), 403},
 		{with("broker's own", "$SYS/%23"), 403},
 		{with("empty", ""), 422},
-		{with("long", strings.Repeat("a", 1025)), 422},
+		{with("long", strings.Repeat("a", 4097)), 422},
 		{with("not UTF-8", "%ff"), 422},
 		{with("control character", "a%00"), 422},
 		{with("non-character", "a%EF%BF%BE"), 422},
-		{with("format character", "a%E2%80%8B"), 422},
 		{with("# inside", "alarms/%23/high"), 422},
-		{with("nine wildcards", strings.Repeat("%2B/", 8)+"%23"), 422},
+		{with("deep", strings.Repeat("%2B/", 200)+"%23"), 422},
 	}
 }
 

@@ -14,12 +14,11 @@ func nameRequests(with func(name, topic string) request) []expected {
 	return []expected{
 		{with("$", "$SYS/x"), 403},
 		{with("empty topic", ""), 422},
-		{with("long topic", strings.Repeat("a", 1025)), 422},
-		{with("deep topic", strings.Repeat("a/", 32)+"a"), 422},
+		{with("long topic", strings.Repeat("a", 4097)), 422},
+		{with("deep topic", strings.Repeat("a/", 200)+"a"), 422},
 		{with("not UTF-8", "%ff"), 422},
 		{with("control character", "a%00"), 422},
 		{with("non-character", "a%EF%BF%BE"), 422},
-		{with("format character", "a%E2%80%8B"), 422},
 		{with("wildcard", "pi/+/led"), 422},
 	}
 }

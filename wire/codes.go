@@ -77,7 +77,6 @@ const (
 	CodeFilterUTF8         Code = "filter_utf8"
 	CodeFilterControlChar  Code = "filter_control_char"
 	CodeFilterNoncharacter Code = "filter_noncharacter"
-	CodeFilterFormatChar   Code = "filter_format_char"
 	CodeFilterSyntax       Code = "filter_syntax"
 	CodeFilterTooComplex   Code = "filter_too_complex"
 	CodeFilterReserved     Code = "filter_reserved"

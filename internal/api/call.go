@@ -37,7 +37,7 @@ type call struct {
 func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
 	held := hold{budget: s.bodies}
 	defer held.release()
-	p, query, bad := s.rawPublication(r, "/request/", append([]string{"reply", "expect", "timeout", "qos"}, propertyParams...)...)
+	p, query, bad := s.rawPublication(r, "/request/", topic.CheckName, append([]string{"reply", "expect", "timeout", "qos"}, propertyParams...)...)
 	c := &call{publication: p, via: "request", timeout: defaultTimeout}
 	if query != nil { // the parameters can be read: everything that is wrong is told at once
 		var wrong []*wire.Problem

@@ -11,7 +11,7 @@ import (
 )
 
 // maxURI is the longest request target.
-const maxURI = 8 << 10
+const maxURI = 16 << 10
 
 // guard keeps foreign web pages out: it checks Host against DNS rebinding and
 // Origin against cross-site requests.
@@ -40,7 +40,7 @@ func (g *guard) protect(next http.Handler) http.Handler {
 		host, ok := parseHost(r.Host)
 		switch {
 		case len(r.RequestURI) > maxURI:
-			writeProblem(w, problem(wire.CodeURITooLong, "Path and query have more than 8192 bytes."))
+			writeProblem(w, problem(wire.CodeURITooLong, "Path and query have more than 16384 bytes."))
 			return
 		case r.Host == "" && !r.ProtoAtLeast(1, 1) && (r.URL.Path == "/livez" || r.URL.Path == "/readyz"):
 			next.ServeHTTP(w, r) // a load balancer's probe; the answer is no secret

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -55,13 +54,13 @@ func single(query url.Values, many ...string) *wire.Problem {
 }
 
 // pathTopic is what follows prefix in the path, percent-decoded once and
-// otherwise as it is.
-func pathTopic(r *http.Request, prefix string) (string, *wire.Problem) {
+// otherwise as it is, if check lets it through.
+func pathTopic(r *http.Request, prefix string, check func(string) error) (string, *wire.Problem) {
 	name, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), prefix))
 	if err != nil {
 		return "", fieldProblem(wire.CodeTopicUTF8, "/topic", "The topic in the path is not percent-encoded.")
 	}
-	if err := topic.CheckName(name); err != nil {
+	if err := check(name); err != nil {
 		return "", problemAt("/topic", err)
 	}
 	return name, nil

@@ -113,7 +113,7 @@ func (g *rig) listen(h http.Handler, sendBuffer int) string {
 		g.t.Fatalf("listen: %v", err)
 	}
 	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 32 << 10,
 		ErrorLog: slog.NewLogLogger(slog.NewJSONHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug}), slog.LevelDebug),
 	}
 	go func() { _ = s.Serve(l) }()

@@ -84,12 +84,12 @@ func TestDocsServeNothingElse(t *testing.T) {
 
 func TestLongURIIsRefused(t *testing.T) {
 	g := startRig(t)
-	long := strings.Repeat("x", 8<<10)
+	long := strings.Repeat("x", maxURI)
 	for _, target := range []string{"/" + long, "/publish?topic=" + long, "/ws?topic=" + long, "/docs/" + long, "/livez?" + long} {
 		a := exchange(t, g.public, request("GET", target, ""))
 		a.wantProblem(t, http.StatusRequestURITooLong, "uri_too_long")
 	}
-	short := "/" + strings.Repeat("x", 8<<10-1)
+	short := "/" + strings.Repeat("x", maxURI-1)
 	exchange(t, g.public, request("GET", short, "")).wantProblem(t, http.StatusNotFound, "not_found")
 	g.cleanLog(t)
 }

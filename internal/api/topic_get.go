@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/hub/message"
+	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -25,7 +26,7 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 	_, bad := queryOnce(r)
 	var name string
 	if bad == nil {
-		name, bad = pathTopic(r, "/topics/")
+		name, bad = pathTopic(r, "/topics/", topic.CheckReadName)
 	}
 	if bad != nil {
 		if bad.Code == wire.CodeTopicWildcard {

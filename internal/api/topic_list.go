@@ -32,7 +32,7 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		wrong = append(wrong, bad)
 	}
 	after := query.Get("after")
-	if query.Has("after") && topic.CheckName(after) != nil {
+	if query.Has("after") && topic.CheckReadName(after) != nil {
 		wrong = append(wrong, fieldProblem(wire.CodeInvalidParameter, "/after", "after must be the topic that the last page ended with."))
 	}
 	if len(wrong) > 0 {

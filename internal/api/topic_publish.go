@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -28,7 +29,7 @@ func (s *Server) putTopic(w http.ResponseWriter, r *http.Request) {
 func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained bool, params ...string) {
 	held := hold{budget: s.bodies}
 	defer held.release()
-	p, _, bad := s.rawPublication(r, "/topics/", params...)
+	p, _, bad := s.rawPublication(r, "/topics/", topic.CheckName, params...)
 	if bad == nil && retained && r.URL.Query().Get("retain") == "false" {
 		bad = fieldProblem(wire.CodeInvalidRetain, "/retain", "PUT publishes a retained message; POST one that is not.")
 	}
@@ -67,7 +68,7 @@ func emptyBody(w http.ResponseWriter, r *http.Request) bool {
 func (s *Server) deleteTopic(w http.ResponseWriter, r *http.Request) {
 	held := hold{budget: s.bodies}
 	defer held.release()
-	p, _, bad := s.rawPublication(r, "/topics/", "qos")
+	p, _, bad := s.rawPublication(r, "/topics/", topic.CheckReadName, "qos")
 	if bad == nil {
 		bad = decodeBody(w, r, &held)
 	}
@@ -94,7 +95,7 @@ func (s *Server) deleteTopic(w http.ResponseWriter, r *http.Request) {
 
 // rawPublication reads everything but the body of a request that publishes its
 // body to the topic in its path.
-func (s *Server) rawPublication(r *http.Request, prefix string, params ...string) (*publication, url.Values, *wire.Problem) {
+func (s *Server) rawPublication(r *http.Request, prefix string, check func(string) error, params ...string) (*publication, url.Values, *wire.Problem) {
 	query, bad := queryOnce(r, params...)
 	if bad != nil {
 		return nil, nil, bad
@@ -104,7 +105,7 @@ func (s *Server) rawPublication(r *http.Request, prefix string, params ...string
 	}
 	p := &publication{qos: 1, trace: traceparent(r)}
 	var wrong []*wire.Problem
-	if p.topic, bad = pathTopic(r, prefix); bad != nil {
+	if p.topic, bad = pathTopic(r, prefix, check); bad != nil {
 		wrong = append(wrong, bad)
 	}
 	if query.Has("qos") {

@@ -39,9 +39,9 @@ var badFilters = []struct {
 	{"", "filter_required"},
 	{"$share/g/a", "filter_reserved"}, {"$share/g", "filter_reserved"}, {"$share", "filter_reserved"}, {"$sharex", "filter_reserved"}, {"$share//a", "filter_reserved"}, {"$queue/a", "filter_reserved"}, {"$SYS/#", "filter_reserved"},
 	{"$SYS", "filter_reserved"}, {"$CONTROL/#", "filter_reserved"}, {"$", "filter_reserved"}, {"$/#", "filter_reserved"}, {"$+/x", "filter_reserved"},
-	{strings.Repeat("+/", 8) + "+", "filter_too_complex"}, {strings.Repeat("a/", 32) + "#", "filter_too_complex"},
-	{strings.Repeat("a", 1025), "filter_too_long"}, {"a\x00", "filter_control_char"}, {"a\nb/#", "filter_control_char"},
-	{"a\uffff/+", "filter_noncharacter"}, {"a\u202e/+", "filter_format_char"},
+	{strings.Repeat("+/", 200) + "+", "filter_too_complex"}, {strings.Repeat("a/", 200) + "#", "filter_too_complex"},
+	{strings.Repeat("a", 4097), "filter_too_long"}, {"a\x00", "filter_control_char"}, {"a\nb/#", "filter_control_char"},
+	{"a\uffff/+", "filter_noncharacter"},
 }
 
 // goodTopics are legal, and each is another topic than all the others.

@@ -78,7 +78,11 @@ var topicSeed = maphash.MakeSeed()
 // [ErrNoConnection], [ErrOverloaded], [ErrInvalid], [ErrNeedsMQTT5], or a [*Refusal] where the broker has ended the
 // connection on its like before.
 func (b *Bridge) Publish(m Message) (*Publication, error) {
-	if err := topic.CheckName(m.Topic); err != nil {
+	check := topic.CheckName
+	if m.Retain && len(m.Payload) == 0 { // clears what somebody else may have chosen the name of
+		check = topic.CheckReadName
+	}
+	if err := check(m.Topic); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if m.QoS > 2 {

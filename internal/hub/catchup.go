@@ -3,6 +3,7 @@ package hub
 import (
 	"github.com/vulturepi/gateway/internal/hub/memory"
 	"github.com/vulturepi/gateway/internal/hub/message"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
@@ -73,7 +74,12 @@ func (c *Client) Feed() {
 		switch {
 		case bytes > replayBytes:
 			return false
+		case m.IsGap && c.replaying > 0 && c.replaying <= m.Seq:
+			return true // the replay, which has not come so far, tells of it
 		case m.IsGap && m.Seq > c.told:
+			if !c.clearFor(run) {
+				return false
+			}
 			c.told = m.Seq
 		case m.IsGap || !c.owes(m):
 			return true
@@ -87,6 +93,20 @@ func (c *Client) Feed() {
 		form.Place = c.replaying
 	}
 	c.out.Fed(run, form, at, end)
+}
+
+// clearFor makes sure that nothing is held back when a gap goes into the run: a
+// client may resume behind it. It is false while older messages are in the run,
+// which go out first. Called under hub.mu.
+func (c *Client) clearFor(run *outbox.Run) bool {
+	if c.oldestHeld() == nil {
+		return true
+	}
+	if run.Len() > 0 {
+		return false
+	}
+	c.releaseHeld()
+	return true
 }
 
 // owes reports whether m is one that the client would have had live.

@@ -138,12 +138,18 @@ func (r *replay) read(run *outbox.Run) (end bool) {
 		switch {
 		case bytes > replayBytes:
 			return false
+		case m.IsGap && r.client.leavesToCatchup(m):
+			return true
 		case m.IsGap && r.throttle != nil:
+			r.client.releaseHeld()
 			h.gapCounts[m.Topic].Add(1)
 			r.client.sendAt(m.Seq, func(cursor string) outbox.Frame {
 				return outbox.Frame{Kind: "gap", Cursor: cursor, Body: m.JSON}
 			})
 		case m.IsGap:
+			if !r.client.clearFor(run) {
+				return false
+			}
 			run.Append(m)
 			r.client.told = max(r.client.told, m.Seq)
 		case !r.wanted(m):
@@ -157,6 +163,13 @@ func (r *replay) read(run *outbox.Run) (end bool) {
 		return true
 	})
 	return end
+}
+
+// leavesToCatchup reports whether a gap is told later, by the catch-up, which has
+// older messages still to deliver: a client may resume behind the gap.
+func (c *Client) leavesToCatchup(gap *message.Message) bool {
+	behind := c.out.Behind()
+	return behind != 0 && behind <= gap.Seq
 }
 
 func (r *replay) wanted(m *message.Message) bool {

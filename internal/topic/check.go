@@ -7,12 +7,17 @@ import (
 	"unicode/utf8"
 )
 
-// The limits of names and filters. MQTT allows 65535 bytes and any depth; deep topics are how brokers and routers are
-// made to overflow their stacks, and every wildcard of a filter may double the work of matching.
+// The limits of names that are published to.
 const (
-	MaxBytes     = 1024
-	MaxLevels    = 32
-	MaxWildcards = 8
+	MaxBytes  = 1024
+	MaxLevels = 32
+)
+
+// The limits of filters, and of names that others have chosen: what fits into a URL, percent-encoded. MQTT has no limit
+// of depth, but brokers have: deep topics are how they were made to overflow their stacks.
+const (
+	MaxReadBytes  = 4096
+	MaxReadLevels = 200
 )
 
 // The codes of [CheckName].
@@ -35,7 +40,6 @@ const (
 	CodeFilterUTF8         = "filter_utf8"
 	CodeFilterControlChar  = "filter_control_char"
 	CodeFilterNoncharacter = "filter_noncharacter"
-	CodeFilterFormatChar   = "filter_format_char"
 	CodeFilterSyntax       = "filter_syntax"
 	CodeFilterTooComplex   = "filter_too_complex"
 	CodeFilterReserved     = "filter_reserved"
@@ -55,16 +59,23 @@ func refuse(code, format string, args ...any) error {
 // CheckName reports whether a message may be published to name: nil, or an [*Error].
 //
 // A name has 1 to [MaxBytes] bytes of valid UTF-8 without control, format and non-characters (MQTT 3.1.1, 1.5.3), no
-// "+" and "#" (4.7.1), no leading "$" (4.7.2: those topics belong to the broker), and at most [MaxLevels] levels.
+// "+" and "#" (4.7.1), no leading "$" (4.7.2: those topics belong to the broker), and at most [MaxLevels] levels. Of the
+// format characters U+200C and U+200D are taken: scripts and emoji need them.
 // Of several faults the first in that order is reported.
-func CheckName(name string) error {
+func CheckName(name string) error { return checkName(name, MaxBytes, MaxLevels, isJoiner) }
+
+// CheckReadName reports whether name can be that of a topic which somebody else has chosen: nil, or an [*Error]. It is
+// [CheckName] with any format character, [MaxReadBytes] and [MaxReadLevels].
+func CheckReadName(name string) error { return checkName(name, MaxReadBytes, MaxReadLevels, anyFormat) }
+
+func checkName(name string, maxBytes, maxLevels int, format func(rune) bool) error {
 	if name == "" {
 		return refuse(CodeTopicRequired, "The topic is empty; name the topic to publish to.")
 	}
-	if len(name) > MaxBytes {
-		return refuse(CodeTopicTooLong, "The topic is %d bytes long; shorten it to at most %d.", len(name), MaxBytes)
+	if len(name) > maxBytes {
+		return refuse(CodeTopicTooLong, "The topic is %d bytes long; shorten it to at most %d.", len(name), maxBytes)
 	}
-	if flaw, at, r := scan(name); flaw != sound {
+	if flaw, at, r := scan(name, format); flaw != sound {
 		return nameFlaw(flaw, at, r)
 	}
 	if at := strings.IndexAny(name, "+#"); at >= 0 {
@@ -75,18 +86,18 @@ func CheckName(name string) error {
 		return refuse(CodeTopicReserved,
 			"The topic starts with $, and such topics are reserved for the broker; choose one that starts otherwise.")
 	}
-	if n := levels(name); n > MaxLevels {
-		return refuse(CodeTopicTooDeep, "The topic has %d levels; use at most %d.", n, MaxLevels)
+	if n := levels(name); n > maxLevels {
+		return refuse(CodeTopicTooDeep, "The topic has %d levels; use at most %d.", n, maxLevels)
 	}
 	return nil
 }
 
 // CheckFilter reports whether filter may be subscribed to by anyone: nil, or an [*Error].
 //
-// Text and length are as in [CheckName]. A filter that starts with "$" is refused, whatever follows: "$share/g/a" would
+// Text and length are as in [CheckReadName]. A filter that starts with "$" is refused, whatever follows: "$share/g/a" would
 // have the broker divide the messages that the gateway must see all of, and "$SYS" is for [CheckSystemFilter].
-// "+" must be a whole level and "#" the whole last level (MQTT 3.1.1, 4.7.1), and there are at most [MaxLevels] levels
-// and [MaxWildcards] wildcards. Of several faults the first in that order is reported.
+// "+" must be a whole level and "#" the whole last level (MQTT 3.1.1, 4.7.1), and there are at most [MaxReadLevels]
+// levels. Of several faults the first in that order is reported.
 func CheckFilter(filter string) error { return checkFilter(filter, false) }
 
 // CheckSystemFilter is [CheckFilter] for those who may read the broker's own topics: it also accepts "$SYS" and what
@@ -97,10 +108,10 @@ func checkFilter(filter string, system bool) error {
 	if filter == "" {
 		return refuse(CodeFilterRequired, "The filter is empty; name the topics to subscribe to, or # for all of them.")
 	}
-	if len(filter) > MaxBytes {
-		return refuse(CodeFilterTooLong, "The filter is %d bytes long; shorten it to at most %d.", len(filter), MaxBytes)
+	if len(filter) > MaxReadBytes {
+		return refuse(CodeFilterTooLong, "The filter is %d bytes long; shorten it to at most %d.", len(filter), MaxReadBytes)
 	}
-	if flaw, at, r := scan(filter); flaw != sound {
+	if flaw, at, r := scan(filter, anyFormat); flaw != sound {
 		return filterFlaw(flaw, at, r)
 	}
 	if first, _, _ := cut(filter); first == "$SYS" && !system {
@@ -113,16 +124,15 @@ func checkFilter(filter string, system bool) error {
 	return checkWildcards(filter)
 }
 
-// checkWildcards finds out where the wildcards of a filter are, and how many.
+// checkWildcards finds out where the wildcards of a filter are.
 func checkWildcards(filter string) error {
-	depth, wildcards := 0, 0
+	depth := 0
 	for level, rest, more := cut(filter); ; level, rest, more = cut(rest) {
 		depth++
 		switch {
 		case level == "#" && more:
 			return refuse(CodeFilterSyntax, "The filter has # at level %d and more levels after it; # must be the last.", depth)
 		case level == "+" || level == "#":
-			wildcards++
 		case strings.Contains(level, "#"):
 			return refuse(CodeFilterSyntax, "The filter has # beside other characters at level %d; # must be a level of its own.", depth)
 		case strings.Contains(level, "+"):
@@ -132,11 +142,8 @@ func checkWildcards(filter string) error {
 			break
 		}
 	}
-	if depth > MaxLevels {
-		return refuse(CodeFilterTooComplex, "The filter has %d levels; use at most %d.", depth, MaxLevels)
-	}
-	if wildcards > MaxWildcards {
-		return refuse(CodeFilterTooComplex, "The filter has %d wildcards; use at most %d.", wildcards, MaxWildcards)
+	if depth > MaxReadLevels {
+		return refuse(CodeFilterTooComplex, "The filter has %d levels; use at most %d.", depth, MaxReadLevels)
 	}
 	return nil
 }
@@ -152,8 +159,14 @@ const (
 	formatChar
 )
 
-// scan finds the first character that neither a name nor a filter may have, and its byte offset.
-func scan(s string) (what flaw, at int, r rune) {
+// isJoiner is true for the format characters that scripts and emoji need: zero width non-joiner and joiner.
+func isJoiner(r rune) bool { return r == 0x200C || r == 0x200D }
+
+func anyFormat(rune) bool { return true }
+
+// scan finds the first character that neither a name nor a filter may have, and its byte offset. Format says which
+// format characters it may have.
+func scan(s string, format func(rune) bool) (what flaw, at int, r rune) {
 	for at = 0; at < len(s); {
 		if c := s[at]; c < utf8.RuneSelf {
 			if c < 0x20 || c == 0x7F {
@@ -170,7 +183,7 @@ func scan(s string) (what flaw, at int, r rune) {
 			return controlChar, at, r
 		case r&0xFFFE == 0xFFFE || (r >= 0xFDD0 && r <= 0xFDEF):
 			return noncharacter, at, r
-		case unicode.Is(unicode.Cf, r):
+		case unicode.Is(unicode.Cf, r) && !format(r):
 			return formatChar, at, r
 		}
 		at += size
@@ -204,8 +217,6 @@ func filterFlaw(what flaw, at int, r rune) error {
 		return refuse(CodeFilterControlChar, detailControlChar, "filter", r, at)
 	case noncharacter:
 		return refuse(CodeFilterNoncharacter, detailNoncharacter, "filter", r, at)
-	case formatChar:
-		return refuse(CodeFilterFormatChar, detailFormatChar, "filter", r, at)
 	default:
 		return refuse(CodeFilterUTF8, detailUTF8, "filter", at)
 	}

@@ -2,6 +2,7 @@ package topic_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -48,17 +49,15 @@ var badText = []struct{ text, code string }{
 	{"\xff", "utf8"},
 	{"a/\xe2\x82", "utf8"},       // cut short
 	{"\xf4\x90\x80\x80", "utf8"}, // beyond U+10FFFF
-	{"\u202e", "format_char"},
-	{"\u200b", "format_char"},
-	{"\ufeff", "format_char"},
-	{"a\u00adb", "format_char"},
-	{"\U000e0041", "format_char"},
 }
+
+// hiddenText has format characters, which nobody may publish with, and which devices have all the same.
+var hiddenText = []string{"\u202e", "\u200b", "\ufeff", "a/\ufeffb", "a\u00adb", "\U000e0041"}
 
 // goodText is unusual and legal, and each entry is different from every other.
 var goodText = []string{
 	"a", "A/b", "a/b", "/", "//", "a//b", "/a", "a/", "a/ ", " a", "a ", " ", "%2B", "%252B",
-	"caf\u00e9", "cafe\u0301", "\u00a0", "\u2028", "\ufdcf", "\ufdf0", "\ufffd", "\U0001f600", "a$b", "a/$SYS", "~",
+	"caf\u00e9", "cafe\u0301", "\u00a0", "\u2028", "\ufdcf", "\ufdf0", "\ufffd", "\U0001f600", "a$b", "a/$SYS", "~", "\u200c", "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\U0001f468\u200d\U0001f469",
 	strings.Repeat("x", topic.MaxBytes), strings.Repeat("/", topic.MaxLevels-1),
 }
 
@@ -91,6 +90,9 @@ func TestCheckNameRefuses(t *testing.T) {
 	for _, bad := range badText {
 		cases = append(cases, struct{ name, code string }{bad.text, "topic_" + bad.code})
 	}
+	for _, hidden := range hiddenText {
+		cases = append(cases, struct{ name, code string }{hidden, topic.CodeTopicFormatChar})
+	}
 	for _, c := range cases {
 		if got := code(t, topic.CheckName(c.name)); got != c.code {
 			t.Errorf("CheckName(%.40q): got code %q, want %q", c.name, got, c.code)
@@ -98,9 +100,29 @@ func TestCheckNameRefuses(t *testing.T) {
 	}
 }
 
+func TestCheckReadNameAcceptsWhatDevicesChoose(t *testing.T) {
+	long := []string{strings.Repeat("x", topic.MaxReadBytes), strings.Repeat("/", topic.MaxReadLevels-1)}
+	for _, name := range slices.Concat(goodText, hiddenText, long) {
+		if err := topic.CheckReadName(name); err != nil {
+			t.Errorf("CheckReadName(%.40q): got %v, want nil", name, err)
+		}
+		if err := topic.CheckFilter(name); err != nil {
+			t.Errorf("CheckFilter(%.40q): got %v, want nil", name, err)
+		}
+	}
+	for name, want := range map[string]string{
+		"": topic.CodeTopicRequired, "a/+": topic.CodeTopicWildcard, "$SYS/x": topic.CodeTopicReserved, "a\x00": topic.CodeTopicControlChar,
+		long[0] + "x": topic.CodeTopicTooLong, long[1] + "/": topic.CodeTopicTooDeep,
+	} {
+		if got := code(t, topic.CheckReadName(name)); got != want {
+			t.Errorf("CheckReadName(%.40q): got code %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestCheckFilterAcceptsWhatMQTTAllows(t *testing.T) {
 	wild := []string{"#", "+", "+/#", "a/#", "/#", "+/", "/+", "+/+", "a/+/b", "a/+/#", "//#", "a/$share/+",
-		strings.Repeat("+/", topic.MaxWildcards) + "a", strings.Repeat("+/", topic.MaxWildcards-1) + "#"}
+		strings.Repeat("+/", topic.MaxReadLevels-1) + "a", strings.Repeat("+/", topic.MaxReadLevels-1) + "#"}
 	for _, filter := range append(wild, goodText...) {
 		if err := topic.CheckFilter(filter); err != nil {
 			t.Errorf("CheckFilter(%.40q): got %v, want nil", filter, err)
@@ -127,11 +149,10 @@ func TestCheckFilterRefuses(t *testing.T) {
 		{"$", topic.CodeFilterReserved},
 		{"$SYS", topic.CodeFilterReserved},
 		{"$SYS/#", topic.CodeFilterReserved},
-		{strings.Repeat("x", topic.MaxBytes+1), topic.CodeFilterTooLong},
+		{strings.Repeat("x", topic.MaxReadBytes+1), topic.CodeFilterTooLong},
 		{strings.Repeat("x", 65536+5), topic.CodeFilterTooLong},
-		{strings.Repeat("/", topic.MaxLevels), topic.CodeFilterTooComplex},
-		{strings.Repeat("+/", topic.MaxWildcards+1) + "a", topic.CodeFilterTooComplex},
-		{strings.Repeat("+/", topic.MaxWildcards) + "#", topic.CodeFilterTooComplex},
+		{strings.Repeat("/", topic.MaxReadLevels), topic.CodeFilterTooComplex},
+		{strings.Repeat("+/", topic.MaxReadLevels) + "#", topic.CodeFilterTooComplex},
 	}
 	for _, bad := range badText {
 		cases = append(cases, struct{ filter, code string }{bad.text, "filter_" + bad.code})
@@ -182,9 +203,9 @@ func TestCheckReportsTheFirstFaultInADocumentedOrder(t *testing.T) {
 		}
 	}
 	for filter, want := range map[string]string{
-		"$a+\x00":                      topic.CodeFilterControlChar,
-		"$a+":                          topic.CodeFilterReserved,
-		strings.Repeat("/", 40) + "a#": topic.CodeFilterSyntax,
+		"$a+\x00":                       topic.CodeFilterControlChar,
+		"$a+":                           topic.CodeFilterReserved,
+		strings.Repeat("/", 300) + "a#": topic.CodeFilterSyntax,
 	} {
 		if got := code(t, topic.CheckFilter(filter)); got != want {
 			t.Errorf("CheckFilter(%.40q): got code %q, want %q", filter, got, want)
@@ -205,8 +226,8 @@ func TestDetailSaysWhereAndWhat(t *testing.T) {
 		{topic.CheckName(strings.Repeat("/", 201)), "The topic has 202 levels; use at most 32."},
 		{topic.CheckFilter("a/b/c+"), "The filter has + beside other characters at level 3; + must be a level of its own."},
 		{topic.CheckFilter("a/#/c"), "The filter has # at level 2 and more levels after it; # must be the last."},
-		{topic.CheckFilter("\u202ea"), "The filter has the invisible format character U+202E at byte offset 0; remove it."},
-		{topic.CheckFilter(strings.Repeat("+/", 9)), "The filter has 9 wildcards; use at most 8."},
+		{topic.CheckName("\u202ea"), "The topic has the invisible format character U+202E at byte offset 0; remove it."},
+		{topic.CheckFilter(strings.Repeat("+/", 200)), "The filter has 201 levels; use at most 200."},
 	} {
 		var refusal *topic.Error
 		if !errors.As(c.err, &refusal) {
@@ -233,26 +254,29 @@ func FuzzCheck(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		text := utf8.ValidString(s)
+		text, hidden := utf8.ValidString(s), false
 		for _, r := range s {
-			if unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Noncharacter_Code_Point, r) {
+			if unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Noncharacter_Code_Point, r) {
 				text = false
 			}
+			hidden = hidden || unicode.Is(unicode.Cf, r) && r != '\u200c' && r != '\u200d'
 		}
-		text = text && s != "" && len(s) <= topic.MaxBytes && len(strings.Split(s, "/")) <= topic.MaxLevels
-		name := text && !strings.ContainsAny(s, "+#") && !strings.HasPrefix(s, "$")
+		depth := len(strings.Split(s, "/"))
+		text = text && s != "" && len(s) <= topic.MaxReadBytes && depth <= topic.MaxReadLevels
+		read := text && !strings.ContainsAny(s, "+#") && !strings.HasPrefix(s, "$")
+		name := read && !hidden && len(s) <= topic.MaxBytes && depth <= topic.MaxLevels
+		if got := topic.CheckReadName(s) == nil; got != read {
+			t.Errorf("CheckReadName(%q): got accepted %t, want %t", s, got, read)
+		}
 		if got := topic.CheckName(s) == nil; got != name {
 			t.Errorf("CheckName(%q): got accepted %t, want %t", s, got, name)
 		}
-		filter, wildcards := text, 0
+		filter := text
 		for i, level := range strings.Split(s, "/") {
-			if level == "+" || level == "#" && i == strings.Count(s, "/") {
-				wildcards++
-			} else if strings.ContainsAny(level, "+#") {
+			if level != "+" && (level != "#" || i < strings.Count(s, "/")) && strings.ContainsAny(level, "+#") {
 				filter = false
 			}
 		}
-		filter = filter && wildcards <= topic.MaxWildcards
 		if got, want := topic.CheckFilter(s) == nil, filter && !strings.HasPrefix(s, "$"); got != want {
 			t.Errorf("CheckFilter(%q): got accepted %t, want %t", s, got, want)
 		}

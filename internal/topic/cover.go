@@ -64,9 +64,6 @@ func Overlaps(a, b string) bool {
 //
 // "$" is reached by no wildcard, so if one of the two starts with "$" they must have the same first level; otherwise
 // no filter covers both and Join returns "".
-//
-// A joined filter may have more than [MaxWildcards] wildcards: it is meant for the broker, which has no such limit, and
-// to stop short of the narrowest would make the result depend on the order of joining.
 func Join(a, b string) string {
 	if reserved(a) || reserved(b) {
 		x, _, _ := cut(a)
