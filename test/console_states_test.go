@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -191,10 +192,28 @@ func TestConsoleFitsEveryScreen(t *testing.T) {
 					t.Errorf("%d wide, %s: the page is larger than the screen: %s", size.width, at, got)
 				}
 				c.shown(fmt.Sprintf("%s-%s%s.png", size.name, scheme, strings.ReplaceAll(strings.SplitN(at, "/", 3)[1], "/", "-")))
+				c.accessible(size.name + " " + scheme + " " + at)
 			}
 		}
 	}
 	c.wellBehaved()
+}
+
+// accessible asks axe-core, if AXE says where it is: make axe.
+func (c *console) accessible(where string) {
+	c.t.Helper()
+	path := os.Getenv("AXE")
+	if path == "" {
+		return
+	}
+	axe, err := os.ReadFile(path)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.do(chromedp.Evaluate[chromedp.Void](string(axe) + ";0"))
+	if got := c.js(`axe.run().then(r => r.violations.map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.html.slice(0, 140) + ' ' + n.failureSummary).join('; ')).join('\n'))`); got != "" {
+		c.t.Errorf("%s: %s", where, got)
+	}
 }
 
 // furnish makes a house of topics.

@@ -16,9 +16,14 @@ const (
 // subscribe asks for filters at one QoS, with a message right behind them where there is one, and returns those that the
 // broker does not grant.
 func subscribe(ctx context.Context, k *mqtt.Conn, filters []string, qos byte, live bool, behind *mqtt.Publication) (refused []string, err error) {
+	return subscribeAs(ctx, k, 0, filters, qos, live, behind)
+}
+
+// subscribeAs is subscribe with an identifier of the subscription.
+func subscribeAs(ctx context.Context, k *mqtt.Conn, identifier uint32, filters []string, qos byte, live bool, behind *mqtt.Publication) (refused []string, err error) {
 	asked := make([]mqtt.Filter, len(filters))
 	for i, f := range filters {
-		if asked[i] = (mqtt.Filter{Filter: f, QoS: qos}); live {
+		if asked[i] = (mqtt.Filter{Filter: f, QoS: qos, Identifier: identifier}); live {
 			asked[i].RetainAsPublished, asked[i].RetainHandling = true, 2
 		}
 	}
