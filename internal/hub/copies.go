@@ -186,8 +186,13 @@ func (cp *copies) passed() (n int, lost bool) {
 	return n, false
 }
 
-// form is how the client sees the copies.
-func (cp *copies) form() message.Form { return message.Form{Copy: cp.snapshot} }
+// form is how a client sees the copies that joins at seq.
+func (cp *copies) form(seq uint64) message.Form {
+	if !cp.snapshot {
+		return message.Form{}
+	}
+	return message.Form{Copy: true, Place: seq + 1}
+}
 
 // release gives the run up.
 func (cp *copies) release() {

@@ -59,7 +59,7 @@ func (j *joining) join(ctx context.Context, gap *missed) bool {
 		}
 	}
 	if copies {
-		c.out.PushRun(cp.run, cp.form())
+		c.out.PushRun(cp.run, cp.form(h.seq))
 	}
 	if copies {
 		c.sendAt(h.seq, j.snapshotEnd)

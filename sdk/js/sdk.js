@@ -366,13 +366,14 @@ class Gateway {
     return !s.got ? s.live : !s.got.has(id) && !!s.got.add(id);
   }
 
-  #gap(g) {
-    if (g.reason !== 'slow_consumer') this.#cursor = g.before; // what was too much may still be in the history
-    const own = this.#ops[0]?.since && /expired|restarted/.test(g.reason) && this.#ops[0].subs;
+  #gap(m) {
+    if (m.reason !== 'slow_consumer') this.#cursor = m.before; // it may be in the history
+    const own = this.#ops[0]?.since && /expired|restarted/.test(m.reason) && this.#ops[0].subs;
     for (const s of own || this.#subs) {
-      if (!s.live || s.got?.has(g.before)) continue;
-      if (s.got) s.got.add(g.before);
-      tell(s.options.onGap, g);
+      const id = m.before + m.topic;
+      if (!s.live || s.got?.has(id) || (m.topic && !s.filters.some(f => matches(f, m.topic)))) continue;
+      s.got?.add(id);
+      tell(s.options.onGap, m);
     }
   }
 

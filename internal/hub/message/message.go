@@ -121,7 +121,7 @@ func (m *Message) Size() int64 { return int64(cap(m.JSON)+len(m.Topic)) + overhe
 type Form struct {
 	Copy    bool   // stands before the place where the reader joins: no cursor
 	Skipped int    // messages on the topic that the reader asked not to see
-	Place   uint64 // resume from before this sequence number instead of from behind the message; 0: no
+	Place   uint64 // resume from before this sequence number instead of from behind the message; 0: no. Of a copy, where the reader joins
 }
 
 // Body is the JSON object of m in that form.
@@ -130,10 +130,13 @@ func (m *Message) Body(f Form, epoch string) []byte {
 		return m.JSON
 	}
 	if m.TooLarge > 0 {
-		if f.Copy || m.Seq == 0 || m.ResumeFrom(f) == m.Seq {
+		at := m.ResumeFrom(f)
+		switch {
+		case f.Copy && f.Place > 0:
+			at = f.Place - 1
+		case f.Copy || m.Seq == 0 || at == m.Seq:
 			return m.JSON
 		}
-		at := m.ResumeFrom(f)
 		return m.appendGap(nil, epoch, at, at)
 	}
 	body := append(make([]byte, 0, len(m.JSON)+24), m.JSON[:m.layout.Cut]...)
