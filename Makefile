@@ -8,10 +8,12 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # What the load tool compares with, besides mosquitto.
 NATS_SERVER = github.com/nats-io/nats-server/v2@v2.15.2
+# What the console is checked with.
+AXE_CORE = 4.14.1
 # The load tool's options, such as BENCH="-only fanout -seconds 5".
 BENCH      ?=
 
-.PHONY: all build run test test-deps lint bench bench-deps bench-record fuzz clean help
+.PHONY: all build run test test-deps lint bench bench-deps bench-record pictures axe fuzz clean help
 
 all: build
 
@@ -50,6 +52,13 @@ bench-deps:
 	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || ./scripts/test-deps.sh
 	@! command -v npm >/dev/null || [ -d bench/fastify/node_modules/mqtt ] || npm install --prefix bench/fastify --no-package-lock --no-audit --no-fund --loglevel=error || echo "fastify and MQTT.js cannot be installed here; their figures are left out"
 	@[ -x bin/tools/nats-server ] || $(TOOLS) $(NATS_SERVER) || echo "nats-server cannot be installed here; its figures are left out"
+
+pictures: test-deps ## take the pictures of the console in docs/ anew
+	PICTURES=$(CURDIR)/docs/pictures $(GO) test -count=1 -run TestConsolePictures ./test
+
+axe: test-deps ## check the console with axe-core, from npm
+	@mkdir -p bin && cd bin && npm pack --silent axe-core@$(AXE_CORE) >/dev/null && tar xzf axe-core-$(AXE_CORE).tgz package/axe.min.js
+	AXE=$(CURDIR)/bin/package/axe.min.js $(GO) test -count=1 -run TestConsoleFitsEveryScreen ./test
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@./scripts/fuzz.sh

@@ -78,7 +78,11 @@ func (b *tab) event(ev any) {
 	case *network.EventRequestWillBeSent:
 		b.requests = append(b.requests, ev.Request.URL)
 	case *runtime.EventExceptionThrown:
-		b.mistakes = append(b.mistakes, ev.ExceptionDetails.Text)
+		text := ev.ExceptionDetails.Text
+		if thrown := ev.ExceptionDetails.Exception; thrown != nil {
+			text += " " + thrown.Description
+		}
+		b.mistakes = append(b.mistakes, text)
 	case *log.EventEntryAdded:
 		if ev.Entry.Level == "error" {
 			b.mistakes = append(b.mistakes, ev.Entry.Text+" "+ev.Entry.URL)

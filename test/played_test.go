@@ -15,6 +15,7 @@ import (
 	"github.com/vulturepi/gateway/internal/bridge"
 	vulture "github.com/vulturepi/gateway/internal/gateway"
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/mqtt"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -76,8 +77,9 @@ type stage struct {
 	receiving sync.Mutex      // one event at a time
 	in        bridge.Receiver // set before the gateway runs
 
-	mu     sync.Mutex // guards status
-	status func() bridge.Status
+	mu      sync.Mutex // guards the rest
+	status  func() bridge.Status
+	version mqtt.Version
 }
 
 func newStage() *stage {
@@ -92,6 +94,12 @@ func (s *stage) setStatus(f func() bridge.Status) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status = f
+}
+
+func (s *stage) setVersion(v mqtt.Version) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version = v
 }
 
 // Run implements vulture.Broker.
@@ -112,7 +120,11 @@ func (s *stage) Status() bridge.Status {
 func (s *stage) Changed() <-chan struct{} { return nil }
 
 // Stats implements vulture.Broker.
-func (s *stage) Stats() bridge.Stats { return bridge.Stats{} }
+func (s *stage) Stats() bridge.Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bridge.Stats{Version: s.version}
+}
 
 // event tells the gateway something, in turn.
 func (s *stage) event(tell func(in bridge.Receiver)) {
@@ -158,8 +170,7 @@ type publisher struct {
 	broken  bool  // Publish panics
 	hear    func(publication)
 	got     []publication
-	given   []*wire.Properties // those of got
-	old     bool               // the broker speaks MQTT 3.1.1
+	old     bool // the broker speaks MQTT 3.1.1
 }
 
 // Publish implements api.Publisher.
@@ -187,7 +198,7 @@ func (p *publisher) take(got publication, given *wire.Properties) (hear func(pub
 	if p.old && given != nil {
 		return nil, pending{}, api.ErrNeedsMQTT5
 	}
-	p.got, p.given = append(p.got, got), append(p.given, given)
+	p.got = append(p.got, got)
 	return p.hear, pending{p.outcome, p.unheard}, nil
 }
 
@@ -240,13 +251,6 @@ func (p *publisher) setOld(old bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.old = old
-}
-
-// last are the properties of what was published last.
-func (p *publisher) last() *wire.Properties {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.given[len(p.given)-1]
 }
 
 // exampleProperties are those of the contract's examples.

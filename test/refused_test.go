@@ -48,11 +48,17 @@ func toldBy(t *testing.T, body string) refusal {
 	return refusal{p.Status, p.Reason, p.Code}
 }
 
-// accessList makes a broker deny what is not granted.
+// accessList makes a broker deny what is not granted, but what the gateway needs
+// for itself.
 func accessList(t *testing.T, lines string) brokertest.Option {
 	t.Helper()
+	return accessFile(t, "topic readwrite $gateway/#\ntopic read $SYS/#\n"+lines)
+}
+
+func accessFile(t *testing.T, lines string) brokertest.Option {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "acl")
-	if err := os.WriteFile(file, []byte("topic readwrite $gateway/#\ntopic read $SYS/#\n"+lines), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(lines), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return brokertest.Conf("acl_file " + file)

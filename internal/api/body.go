@@ -45,7 +45,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, limit int64, h
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, problem(wire.CodeRequestTimeout, "The body came too slowly: it must bring 1 KiB in any 10 seconds, and end within GATEWAY_BODY_TIMEOUT.")
 	case errors.Is(err, errNotGzip):
-		return nil, problem(wire.CodeInvalidBody, "The body is not gzip, as its Content-Encoding says.")
+		return nil, problem(wire.CodeInvalidJSON, "The body is not gzip, as its Content-Encoding says.")
 	}
 	return nil, problem(wire.CodeInvalidJSON, "The body broke off or its framing is malformed.")
 }

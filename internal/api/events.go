@@ -14,7 +14,7 @@ import (
 // EventSource. All errors are answered before the first byte; then the
 // connection is taken over, so that it can be written without a goroutine.
 func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
-	request, bad := streamRequest(r, true, paramFormat, paramKeepAlive, paramGaps)
+	request, bad := streamRequest(r, true, eventsParams...)
 	var response stream.Response
 	if bad == nil {
 		response, bad = responseOptions(r)

@@ -23,7 +23,7 @@ const (
 )
 
 // streamParams are the query parameters of /events and /ws.
-var streamParams = append([]string{wire.FieldTopic, wire.FieldSince, wire.FieldSnapshot, wire.FieldOverflow, wire.FieldMinInterval, "ticket"}, lastEventIDParams...)
+var streamParams = []string{wire.FieldTopic, wire.FieldSince, wire.FieldSnapshot, wire.FieldOverflow, wire.FieldMinInterval, "ticket"}
 
 // lastEventIDParams stand for the header Last-Event-ID, as replacements of
 // EventSource send it that cannot set headers.
@@ -188,6 +188,8 @@ func overflowOption(s string) (outbox.Overflow, *wire.Problem) {
 }
 
 // Query parameters of /events only.
+var eventsParams = append([]string{paramFormat, paramKeepAlive, paramGaps}, lastEventIDParams...)
+
 const (
 	paramFormat    = "format"    // sse, ndjson or text
 	paramKeepAlive = "keepalive" // a duration

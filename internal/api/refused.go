@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/vulturepi/gateway/wire"
 )
@@ -55,6 +56,9 @@ func (r *Refused) problem() *wire.Problem {
 	return p
 }
 
+// maxSaid is how much of the broker's own words is logged.
+const maxSaid = 200
+
 // logRefused says what the broker did not take, and whose it was: the client
 // may be a device that nobody looks at.
 func (s *Server) logRefused(u *underway, r *Refused) {
@@ -62,5 +66,5 @@ func (s *Server) logRefused(u *underway, r *Refused) {
 		return
 	}
 	s.opts.Log.Warn("the broker refused a message", "topic", u.topic, "qos", u.qos, "retain", u.retain, "bytes", u.bytes,
-		"reason", r.Name, "reason_code", r.Reason, "said", r.Text, "request_id", u.requestID)
+		"reason", r.Name, "reason_code", r.Reason, "said", strings.ToValidUTF8(r.Text[:min(len(r.Text), maxSaid)], ""), "request_id", u.requestID)
 }

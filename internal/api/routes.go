@@ -37,6 +37,9 @@ func (s *Server) Public() http.Handler {
 	both(r, "/docs", plain(s.getDocs))
 	both(r, "/docs/errors", compressed(plain(s.getErrors)))
 	both(r, "/docs/*", s.getDocs)
+	both(r, "/sdk.js", plain(s.getSDK))
+	both(r, "/", plain(s.getConsole))
+	both(r, "/console/*", plain(s.getConsole))
 	return r
 }
 

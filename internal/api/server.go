@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,7 @@ type Options struct {
 	AllowedOrigins []string       // besides same-origin; may be empty
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts; may be empty
 	PProf          bool           // profiles on the admin listener
+	Console        http.Handler   // of / and /console/*; nil: there is nothing
 
 	Access      *access.Authenticator // who callers are; nil: nobody is asked
 	UserHeader  string                // in which TrustedProxies name the principal; empty: they do not
@@ -61,6 +63,8 @@ type Health struct {
 	Publish, Subscribe bool
 	Detail             string   // the last error in plain words, empty when all is well
 	Refused            []string // filters that the broker does not grant
+	Warning            string   // what does not work as it should, and what to do; empty: nothing is known
+	MQTT               string   // the version that is spoken with the broker; empty: not known yet
 }
 
 // Server answers HTTP requests. Its handlers may be called concurrently.

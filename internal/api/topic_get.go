@@ -181,8 +181,10 @@ func (s *Server) writeValue(w http.ResponseWriter, r *http.Request, m *message.M
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Last-Modified", msg.Time.UTC().Format(http.TimeFormat))
-	h.Set("Age", strconv.Itoa(max(0, int(time.Since(msg.Time)/time.Second))))
+	if m.Seq != 0 { // a copy that the broker kept may be of any age
+		h.Set("Last-Modified", msg.Time.UTC().Format(http.TimeFormat))
+		h.Set("Age", strconv.Itoa(max(0, int(time.Since(msg.Time)/time.Second))))
+	}
 	h.Set("Mqtt-Qos", strconv.Itoa(int(msg.QoS)))
 	h.Set("Mqtt-Retain", strconv.FormatBool(msg.Retain))
 	body := append(append([]byte(nil), m.JSON...), '\n')

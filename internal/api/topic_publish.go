@@ -65,7 +65,12 @@ func emptyBody(w http.ResponseWriter, r *http.Request) bool {
 // deleteTopic is DELETE /topics/{topic}: it clears the retained message, as
 // MQTT does it, with an empty one (MQTT 3.1.1, 3.3.1.3).
 func (s *Server) deleteTopic(w http.ResponseWriter, r *http.Request) {
+	held := hold{budget: s.bodies}
+	defer held.release()
 	p, _, bad := s.rawPublication(r, "/topics/", "qos")
+	if bad == nil {
+		bad = decodeBody(w, r, &held)
+	}
 	if bad == nil && r.ContentLength != 0 && !emptyBody(w, r) {
 		bad = problem(wire.CodeBodyNotAllowed, "DELETE takes no body: it clears the topic's retained message.")
 	}

@@ -130,7 +130,7 @@ func (f *fetcher) wake() {
 }
 
 // begin gives the handler of a control link.
-func (f *fetcher) begin() mqtt.Handler { return copies{f} }
+func (f *fetcher) begin(mqtt.Version) mqtt.Handler { return copies{f} }
 
 // copies is what the control links bring.
 type copies struct{ f *fetcher }
@@ -205,7 +205,7 @@ func (b *Bridge) own(ctx context.Context, k *mqtt.Conn, filters []string, qos by
 	if slices.ContainsFunc(filters, b.suspects.guiltyFilter) {
 		return true
 	}
-	_, err := subscribe(ctx, k, filters, qos, nil)
+	_, err := subscribe(ctx, k, filters, qos, withCopies, nil)
 	if err == nil {
 		return true
 	}

@@ -170,7 +170,11 @@ func testRetainedAddsNothingToTheStream(t *testing.T, v mqtt.Version) {
 	retain(t, broker, 10)
 	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}).ready(t)
 	waitControl(t, b)
-	b.rec.wait(t, "retained copies of the subscription", func() bool { return len(b.rec.messages) == 10 })
+	copies := 0
+	if v == mqtt.V311 { // with MQTT 5 the stream is asked for without
+		copies = 10
+	}
+	b.rec.wait(t, "retained copies of the subscription", func() bool { return len(b.rec.messages) == copies })
 	for _, m := range b.rec.seen() {
 		if !m.Retain {
 			t.Errorf("%s: got Retain false", m.Topic)
@@ -185,8 +189,8 @@ func testRetainedAddsNothingToTheStream(t *testing.T, v mqtt.Version) {
 		t.Fatal(err)
 	}
 	b.rec.waitMessage(t, "end", "x")
-	if got := len(b.rec.seen()); got != 11 {
-		t.Errorf("messages: got %d, want 11", got)
+	if got := len(b.rec.seen()); got != copies+1 {
+		t.Errorf("messages: got %d, want %d", got, copies+1)
 	}
 }
 

@@ -3,6 +3,8 @@ package bridge
 import (
 	"errors"
 	"io"
+	"log/slog"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -10,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	embedded "github.com/vulturepi/gateway/internal/embedded/broker"
 	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
@@ -93,7 +96,6 @@ func TestConfiguredVersionIsNotGivenUp(t *testing.T) {
 func TestSubscribeQoSFollowsTheBroker(t *testing.T) {
 	t.Parallel()
 	mosquitto := brokertest.Start(t)
-	ws, _, _ := otherBroker(t, first(certificate(t)))
 	unknown := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
 		if c.AcceptConnect(0) == nil {
 			c.Serve(nil)
@@ -105,7 +107,7 @@ func TestSubscribeQoSFollowsTheBroker(t *testing.T) {
 		want      byte
 	}{
 		{"mosquitto", mosquitto.URL(), Config{}, 0},
-		{"built-in", ws, Config{}, 0},
+		{"built-in", builtIn(t), Config{}, 0},
 		{"unknown", unknown.URL(), Config{}, 1},
 		{"kept session", mosquitto.URL(), Config{ClientID: "stable"}, 1},
 		{"told 1", mosquitto.URL(), Config{SubscribeQoS: QoS1}, 1},
@@ -131,7 +133,25 @@ func TestSubscribeQoSFollowsTheBroker(t *testing.T) {
 	}
 }
 
-func first[A, B any](a A, _ B) A { return a }
+// builtIn is the gateway's own broker.
+func builtIn(t *testing.T) string {
+	b, err := embedded.New(embedded.Options{Log: slog.New(slog.DiscardHandler), Limits: embedded.DefaultLimits()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- b.Serve(l) }()
+	t.Cleanup(func() {
+		if err := errors.Join(b.Close(), <-served); err != nil {
+			t.Error(err)
+		}
+	})
+	return "mqtt://" + l.Addr().String()
+}
 
 // A burst of QoS 1 messages from ten publishers arrives whole with the bare documented configuration, and nothing is
 // announced as lost.

@@ -109,6 +109,8 @@ type Config struct {
 	AllowedOrigins []string `envconfig:"GATEWAY_ALLOWED_ORIGINS" desc:"Comma-separated origins of web pages and apps that may use the gateway, such as https://app.example or capacitor://localhost."`
 	TrustedProxies CIDRs    `envconfig:"GATEWAY_TRUSTED_PROXIES" desc:"Comma-separated networks (CIDR) of proxies whose forwarding headers, and GATEWAY_AUTH_HEADER, count."`
 
+	Console bool `envconfig:"GATEWAY_CONSOLE" default:"true" desc:"Serve the console at / on the public listener. false: / is 404."`
+
 	LogFormat string `envconfig:"GATEWAY_LOG_FORMAT" default:"text" desc:"Format of the log: text or json."`
 	LogLevel  string `envconfig:"GATEWAY_LOG_LEVEL" default:"info" desc:"Least level that is logged: debug, info, warn or error."`
 	PProf     bool   `envconfig:"GATEWAY_PPROF" default:"false" desc:"Serve /debug/pprof/ on the admin listener."`

@@ -37,6 +37,7 @@ func TestDefaults(t *testing.T) {
 		JWTClaim:          "gateway",
 		AuthHeader:        "Remote-User",
 		AuthRolesHeader:   "Remote-Groups",
+		Console:           true,
 		LogFormat:         "text",
 		LogLevel:          "info",
 	}
@@ -108,6 +109,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		"GATEWAY_LOG_FORMAT":             "json",
 		"GATEWAY_LOG_LEVEL":              "debug",
 		"GATEWAY_PPROF":                  "1",
+		"GATEWAY_CONSOLE":                "false",
 	})
 	if u, embedded := got.Broker(); u.String() != "mqtts://broker.lan:8883" || embedded {
 		t.Errorf("Broker: got %s, %v, want mqtts://broker.lan:8883, false", u, embedded)

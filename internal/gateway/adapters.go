@@ -40,7 +40,7 @@ type receiver struct{ hub *hub.Hub }
 func (r *receiver) Message(m bridge.Message) { r.hub.Accept(inbound(m)) }
 
 func inbound(m bridge.Message) hub.Inbound {
-	return hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, TooLarge: m.TooLarge, Properties: received(m.Properties)}
+	return hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Retained: m.Retained, TooLarge: m.TooLarge, Properties: received(m.Properties)}
 }
 
 // received are the properties of a message from the broker.
@@ -161,6 +161,14 @@ func bridgeConfig(cfg *config.Config, broker *url.URL, t *tls.Config, log *slog.
 	}
 }
 
+// spoken is a version of MQTT in words; empty before the first connection.
+func spoken(v mqtt.Version) string {
+	if v == 0 {
+		return ""
+	}
+	return v.String()
+}
+
 func hubOptions(cfg *config.Config, log *slog.Logger, b Broker, rules *decode.Rules) hub.Options {
 	opts := hub.Options{
 		Upstream: b, Log: log,
@@ -179,7 +187,10 @@ func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Brok
 		Hub: h, Publisher: b, Log: log.Logger, LogStats: func() api.LogStats { return logStats(log) }, Version: version,
 		Health: func() api.Health {
 			s := b.Status()
-			return api.Health{Publish: s.Publish, Subscribe: s.Subscribe, Detail: s.Err, Refused: s.SubscribeRefused}
+			return api.Health{
+				Publish: s.Publish, Subscribe: s.Subscribe, Detail: s.Err, Refused: s.SubscribeRefused,
+				Warning: s.Warning, MQTT: spoken(b.Stats().Version),
+			}
 		},
 		BrokerStats: func() api.BrokerStats {
 			s := b.Stats()
@@ -189,7 +200,7 @@ func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Brok
 		MaxPayload: cfg.MaxPayloadBytes, QueueBytes: cfg.ClientQueueBytes, MaxConnections: cfg.MaxConnections,
 		BodiesBytes: cfg.BodiesBytes, AnswersBytes: cfg.AnswersBytes,
 		PublishTimeout: cfg.PublishTimeout, Timing: api.Timing{Body: cfg.BodyTimeout}, AllowedHosts: allowedHosts(cfg), AllowedOrigins: cfg.AllowedOrigins,
-		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf,
+		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf, Console: page(cfg),
 	}
 	if cfg.Auths(config.AuthHeader) {
 		o.UserHeader, o.RolesHeader = cfg.AuthHeader, cfg.AuthRolesHeader

@@ -17,6 +17,9 @@ type Inbound struct {
 	QoS     byte
 	Retain  bool // the broker delivered it as a retained copy
 
+	// Retained: a live message was published as retained; false may be unknown.
+	Retained bool
+
 	// TooLarge is the size of a payload that was left out; 0: Payload is whole.
 	TooLarge int
 
@@ -57,7 +60,7 @@ func (h *Hub) Accept(in Inbound) {
 	h.seq++
 	m.Stamp(h.opts.Epoch, h.seq)
 	if remembered {
-		h.memory.Add(m, m.Empty() && h.clears.take(m.Topic))
+		h.memory.Add(m, m.Empty() && (h.clears.take(m.Topic) || in.Retained))
 	} else {
 		h.memory.Pass(m.Seq)
 		h.unremembered++
