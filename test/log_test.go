@@ -112,7 +112,7 @@ func TestSecretsStayOut(t *testing.T) {
 			g.ask("e", "GET", "/"+canary, "", secret)
 			ws := g.dial("?topic=a")
 			ws.send(`{"op":"auth","id":1,"token":"` + canary + `"}`)
-			ws.wait("the answer", func(f frame) bool { return f.Type == "error" })
+			ws.wait("the answer", func(f frame) bool { return string(f.ID) == "1" })
 			for what, text := range map[string]string{
 				"log": g.logged(), "metrics": g.get(g.admin + "/metrics"), "readyz": g.get(g.admin + "/readyz"), "frames": lastFrames(ws.all()),
 			} {

@@ -22,8 +22,10 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/vulturepi/gateway/internal/api"
 	"github.com/vulturepi/gateway/internal/brokertest"
 	"github.com/vulturepi/gateway/internal/certificate"
+	vulture "github.com/vulturepi/gateway/internal/gateway"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -173,6 +175,31 @@ func TestStreamsOverTLS(t *testing.T) {
 				g.stopped(t)
 				_, _ = io.Copy(io.Discard, lines) // ends
 			})
+		}
+	}
+}
+
+// A stream that is quiet is not one that takes nothing.
+func TestQuietStreamOverHTTP2StaysOpen(t *testing.T) {
+	t.Parallel()
+	const limit = 100 * time.Millisecond
+	a := newAuthority(t)
+	g := start(t, a.env(), vulture.WithHTTP(func(s *http.Server) { s.WriteTimeout = limit }), vulture.WithAPI(func(o *api.Options) { o.Timing.Stall = limit }))
+	g.waitReady(http.StatusOK)
+	g.secure(a, true)
+	res, err := g.client.Get(g.url + "/events?topic=a&format=text")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewReader(res.Body)
+	for i := range 3 {
+		for quiet := time.Now(); time.Since(quiet) < 3*limit; {
+			g.do(request{method: "GET", path: "/livez"})
+		}
+		g.do(request{method: "POST", path: "/topics/a", body: fmt.Sprint(i)})
+		if line, err := lines.ReadString('\n'); err != nil || line != fmt.Sprint(i, "\n") {
+			t.Fatalf("got %q, %v, want %d", line, err, i)
 		}
 	}
 }

@@ -105,8 +105,10 @@ func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
-// HoldsKey reports whether a key stands anywhere in s, such as a URL.
-func HoldsKey(s string) bool {
+// HoldsSecret reports whether a key or a token stands anywhere in s, such as a URL.
+func HoldsSecret(s string) bool { return holdsKey(s) || holdsToken(s) }
+
+func holdsKey(s string) bool {
 	for {
 		at := strings.Index(s, keyPrefix)
 		if at < 0 {
@@ -117,4 +119,32 @@ func HoldsKey(s string) bool {
 		}
 		s = s[len(keyPrefix):]
 	}
+}
+
+// tokenStart is how the header and the claims of a token begin: {" in base64url (RFC 7519, 3.1).
+const tokenStart = "eyJ"
+
+// holdsToken looks for a header and claims with a dot behind each. It passes over each character once or twice: what
+// follows a run of base64url is the same for every place in it that could be the header's beginning.
+func holdsToken(s string) bool {
+	for {
+		at := strings.Index(s, tokenStart)
+		if at < 0 {
+			return false
+		}
+		s = pastBase64URL(s[at:])
+		claims, found := strings.CutPrefix(s, "."+tokenStart)
+		if found && strings.HasPrefix(pastBase64URL(claims), ".") {
+			return true
+		}
+	}
+}
+
+func pastBase64URL(s string) string {
+	for i := range len(s) {
+		if !isBase64URL(s[i]) {
+			return s[i:]
+		}
+	}
+	return ""
 }

@@ -220,3 +220,17 @@ func TestAppendSaysWhatIsInTheWay(t *testing.T) {
 		t.Errorf("a missing folder: got %v", err)
 	}
 }
+
+func TestSecretsAreFoundAnywhere(t *testing.T) {
+	key := NewKey()
+	for text, want := range map[string]bool{
+		key: true, "/topics/" + key: true, "/events?x=a&y=" + key + "&z": true, "gwk_gwk_" + key: true,
+		key[:len(key)-1]: false, "gwk_": false, "/topics/gwk_/" + key[4:]: false, "": false,
+		"/x/eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.": true, "eyJeyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2ln": true,
+		"/x/eyJhbGciOiJub25lIn0": false, "/eyJ.eyJ": false, "eyJ.a.b": false, "eyJ/eyJ.eyJ/.": false,
+	} {
+		if got := HoldsSecret(text); got != want {
+			t.Errorf("HoldsSecret(%q): got %t, want %t", text, got, want)
+		}
+	}
+}

@@ -91,7 +91,7 @@ func secretInURL(r *http.Request) bool {
 			return true
 		}
 	}
-	return access.HoldsKey(r.RequestURI)
+	return access.HoldsSecret(r.RequestURI)
 }
 
 // letIn lets the caller in who shows these credentials. Whatever is wrong with

@@ -27,6 +27,9 @@ var errOver = errors.New("the response is over")
 func (r Response) Open(w http.ResponseWriter) *Flow {
 	r.describe(w.Header())
 	w.WriteHeader(http.StatusOK)
+	control := http.NewResponseController(w)
+	_ = control.Flush()
+	_ = control.SetWriteDeadline(time.Time{}) // of HTTP/2, it would end a stream that only is quiet
 	return &Flow{w: w, timing: r.Timing.withDefaults(), ended: make(chan struct{})}
 }
 
@@ -50,6 +53,7 @@ func (f *Flow) WriteAll(p []byte) (done int, err error) {
 			err = control.Flush()
 		}
 	}
+	_ = control.SetWriteDeadline(time.Time{})
 	return done, err
 }
 
