@@ -173,12 +173,13 @@ func TestSDKLosesNothingOverCutsAndStalls(t *testing.T) {
 			n++
 		}
 	}
-	for range 2 {
+	for _, name := range []string{"past", "older"} {
 		more()
 		proxy.Refuse(true)
 		proxy.Cut()
 		more() // while it is away
 		b.js(`until(() => gw.state === 'waiting')`)
+		b.js(`(window.%s = watch('c/+', {since: '1h'}), 'begun')`, name) // joins with those who resume, from elsewhere
 		proxy.Refuse(false)
 		b.js(`(gw.wake(), until(() => gw.state === 'open'))`)
 		more()
@@ -189,7 +190,7 @@ func TestSDKLosesNothingOverCutsAndStalls(t *testing.T) {
 	proxy.Cut()
 	proxy.Heal()
 	more()
-	for _, log := range []string{"all", "some", "slow", "late", "listed"} {
+	for _, log := range []string{"all", "some", "slow", "late", "listed", "past", "older"} {
 		b.js(`until(() => %s.some(m => m.payload === %d))`, log, n-1)
 		b.want("payloads("+log+")", numbers(n))
 	}
