@@ -313,3 +313,27 @@ func TestSDKShowsItsTokenInTheFirstFrame(t *testing.T) {
 	b.js(`made[2].onclose({code: 4503, reason: 'rights lost'}) || 'done'`)
 	b.want(`gw.state`, "closed")
 }
+
+// Whoever closes in a callback leaves nothing behind, either.
+func TestSDKMayBeClosedAtAnyTime(t *testing.T) {
+	t.Parallel()
+	b, _, proxy, publish := sdkPage(t, nil, "")
+	publish("e/kept", "1", true)
+	b.js(`(gw.close(), 'closed')`)
+	const closing = `new Promise(resolve => {
+		const gw = window.gw = sdk.connect(), end = () => { gw.close(); setTimeout(() => resolve([gw.state, timers.size].join()), 50); };
+		gw.onstate = s => s.state === '%[1]s' && end();
+		gw.onbroker = () => '%[1]s' === 'broker' && end();
+		gw.subscribe('e/#', {onReady: () => '%[1]s' === 'ready' && end(), onMessage: () => '%[1]s' === 'message' && end()});
+	})`
+	for _, at := range []string{"connecting", "broker", "open", "message", "ready"} {
+		if got := b.js(closing, at); got != "closed,0" {
+			t.Errorf("closed at %s: got state and timers %s, want closed,0", at, got)
+		}
+	}
+	proxy.Refuse(true)
+	if got := b.js(closing, "waiting"); got != "closed,0" {
+		t.Errorf("closed while waiting: got state and timers %s, want closed,0", got)
+	}
+	b.want(`outcome(gw.publish('e/x', 1))`, "GatewayError 503 not_connected true")
+}

@@ -108,8 +108,8 @@ class Gateway {
     this.#redial?.();
     const life = ++this.#life, lost = (code, reason) => life === this.#life && this.#lost(code, reason);
     this.#since = this.#heard = Date.now();
-    this.#say('connecting');
     this.#beat(life);
+    this.#say('connecting');
     try {
       const url = new URL('ws', this.#http), ticket = await value(this.#o.ticket), token = !ticket && (await value(this.#o.token));
       url.protocol = url.protocol.replace('http', 'ws');
@@ -177,14 +177,15 @@ class Gateway {
   }
 
   async #greeted({ limits, epoch }, token) {
+    const life = this.#life;
     Object.assign(this, { limits, epoch });
     tell(this.onbroker, { connected: true });
-    const life = this.#life;
     try {
       if (token) await this.#auth(token);
     } catch (e) {
-      return life === this.#life && this.#end(e.detail);
+      if (life === this.#life) this.#end(e.detail);
     }
+    if (life !== this.#life) return;
     this.#ready = true;
     this.#wire.clear();
     this.#ops = [];
