@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -397,6 +398,20 @@ func TestConsoleIsNotImpressedByHostileTopics(t *testing.T) {
 		c.js(`([...document.querySelectorAll('#tree [data-testid=topic]')].find(r => r.dataset.topic === %s).click(), 'clicked')`, quoteJS(topic))
 		c.until(fmt.Sprintf(`part('topic-name').textContent === %s && words('value').length > 0 && part('history').querySelectorAll('.entry:not([hidden])').length > 0`, quoteJS(topic)))
 	}
+	// What is copied is one word for a shell, whatever is in it.
+	const hostile = "x/'; touch hacked; '\"$(touch hacked)`touch hacked`"
+	c.js(`(navigator.clipboard.writeText = async text => { window.copied = text; }, location.hash = '#/publish', type('publish-topic', %s), type('publish-payload', %[1]s + '\n!'), document.querySelector('#publish-curl').click(), 'copied')`, quoteJS(hostile))
+	c.until(`copied`)
+	dir := t.TempDir()
+	cmd := exec.Command("sh", "-c", c.js(`copied`)+" -s")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), `"delivery":"acknowledged"`) {
+		t.Errorf("the copied command says %s %v", out, err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("the copied command has left %v", left)
+	}
+	c.until(`[...document.querySelectorAll('#tree [data-testid=topic]')].some(r => r.dataset.topic === ` + quoteJS(hostile) + `)`)
 	c.js(`(location.hash = '#/stream/%%23', 'stream')`)
 	c.publish("x/"+script, script, false)
 	c.until(`part('stream').innerText.includes('<img src=x')`)

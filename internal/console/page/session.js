@@ -126,7 +126,9 @@ export function showState(session, summary) {
       : session.denied ? session.denied
       : summary();
     put(notice, text);
-    notice.dataset.kind = open && !lost && !session.denied ? 'fine' : state === 'connecting' ? 'warn' : 'bad';
+    const fine = open && !lost && !session.denied;
+    notice.dataset.kind = fine ? 'fine' : state === 'connecting' ? 'warn' : 'bad';
+    notice.setAttribute('aria-live', fine ? 'off' : 'polite'); // figures that change every second are not read out
     show(gaps, session.gapCount > 0);
     if (session.gapCount) put(byId('gap-button'), `${count(session.gapCount)} ${session.gapCount === 1 ? 'gap' : 'gaps'}. ${clock(session.gaps[0].at, false)}  ${session.gaps[0].text}`);
     drawWho(session);
