@@ -50,6 +50,7 @@ bench-record: build bench-deps ## measure everything, and rewrite the tables and
 
 bench-deps:
 	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || ./scripts/test-deps.sh
+	@! command -v npm >/dev/null || [ -d bench/fastify/node_modules/mqtt ] || npm install --prefix bench/fastify --no-package-lock --no-audit --no-fund --loglevel=error || echo "fastify and MQTT.js cannot be installed here; their figures are left out"
 	@[ -x bin/tools/nats-server ] || $(TOOLS) $(NATS_SERVER) || echo "nats-server cannot be installed here; its figures are left out"
 
 pictures: test-deps ## take the pictures of the console in docs/ anew

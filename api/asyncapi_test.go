@@ -16,10 +16,13 @@ import (
 	"github.com/vulturepi/gateway/wire"
 )
 
+const authAck = "auth_ack"
+
 // frames are the structs of package wire that the gateway sends, by type.
 var frames = map[string]any{
 	"welcome":      wire.Welcome{},
 	"ack":          wire.Ack{},
+	authAck:        wire.AuthAck{}, // its type is ack
 	"published":    wire.Published{},
 	"reply":        wire.Reply{},
 	"message":      wire.Message{},
@@ -39,7 +42,7 @@ var parts = map[string]any{
 }
 
 // ops are the messages of the client.
-var ops = []string{wire.OpSubscribe, wire.OpUnsubscribe, wire.OpPublish, wire.OpRequest, wire.OpPing}
+var ops = []string{wire.OpSubscribe, wire.OpUnsubscribe, wire.OpPublish, wire.OpRequest, wire.OpPing, wire.OpAuth}
 
 // constants are the values of the string constants of ../wire/fields.go whose
 // names begin with prefix.
@@ -69,7 +72,7 @@ func TestOpsAndTypesAreThoseOfPackageWire(t *testing.T) {
 	if got := constants(t, "Op"); !slices.Equal(got, want) {
 		t.Errorf("package wire has the ops %v, want %v", got, want)
 	}
-	want = spectest.Keys(frames)
+	want = slices.DeleteFunc(spectest.Keys(frames), func(name string) bool { return name == authAck })
 	slices.Sort(want)
 	if got := constants(t, "Type"); !slices.Equal(got, want) {
 		t.Errorf("package wire has the types %v, want those of the frames, %v", got, want)
@@ -152,6 +155,11 @@ func TestFramesHaveTheFieldsOfPackageWire(t *testing.T) {
 	}
 	compareFields(t, "PublishResult", spectest.OpenAPI(t).Object("/components/schemas/PublishResult"), reflect.TypeOf(wire.PublishResult{}))
 	compareBatchResult(t)
+	for name, v := range map[string]any{
+		"Whoami": wire.Whoami{}, "Explanation": wire.Explanation{}, "Account": wire.Account{}, "Ticket": wire.Ticket{}, "Expired": wire.Expired{},
+	} {
+		compareFields(t, name, spectest.OpenAPI(t).Object("/components/schemas/"+name), reflect.TypeOf(v))
+	}
 	compareFields(t, "Health", spectest.OpenAPI(t).Object("/components/schemas/Health"), reflect.TypeOf(wire.Health{}))
 
 	var all []string
@@ -268,7 +276,7 @@ func TestEveryFrameOfPackageWireIsKnown(t *testing.T) {
 }
 
 func TestGapReasonsAreThoseOfPackageWire(t *testing.T) {
-	want := []string{wire.GapHistoryExpired, wire.GapGatewayRestarted, wire.GapBrokerConnectionLost, wire.GapSlowConsumer, wire.GapBrokerOverflow}
+	want := []string{wire.GapHistoryExpired, wire.GapGatewayRestarted, wire.GapBrokerConnectionLost, wire.GapSlowConsumer, wire.GapBrokerOverflow, wire.GapTooLarge}
 	if got := spectest.AsyncAPI(t).At(t, "/components/schemas/Gap/properties/reason/enum"); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got reasons %v, want %v", got, want)
 	}

@@ -108,6 +108,9 @@ func responses(each func(status int, body []byte) error) scan {
 func contentLength(head []byte) (int, error) {
 	key := []byte("\r\nContent-Length: ")
 	at := bytes.Index(head, key)
+	if at < 0 { // Node.js writes it so
+		at = bytes.Index(head, []byte("\r\ncontent-length: "))
+	}
 	if at < 0 {
 		return 0, fmt.Errorf("an answer without Content-Length: %.200q", head)
 	}

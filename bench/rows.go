@@ -15,6 +15,7 @@ var measurements = []measurement{
 	{"paced", "200 subscribers, 200 messages/s: latency", false, paced},
 	{"filters", "10 000 filters held by 1000 clients, random topics", false, filters},
 	{"publish", "POST /publish, 64 keep-alive connections", false, publishOne},
+	{"user", "POST /publish beside what a user would write", false, userWrites},
 	{"batch", "POST /publish/batch, NDJSON, 1000 lines in flight", false, publishBatch},
 	{"events", "200 subscribers of GET /events, NDJSON, bursts of 64", false, events},
 	{"idle", "10 000 idle WebSocket subscribers", false, idle},

@@ -5,7 +5,7 @@
     examples/client.py --follow 'pi/#' 'alarms/#'       reads until Ctrl-C
     examples/client.py --gateway http://192.168.1.20:8080
 
-When the stream breaks it connects again, each time a little later, and goes on
+With a key in VULTURE_KEY it shows that one. When the stream breaks it connects again, each time a little later, and goes on
 behind the last message seen.
 """
 
@@ -13,6 +13,7 @@ import argparse
 import base64
 import http.client
 import json
+import os
 import random
 import sys
 import threading
@@ -24,6 +25,9 @@ import urllib.request
 # A line of NDJSON comes only with a message, so a stream that says nothing for
 # so long may be dead. To connect again costs little and loses nothing.
 QUIET = 60
+
+KEY = os.environ.get("VULTURE_KEY")
+CREDENTIALS = {"Authorization": "Bearer " + KEY} if KEY else {}
 
 
 def value(message):
@@ -42,7 +46,7 @@ def follow(gateway, filters, since=None):
             query.append(("since", since))
         request = urllib.request.Request(
             gateway + "/events?" + urllib.parse.urlencode(query),
-            headers={"Accept": "application/x-ndjson"},
+            headers={"Accept": "application/x-ndjson", **CREDENTIALS},
         )
         try:
             with urllib.request.urlopen(request, timeout=QUIET) as stream:
@@ -82,7 +86,7 @@ def publish(gateway, topic, payload, qos=1, retain=False):
     body = json.dumps({"topic": topic, "payload": payload, "qos": qos, "retain": retain})
     for attempt in range(5):
         connection = http.client.HTTPConnection(url.hostname, url.port or 80, timeout=30)
-        connection.request("POST", "/publish", body, {"Content-Type": "application/json"})
+        connection.request("POST", "/publish", body, {"Content-Type": "application/json", **CREDENTIALS})
         response = connection.getresponse()
         answer = json.load(response)
         connection.close()

@@ -3,13 +3,15 @@
 //   node examples/node.mjs                                        everything below pi/
 //   node examples/node.mjs ws://192.168.1.20:8080/ws 'alarms/#' 'pi/+/battery'
 //
-// It prints what arrives. A line that is typed, such as `pi/3/led on`, is published.
+// With a key in VULTURE_KEY it shows that one. It prints what arrives. A line that is typed, such as `pi/3/led on`, is published.
 // When the connection breaks it connects again, each time a little later, and goes on behind the last message seen.
 
 import { createInterface } from 'node:readline';
 
 const [url = 'ws://localhost:8080/ws', ...rest] = process.argv.slice(2);
 const topics = rest.length ? rest : ['pi/#'];
+
+const key = process.env.VULTURE_KEY;
 
 let socket;
 let cursor; // where we are in the stream: what a resume starts from
@@ -50,10 +52,12 @@ function receive(frame) {
     case 'welcome':
       attempts = 0;
       reading ||= (readLines(), true);
+      if (key) send({ op: 'auth', id: 'auth', token: key });
       // All filters in one subscribe: a resume is for all of them together.
       send({ op: 'subscribe', id: 'start', topics, since: cursor });
       break;
     case 'ack':
+      if (frame.id === 'auth') break; // we are frame.principal now
       for (const r of frame.results) if (!r.ok) console.error(`${r.topic} was refused: ${r.detail}`);
       cursor = frame.cursor;
       break;

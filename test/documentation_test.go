@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -306,6 +307,27 @@ func TestExamplePython(t *testing.T) {
 	comesBack(t, g, func(addr string) *terminal {
 		return spawn(t, "client.py --follow", nil, exec.Command("../examples/client.py", "--gateway", "http://"+addr, "--follow", "cut/+"))
 	})
+}
+
+// With a key, the examples do the same at a gateway that asks for one.
+func TestExamplesShowAKey(t *testing.T) {
+	t.Parallel()
+	g := asking(t, nil)
+	key := append(os.Environ(), "VULTURE_KEY="+operatorKey)
+	run := func(name string, cmd *exec.Cmd, want ...string) {
+		t.Helper()
+		cmd.Env = append(slices.Clone(key), cmd.Env...)
+		p := spawn(t, name, nil, cmd)
+		p.until(want)
+		p.kill()
+	}
+	run("client.py", exec.Command("../examples/client.py", "--gateway", g.url), "message examples/python/value 'on'")
+	run("curl.sh", exec.Command("../examples/curl.sh", g.url), `"status":"ready"`, "status 200")
+	if options := nodeOptions(t); options != nil {
+		cmd := exec.Command("node", "../examples/node.mjs", g.ws, "pi/#")
+		cmd.Env, cmd.Stdin = options, strings.NewReader("pi/3/led on\n")
+		run("node.mjs", cmd, `message pi/3/led "on"`, "published: pi/3/led on: acknowledged")
+	}
 }
 
 func TestExampleNode(t *testing.T) {

@@ -60,7 +60,7 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 		`gateway_messages_dropped_total{reason="slow_consumer"}`:                   0,
 		`gateway_messages_dropped_total{reason="oversize"}`:                        0,
 	}
-	for _, reason := range []string{"history_expired", "gateway_restarted", "broker_connection_lost", "slow_consumer", "broker_overflow"} {
+	for _, reason := range []string{"history_expired", "gateway_restarted", "broker_connection_lost", "slow_consumer", "broker_overflow", "too_large"} {
 		want[`gateway_gaps_total{reason="`+reason+`"}`] = 0
 	}
 	for _, outcome := range []string{"not_sent", "overloaded", "unknown", "failed"} {

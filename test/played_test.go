@@ -15,6 +15,8 @@ import (
 	"github.com/vulturepi/gateway/internal/bridge"
 	vulture "github.com/vulturepi/gateway/internal/gateway"
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/mqtt"
+	"github.com/vulturepi/gateway/wire"
 )
 
 // maxPayload is the default of GATEWAY_MAX_PAYLOAD_BYTES.
@@ -75,8 +77,9 @@ type stage struct {
 	receiving sync.Mutex      // one event at a time
 	in        bridge.Receiver // set before the gateway runs
 
-	mu     sync.Mutex // guards status
-	status func() bridge.Status
+	mu      sync.Mutex // guards the rest
+	status  func() bridge.Status
+	version mqtt.Version
 }
 
 func newStage() *stage {
@@ -91,6 +94,12 @@ func (s *stage) setStatus(f func() bridge.Status) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status = f
+}
+
+func (s *stage) setVersion(v mqtt.Version) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version = v
 }
 
 // Run implements vulture.Broker.
@@ -111,7 +120,11 @@ func (s *stage) Status() bridge.Status {
 func (s *stage) Changed() <-chan struct{} { return nil }
 
 // Stats implements vulture.Broker.
-func (s *stage) Stats() bridge.Stats { return bridge.Stats{} }
+func (s *stage) Stats() bridge.Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bridge.Stats{Version: s.version}
+}
 
 // event tells the gateway something, in turn.
 func (s *stage) event(tell func(in bridge.Receiver)) {
@@ -123,7 +136,14 @@ func (s *stage) event(tell func(in bridge.Receiver)) {
 // receive lets the gateway receive a message.
 func (s *stage) receive(m hub.Inbound) {
 	s.event(func(in bridge.Receiver) {
-		in.Message(bridge.Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain})
+		var p *bridge.Properties
+		if from := m.Properties; from != nil {
+			p = &bridge.Properties{ContentType: from.ContentType, Expires: from.Expires, Expiry: from.Expiry, ResponseTopic: from.ResponseTopic, Correlation: from.Correlation}
+			for _, u := range from.User {
+				p.User = append(p.User, bridge.UserProperty(u))
+			}
+		}
+		in.Message(bridge.Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, TooLarge: m.TooLarge, Properties: p})
 		in.Rest()
 	})
 }
@@ -146,35 +166,40 @@ type publisher struct {
 	mu      sync.Mutex
 	refuse  error // answer of Publish
 	outcome error // answer of Wait
+	unheard bool  // nobody has subscribed
 	broken  bool  // Publish panics
 	hear    func(publication)
 	got     []publication
+	old     bool // the broker speaks MQTT 3.1.1
 }
 
 // Publish implements api.Publisher.
-func (p *publisher) Publish(topic string, payload []byte, qos byte, retain bool) (api.Pending, error) {
-	got := publication{topic, string(payload), qos, retain}
-	hear, outcome, err := p.take(got)
+func (p *publisher) Publish(m api.Outbound) (api.Pending, error) {
+	got := publication{m.Topic, string(m.Payload), m.QoS, m.Retain}
+	hear, result, err := p.take(got, m.Properties)
 	if err != nil {
 		return nil, err
 	}
 	if hear != nil {
 		hear(got)
 	}
-	return pending{outcome}, nil
+	return result, nil
 }
 
-func (p *publisher) take(got publication) (hear func(publication), outcome, err error) {
+func (p *publisher) take(got publication, given *wire.Properties) (hear func(publication), result pending, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.broken {
 		panic("out of order")
 	}
 	if p.refuse != nil {
-		return nil, nil, p.refuse
+		return nil, pending{}, p.refuse
+	}
+	if p.old && given != nil {
+		return nil, pending{}, api.ErrNeedsMQTT5
 	}
 	p.got = append(p.got, got)
-	return p.hear, p.outcome, nil
+	return p.hear, pending{p.outcome, p.unheard}, nil
 }
 
 // listen calls hear for every message that is published, before its outcome is
@@ -195,7 +220,13 @@ func (s *stage) lamp(set, state string) {
 	})
 }
 
-type pending struct{ err error }
+type pending struct {
+	err     error
+	unheard bool
+}
+
+// Unheard implements api.Pending.
+func (p pending) Unheard() bool { return p.unheard }
 
 // Outcome implements api.Pending.
 func (p pending) Outcome() error { return p.err }
@@ -213,6 +244,28 @@ func (p *publisher) play(refuse, outcome error, broken bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refuse, p.outcome, p.broken = refuse, outcome, broken
+}
+
+// setOld makes the broker speak MQTT 3.1.1, or 5.
+func (p *publisher) setOld(old bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.old = old
+}
+
+// exampleProperties are those of the contract's examples.
+func exampleProperties() *wire.Properties {
+	return &wire.Properties{
+		ContentType: "text/plain", Expires: true, Expiry: 3600, ResponseTopic: "pi/3/reply", Correlation: []byte("\xde\xad\xbe\xef"),
+		User: []wire.UserProperty{{Name: "unit", Value: "C"}, {Name: "tag", Value: "a"}, {Name: "tag", Value: "b"}},
+	}
+}
+
+// setUnheard lets nobody have subscribed to anything, or not.
+func (p *publisher) setUnheard(unheard bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unheard = unheard
 }
 
 // all are the messages that were published so far.

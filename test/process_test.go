@@ -133,12 +133,18 @@ func (p *process) pid() int { return p.cmd.Process.Pid }
 // brokerAddr is where the built-in broker of the process listens.
 func (p *process) brokerAddr() string {
 	p.t.Helper()
-	for _, l := range logLines(p.t, p.stderr.String()) {
+	return builtInAddr(p.t, p.stderr.String())
+}
+
+// builtInAddr reads it off a log.
+func builtInAddr(t testing.TB, log string) string {
+	t.Helper()
+	for _, l := range logLines(t, log) {
 		if strings.Contains(l.Msg, "built-in") && l.Addr != "" {
 			return l.Addr
 		}
 	}
-	p.t.Fatal("the log does not say where the built-in broker listens")
+	t.Fatal("the log does not say where the built-in broker listens")
 	return ""
 }
 

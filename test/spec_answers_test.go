@@ -12,6 +12,7 @@ import (
 	"github.com/vulturepi/gateway/internal/api"
 	"github.com/vulturepi/gateway/internal/bridge"
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/mqtt"
 	"github.com/vulturepi/gateway/internal/spectest"
 )
 
@@ -103,7 +104,7 @@ func says(t *testing.T, e spectest.Example, media string) string {
 var everywhere = map[string]bool{
 	"Connection": true, "Content-Length": true, "Content-Type": true, "Date": true, "Transfer-Encoding": true,
 	"Cache-Control": true, "Content-Security-Policy": true, "X-Content-Type-Options": true, "X-Accel-Buffering": true,
-	"Sec-Websocket-Accept": true, "Upgrade": true,
+	"Sec-Websocket-Accept": true, "Upgrade": true, "Vary": true, "Content-Encoding": true, "Accept-Encoding": true,
 }
 
 func (a *answers) checkHeaders(t *testing.T, key, response string, got answer) {
@@ -156,6 +157,7 @@ func TestEveryDocumentedAnswerHappens(t *testing.T) {
 	historyAnswers(t, a)
 	overloadedAnswers(t, a)
 	pageAnswers(t, a)
+	accessAnswers(t, a)
 	commonAnswers(t, a, g)
 	for key, op := range a.ops {
 		for _, status := range op.Statuses() {
@@ -213,6 +215,10 @@ var cannotFail = map[string]bool{
 	"GET /openapi.yaml 500 internal_error":     true,
 	"GET /asyncapi.yaml 500 internal_error":    true,
 	"GET /docs 500 internal_error":             true,
+	"GET /auth/whoami 500 internal_error":      true,
+	"GET /auth/explain 500 internal_error":     true,
+	"GET /auth/principals 500 internal_error":  true,
+	"POST /auth/ticket 500 internal_error":     true,
 	"GET /docs/errors 500 internal_error":      true,
 	"GET /sdk.js 500 internal_error":           true,
 	"GET / 500 internal_error":                 true,
@@ -248,6 +254,43 @@ func publishAnswers(t *testing.T, a *answers, g *played) {
 	for _, r := range a.exampleRequests(t, a.ops["POST /publish"]) {
 		a.check(t, "POST /publish", g.do(r))
 	}
+	oldAnswers(t, a, g)
+	g.publisher.setUnheard(true)
+	defer g.publisher.setUnheard(false)
+	for key, r := range publishing() {
+		if key != "POST /request/{topic}" {
+			a.check(t, key, g.do(r))
+		}
+	}
+}
+
+// oldAnswers are those to properties: malformed ones, and where the broker
+// speaks MQTT 3.1.1.
+func oldAnswers(t *testing.T, a *answers, g *played) {
+	g.publisher.setOld(true)
+	defer g.publisher.setOld(false)
+	for key, r := range publishing() {
+		for expiry, code := range map[string]string{"1s": "needs_mqtt5", "1ms": "invalid_property"} {
+			r := r
+			switch key {
+			case "POST /publish", "POST /publish/batch":
+				r.body = strings.Replace(r.body, `"payload":1`, `"payload":1,"expiry":"`+expiry+`"`, 1)
+			case "DELETE /topics/{topic}":
+				r.header = with(r.header, "Mqtt-User-Property", map[string]string{"1s": "unit=C", "1ms": "=C"}[expiry])
+			default:
+				if !strings.Contains(r.path, "?") {
+					r.path += "?"
+				}
+				r.path += "&expiry=" + expiry
+				r.path = strings.Replace(r.path, "?&", "?", 1)
+			}
+			got := g.do(r)
+			if !strings.Contains(got.body, `"code":"`+code+`"`) || !strings.Contains(got.body, `"pointer":"/`) {
+				t.Errorf("%s with expiry %s: got %d %s, want %s that names the field", key, expiry, got.status, got.body, code)
+			}
+			a.check(t, key, got)
+		}
+	}
 }
 
 func brokerAnswers(t *testing.T, a *answers, g *played) {
@@ -262,6 +305,11 @@ func brokerAnswers(t *testing.T, a *answers, g *played) {
 		{name: "connection lost before it was written", outcome: api.ErrNotSent, want: 503},
 		{name: "too much in flight", refuse: api.ErrOverloaded, want: 503},
 		{name: "connection lost behind it", outcome: api.ErrUnknown, want: 504},
+		{name: "denied", outcome: &api.Refused{Reason: 0x87, Name: "not authorised"}, want: 403},
+		{name: "too large for the broker", outcome: &api.Refused{Reason: 0x95, Name: "packet too large"}, want: 413},
+		{name: "over a quota", outcome: &api.Refused{Reason: 0x97, Name: "quota exceeded"}, want: 429},
+		{name: "not retained here", outcome: &api.Refused{Reason: 0x9A, Name: "retain not supported"}, want: 422},
+		{name: "guilty", refuse: &api.Refused{Name: "connection closed"}, want: 422},
 		{name: "an error that nobody knows", outcome: errOther, want: 500},
 		{name: "a panic", broken: true, want: 500},
 	} {
@@ -328,6 +376,8 @@ func streamAnswers(t *testing.T, a *answers) {
 	drainAnswers(t, a)
 }
 
+const selfTestWarning = "a message of the gateway's own does not come back from the broker: it may deny everything; grant its user the topics it is to use, and read and write on $gateway/#"
+
 func pageAnswers(t *testing.T, a *answers) {
 	without := play(t, func(o *api.Options) { o.Console = nil })
 	a.check(t, "GET /", without.do(request{method: "GET", path: "/"}))
@@ -359,11 +409,13 @@ func pageAnswers(t *testing.T, a *answers) {
 	}{
 		{bridge.Status{Publish: true, Subscribe: true}, 200},
 		{bridge.Status{Publish: true, Subscribe: true, SubscribeRefused: []string{"$SYS/#"}}, 200},
+		{bridge.Status{Publish: true, Subscribe: true, Tested: true, Warning: selfTestWarning}, 200},
 		{bridge.Status{Subscribe: true, Err: "connection refused"}, 503},
 		{bridge.Status{Publish: true, Err: "connection refused"}, 503},
 		{bridge.Status{}, 503},
 	} {
 		g.setStatus(func() bridge.Status { return c.status })
+		g.setVersion(map[bool]mqtt.Version{true: mqtt.V5}[c.status.Tested])
 		got := g.do(request{method: "GET", path: "/readyz"})
 		if got.status != c.want {
 			t.Errorf("GET /readyz with %+v: got %d, want %d", c.status, got.status, c.want)
@@ -407,16 +459,16 @@ func commonAnswers(t *testing.T, a *answers, g *played) {
 				t.Errorf("%s: got Allow %q, want %s in it", key, got.header.Get("Allow"), op.Method)
 			}
 		}
-		a.check(t, key, withoutHost(t, g, op))
+		a.check(t, key, withBadHost(t, g, op))
 	}
 }
 
-// withoutHost speaks HTTP/1.0, whose requests need no Host.
-func withoutHost(t *testing.T, g *played, op spectest.Operation) answer {
+// withBadHost asks with a Host that is none.
+func withBadHost(t *testing.T, g *played, op spectest.Operation) answer {
 	t.Helper()
-	got := g.connect(t, fmt.Sprintf("%s %s HTTP/1.0\r\nContent-Length: 0\r\n\r\n", op.Method, op.At("a"))).answer()
+	got := g.connect(t, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: localhost:x\r\nContent-Length: 0\r\n\r\n", op.Method, op.At("a"))).answer()
 	if got.status != 400 {
-		t.Errorf("%s %s without Host: got %d, want 400", op.Method, op.Path, got.status)
+		t.Errorf("%s %s with a bad Host: got %d, want 400", op.Method, op.Path, got.status)
 	}
 	return got
 }

@@ -47,6 +47,8 @@ func callAnswers(t *testing.T, a *answers) {
 	for _, r := range a.exampleRequests(t, a.ops[key]) {
 		a.check(t, key, g.do(r))
 	}
+	g.listen(func(publication) { g.receive(hub.Inbound{Topic: "camera", TooLarge: 1 << 20}) })
+	a.check(t, key, g.do(request{method: "POST", path: "/request/take?reply=camera", body: "1"}))
 	a.check(t, key, oneTooMany(t))
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -40,6 +41,40 @@ func TestCloseCodes(t *testing.T) {
 		1013: func(t *testing.T, _ *played) int {
 			g := play(t, func(o *api.Options) { o.BodiesBytes = 1 })
 			return g.written(t, websocket.MessageText, strings.Repeat(" ", 8<<10))
+		},
+		4005: func(t *testing.T, _ *played) int {
+			g, file := playAccess(t)
+			s := g.dialAs("?topic=fleet/%23", bearer(fleetKey))
+			end := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339)
+			writeRules(t, file, strings.Replace(specRules(), "2099-01-01T00:00:00Z", end, 1))
+			return s.closed()
+		},
+		4009: func(t *testing.T, _ *played) int {
+			g, _ := playAccess(t, func(o *api.Options) { o.RatePublish = 1 })
+			s := g.dialAs("", bearer(operatorKey))
+			for range 200 {
+				if s.conn.Write(t.Context(), websocket.MessageText, []byte(`{"op":"publish","topic":"a","payload":1}`)) != nil {
+					break // it is closed
+				}
+			}
+			return s.closed()
+		},
+		4501: func(t *testing.T, _ *played) int {
+			g, _ := playAccess(t)
+			s := g.dialStrict(t, "")
+			s.expect("welcome")
+			s.send(`{"op":"auth","token":"gwk_wrong"}`)
+			return s.closed()
+		},
+		4502: func(t *testing.T, _ *played) int {
+			g, _ := playAccess(t, func(o *api.Options) { o.Timing.Auth = time.Millisecond })
+			return g.dialStrict(t, "").closed()
+		},
+		4503: func(t *testing.T, _ *played) int {
+			g, file := playAccess(t)
+			s := g.dialAs("?topic=fleet/%23", bearer(fleetKey))
+			writeRules(t, file, "principals: []\n")
+			return s.closed()
 		},
 		4509: func(t *testing.T, g *played) int {
 			s := g.dialStrict(t, "")

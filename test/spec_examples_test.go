@@ -91,6 +91,7 @@ func TestRequestExamplesGetTheirAnswers(t *testing.T) {
 		"POST /publish retained":           {{"pi/3/mode", "eco", 1, true}},
 		"POST /publish qos_0":              {{"pi/3/battery", "21.50", 0, false}},
 		"POST /publish qos_2":              {{"pi/3/door", "open", 2, false}},
+		"POST /publish mqtt5":              {{"pi/3/status", `{"state":"ok"}`, 1, false}},
 		"POST /publish/batch all_well":     {{"pi/3/led", "on", 1, false}, {"pi/3/battery", "21.50", 0, false}},
 		"POST /publish/batch lines":        {{"pi/3/led", "on", 1, false}},
 		"POST /publish/batch some_refused": {{"pi/3/led", "on", 1, false}},

@@ -24,8 +24,8 @@ func publishRequests() []expected {
 	huge := strings.Repeat(" ", 6*maxPayload+16<<10) + `{"topic":"a","payload":1}`
 	chunked := post("huge, length not announced", huge)
 	chunked.chunked = true
-	gzip := post("compressed", `{"topic":"a","payload":1}`)
-	gzip.header = with(jsonHeader, "Content-Encoding", "gzip")
+	brotli := post("compressed", `{"topic":"a","payload":1}`)
+	brotli.header = with(jsonHeader, "Content-Encoding", "br")
 	foreign := post("foreign page", `{"topic":"a","payload":1}`)
 	foreign.header = with(jsonHeader, "Origin", foreignOrigin)
 	typed := func(name, contentType string) request {
@@ -57,7 +57,7 @@ func publishRequests() []expected {
 		{typed("text", "text/plain"), 415},
 		{typed("no type", ""), 415},
 		{typed("latin", "application/json; charset=latin1"), 415},
-		{gzip, 415},
+		{brotli, 415},
 	}...)
 }
 
@@ -194,7 +194,11 @@ func TestQueryParametersAreThoseOfTheCode(t *testing.T) {
 	for _, op := range ops {
 		described := op.Query(t)
 		for _, name := range spectest.Keys(all) {
-			r := request{method: op.Method, path: op.At("a") + "?" + name + "="}
+			value := "" // which no parameter may be, but for one that polyfills send so
+			if name == "lastEventId" {
+				value = "x"
+			}
+			r := request{method: op.Method, path: op.At("a") + "?" + name + "=" + value}
 			if op.Path == "/ws" {
 				r.header = upgrade
 			}

@@ -50,7 +50,7 @@ func rawRequests(method, prefix, query, body string) []expected {
 		{changed("from our page", header("Sec-Fetch-Site", "same-origin")), 200},
 		{changed("from a foreign page", header("Origin", foreignOrigin)), 403},
 		{changed("from where?", header("Sec-Fetch-Site", "none")), 403},
-		{changed("compressed", header("Content-Encoding", "gzip")), 415},
+		{changed("compressed in another way", header("Content-Encoding", "br")), 415},
 		{changed("qos 3", more("qos=3")), 422},
 		{changed("twice", more("qos=1&qos=1")), 400},
 	}...)
@@ -108,6 +108,8 @@ func valueAnswers(t *testing.T, a *answers) {
 	g.past()
 	g.battery()
 	g.receive(hub.Inbound{Topic: "pi/3/frame", Payload: []byte("\xde\xad\xbe\xef")})
+	g.receive(hub.Inbound{Topic: "pi/3/camera", Payload: []byte("small")})
+	g.receive(hub.Inbound{Topic: "pi/3/camera", TooLarge: 1 << 20})
 	tag := `"k3f9c2m4q8z1-1042"`
 	header := func(pairs ...string) map[string]string {
 		h := map[string]string{}
@@ -134,6 +136,9 @@ func valueAnswers(t *testing.T, a *answers) {
 		{"pi/3/battery", header("If-None-Match", `"k3f9c2m4q8z1-7"`, "Prefer", "wait=30"), 200, "application/json", "21.50"},
 		{"pi/3/battery", header("If-None-Match", tag, "Prefer", "wait=1"), 304, "", ""},
 		{"pi/3/battery", header("Accept", "image/png", "If-None-Match", `"x"`, "Prefer", "wait=1"), 406, "application/problem+json", ""},
+		{"pi/3/camera", nil, 502, "application/problem+json", ""},
+		{"pi/3/camera", header("Accept", "application/json", "If-None-Match", tag), 502, "application/problem+json", ""},
+		{"pi/3/camera", header("If-None-Match", tag, "Prefer", "wait=30"), 502, "application/problem+json", ""},
 		{"pi/3/nobody", header("Prefer", "wait=1"), 404, "application/problem+json", ""},
 	} {
 		got := g.do(request{method: "GET", path: "/topics/" + c.topic, header: c.header})
@@ -168,7 +173,9 @@ func listAnswers(t *testing.T, a *answers) {
 	g.past()
 	g.battery()
 	g.led()
+	g.receive(hub.Inbound{Topic: "pi/4/camera", TooLarge: 1 << 20})
 	for _, r := range []request{
+		{path: "/topics?filter=pi/4/camera"},
 		{path: "/topics?filter=pi/3/%2B"},
 		{path: "/topics?filter=pi/3/%2B", header: map[string]string{"Accept": "application/x-ndjson"}},
 		{path: "/topics?filter=nobody/%23"},

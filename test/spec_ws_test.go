@@ -43,6 +43,9 @@ func (s *strictSocket) next() map[string]any {
 	})
 	got := spectest.Decode[map[string]any](s.t, raw)
 	name, _ := got["type"].(string)
+	if _, ofAuth := got["principal"]; ofAuth && name == "ack" {
+		name = "auth_ack"
+	}
 	if s.doc.Object("/components/messages/"+name) == nil {
 		s.t.Fatalf("got a frame of type %q: %s", name, raw)
 	}
@@ -63,7 +66,7 @@ func (s *strictSocket) expect(name string) map[string]any {
 }
 
 // ops are the messages of the client.
-var ops = []string{"subscribe", "unsubscribe", "publish", "request", "ping"}
+var ops = []string{"subscribe", "unsubscribe", "publish", "request", "ping", "auth"}
 
 // followers are the frames behind the answers to the examples of subscribe.
 var followers = map[string][]string{
@@ -88,7 +91,7 @@ func TestOpExamplesGetTheirAnswers(t *testing.T) {
 	s := g.dialStrict(t, "")
 	s.expect("welcome")
 	want := map[string]string{}
-	for _, answer := range []string{"ack", "published", "reply", "error", "pong"} {
+	for _, answer := range []string{"ack", "auth_ack", "published", "reply", "error", "pong"} {
 		for _, e := range s.doc.FrameExamples(answer) {
 			want[e.Name] = spectest.Steady(t, e.Value)
 		}
@@ -155,12 +158,17 @@ func TestFrameExamplesAreReal(t *testing.T) {
 	note("message")
 	g.receive(hub.Inbound{Topic: "pi/3/imu", Payload: []byte("\x92\x01"), QoS: 1})
 	note("message")
+	g.receive(hub.Inbound{Topic: "pi/3/mode", Payload: []byte("eco"), QoS: 1, Properties: exampleProperties()})
+	note("message")
 	g.down()
 	note("broker")
 	g.up(true)
 	note("gap")
 	note("broker")
 	g.overflow()
+	note("gap")
+	g.receive(hub.Inbound{Topic: "elsewhere", TooLarge: 1 << 20}) // of no concern
+	g.receive(hub.Inbound{Topic: "pi/3/camera", TooLarge: 1 << 20})
 	note("gap")
 	s.send(`{"op":"jump","id":9}`)
 	note("error")
@@ -341,12 +349,13 @@ func TestOpsRefuseFieldsOfOthers(t *testing.T) {
 	values := map[string]string{
 		"op": `"x"`, "id": `1`, "topics": `["a"]`, "topic": `"a"`, "payload": `1`, "encoding": `"json"`, "qos": `1`, "retain": `false`,
 		"since": `null`, "snapshot": `false`, "overflow": `"close"`, "min_interval": `"1s"`,
-		"reply": `"a"`, "expect": `"1"`, "timeout": `"1s"`,
+		"content_type": `"a/b"`, "expiry": `"1s"`, "response_topic": `"a"`, "correlation": `"YQ=="`, "user_properties": `{"a":"1"}`,
+		"reply": `"a"`, "expect": `"1"`, "timeout": `"1s"`, "token": `"x"`,
 	}
 	d := spectest.AsyncAPI(t)
 	for _, op := range ops {
 		fields := d.SchemaOf(t, op)["properties"].(map[string]any)
-		for _, name := range append(spectest.Keys(values), "token") {
+		for _, name := range append(spectest.Keys(values), "password") {
 			if fields[name] != nil {
 				continue
 			}

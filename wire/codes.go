@@ -23,6 +23,16 @@ const (
 	CodeUnsupportedSubprotocol Code = "unsupported_subprotocol"
 	CodeInternalError          Code = "internal_error"
 
+	// Who the caller is, and what the caller may do.
+	CodeUnauthenticated Code = "unauthenticated"
+	CodeTokenInURL      Code = "token_in_url"
+	CodeUntrustedHeader Code = "untrusted_header"
+	CodeTopicForbidden  Code = "topic_forbidden"
+	CodeRetainForbidden Code = "retain_forbidden"
+	CodeFilterForbidden Code = "filter_forbidden"
+	CodeOperatorsOnly   Code = "operators_only"
+	CodeRateLimited     Code = "rate_limited"
+
 	// The body of a publish, or a WebSocket frame.
 	CodeUnsupportedMediaType Code = "unsupported_media_type"
 	CodeUnsupportedEncoding  Code = "unsupported_encoding"
@@ -48,6 +58,8 @@ const (
 	CodeInvalidBase64        Code = "invalid_base64"
 	CodePayloadRequired      Code = "payload_required"
 	CodeWouldClearRetained   Code = "would_clear_retained"
+	CodeInvalidProperty      Code = "invalid_property"
+	CodeNeedsMQTT5           Code = "needs_mqtt5"
 
 	// Topics and filters.
 	CodeTopicRequired      Code = "topic_required"
@@ -74,7 +86,8 @@ const (
 	CodeLimitExceeded      Code = "limit_exceeded"
 
 	// Values.
-	CodeTopicNotSeen Code = "topic_not_seen"
+	CodeTopicNotSeen  Code = "topic_not_seen"
+	CodeValueTooLarge Code = "value_too_large"
 
 	// Idempotency-Key.
 	CodeInvalidIdempotencyKey Code = "invalid_idempotency_key"
@@ -84,6 +97,7 @@ const (
 
 	// Requests.
 	CodeNoReply         Code = "no_reply"
+	CodeReplyTooLarge   Code = "reply_too_large"
 	CodeTooManyRequests Code = "too_many_requests"
 
 	// WebSocket ops.
@@ -95,6 +109,10 @@ const (
 	CodeBrokerUnavailable  Code = "broker_unavailable"
 	CodeOverloaded         Code = "overloaded"
 	CodeOutcomeUnknown     Code = "outcome_unknown"
+	CodeBrokerDenied       Code = "broker_denied"
+	CodeBrokerTooLarge     Code = "broker_too_large"
+	CodeBrokerQuota        Code = "broker_quota"
+	CodeBrokerRefused      Code = "broker_refused"
 	CodeTooManyConnections Code = "too_many_connections"
 	CodeShuttingDown       Code = "shutting_down"
 )
@@ -113,7 +131,12 @@ const (
 	ClosePolicy        CloseCode = 1008 // frames without end and no message
 	CloseTooBig        CloseCode = 1009 // a message larger than max_frame_bytes
 	CloseOverloaded    CloseCode = 1013 // all unfinished messages together are too large
+	CloseExpired       CloseCode = 4005 // the time of the credentials is over, or they have to be shown again
 	CloseSlow          CloseCode = 4008 // the client does not keep up
+	CloseRate          CloseCode = 4009 // the client goes on though it is over its limit
+	CloseCredentials   CloseCode = 4501 // the credentials are bad, or the first frame has none
+	CloseUnknown       CloseCode = 4502 // the client has not said in time who it is
+	CloseRights        CloseCode = 4503 // the client has lost its rights
 	CloseMalformed     CloseCode = 4509 // ten frames that are no ops
 )
 

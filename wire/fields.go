@@ -7,6 +7,7 @@ const (
 	OpPublish     = "publish"
 	OpRequest     = "request"
 	OpPing        = "ping"
+	OpAuth        = "auth"
 )
 
 // Fields of what clients send: of a frame, and, where they are a message's, of
@@ -20,7 +21,7 @@ const (
 
 	FieldSince       = "since"        // a cursor, a duration or a time (RFC 3339)
 	FieldSnapshot    = "snapshot"     // true: the newest message of every topic first
-	FieldOverflow    = "overflow"     // close, drop or latest
+	FieldOverflow    = "overflow"     // catchup, close, drop or latest
 	FieldMinInterval = "min_interval" // a duration: 200ms
 
 	FieldTopic    = "topic"
@@ -29,9 +30,17 @@ const (
 	FieldQoS      = "qos"      // 0, 1 or 2
 	FieldRetain   = "retain"   // true or false
 
+	FieldContentType    = "content_type" // these need MQTT 5
+	FieldExpiry         = "expiry"       // a duration of whole seconds
+	FieldResponseTopic  = "response_topic"
+	FieldCorrelation    = "correlation"     // base64
+	FieldUserProperties = "user_properties" // an object of strings, or arrays of them
+
 	FieldReply   = "reply"   // a topic or filter
 	FieldExpect  = "expect"  // the payload to wait for, as in FieldPayload
 	FieldTimeout = "timeout" // a duration: 5s
+
+	FieldToken = "token" // a key or a token
 )
 
 // Types: what a frame from the gateway says, its field "type".

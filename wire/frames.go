@@ -49,17 +49,26 @@ type Result struct {
 
 // PublishResult is the answer to a publish that the broker took.
 type PublishResult struct {
-	Topic    string  `json:"topic"`
-	QoS      byte    `json:"qos"`
-	Delivery string  `json:"delivery"` // acknowledged (QoS 1, 2) or sent (QoS 0)
-	TookMS   float64 `json:"took_ms"`
+	Topic       string  `json:"topic"`
+	QoS         byte    `json:"qos"`
+	Delivery    string  `json:"delivery"`              // acknowledged (QoS 1, 2) or sent (QoS 0)
+	Subscribers string  `json:"subscribers,omitempty"` // SubscribersNone, or not known
+	TookMS      float64 `json:"took_ms"`
 }
+
+// SubscribersNone: the broker says that nobody has subscribed to the topic. It
+// is no failure.
+const SubscribersNone = "none"
 
 // AppendPublishResult appends the JSON object of r: there are very many.
 func AppendPublishResult(dst []byte, r *PublishResult) []byte {
 	dst = AppendString(append(dst, `{"topic":`...), r.Topic)
 	dst = append(append(dst, `,"qos":`...), '0'+r.QoS)
-	dst = append(append(append(dst, `,"delivery":"`...), r.Delivery...), `","took_ms":`...)
+	dst = append(append(append(dst, `,"delivery":"`...), r.Delivery...), '"')
+	if r.Subscribers != "" {
+		dst = append(append(append(dst, `,"subscribers":"`...), r.Subscribers...), '"')
+	}
+	dst = append(dst, `,"took_ms":`...)
 	return append(strconv.AppendFloat(dst, r.TookMS, 'f', -1, 64), '}')
 }
 
@@ -69,10 +78,11 @@ type BatchResult struct {
 	Index  int `json:"index"`  // of the object in the array, or of the line that is not blank
 	Status int `json:"status"` // what the same publish alone would have answered
 	*PublishResult
-	Code      Code         `json:"code,omitempty"`
-	Detail    string       `json:"detail,omitempty"`
-	Retryable *bool        `json:"retryable,omitempty"`
-	Errors    []FieldError `json:"errors,omitempty"`
+	Code       Code         `json:"code,omitempty"`
+	Detail     string       `json:"detail,omitempty"`
+	Retryable  *bool        `json:"retryable,omitempty"`
+	ReasonCode int          `json:"reason_code,omitempty"`
+	Errors     []FieldError `json:"errors,omitempty"`
 }
 
 // Published says that the broker took the message of a publish op. One that
@@ -99,16 +109,23 @@ const (
 	GapBrokerConnectionLost = "broker_connection_lost"
 	GapSlowConsumer         = "slow_consumer"
 	GapBrokerOverflow       = "broker_overflow"
+	GapTooLarge             = "too_large"
 )
 
 // Gap stands at the very place where messages are or may be missing: those
 // behind After, up to and including Before. The stream goes on behind Before.
+// Where both are the same, nothing of the stream is missing, but an older
+// message, retained or of a snapshot.
 type Gap struct {
 	Type    string `json:"type"` // TypeGap
 	After   string `json:"after"`
 	Before  string `json:"before"`
 	Reason  string `json:"reason"`
 	Certain bool   `json:"certain"`
+	// Topic and Bytes are set with GapTooLarge: of the one message that it
+	// stands for, and of its payload.
+	Topic string `json:"topic,omitempty"`
+	Bytes int    `json:"bytes,omitempty"`
 }
 
 // SnapshotEnd says that the newest known message of every matching topic has
@@ -140,14 +157,16 @@ type Pong struct {
 
 // Problem is an error (RFC 9457, application/problem+json).
 type Problem struct {
-	Type      string       `json:"type"`
-	Title     string       `json:"title"`
-	Status    int          `json:"status"`
-	Detail    string       `json:"detail"`
-	Code      Code         `json:"code"`
-	Retryable bool         `json:"retryable"`
-	RequestID string       `json:"request_id,omitempty"`
-	Errors    []FieldError `json:"errors,omitempty"`
+	Type       string       `json:"type"`
+	Title      string       `json:"title"`
+	Status     int          `json:"status"`
+	Detail     string       `json:"detail"`
+	Code       Code         `json:"code"`
+	Retryable  bool         `json:"retryable"`
+	RequestID  string       `json:"request_id,omitempty"`
+	ReasonCode int          `json:"reason_code,omitempty"` // the broker's, of MQTT 5; 0: it gave none
+	Bytes      int          `json:"bytes,omitempty"`       // of a payload that is too large to be handed out
+	Errors     []FieldError `json:"errors,omitempty"`
 }
 
 // Error makes a Problem usable as a Go error.

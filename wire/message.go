@@ -42,6 +42,13 @@ type Message struct {
 	Retain bool `json:"retain"`
 	// Time is when the gateway received the message, UTC, microseconds.
 	Time time.Time `json:"time"`
+	// ContentType to UserProperties are properties of MQTT 5. Expiry is a
+	// duration: how long the message may still wait at the broker.
+	ContentType    string             `json:"content_type,omitempty"`
+	Expiry         string             `json:"expiry,omitempty"`
+	ResponseTopic  string             `json:"response_topic,omitempty"`
+	Correlation    []byte             `json:"correlation,omitempty"`
+	UserProperties map[string]Strings `json:"user_properties,omitempty"`
 	// Skipped counts the messages that min_interval held back before this one.
 	Skipped int `json:"skipped,omitempty"`
 	// Cursor is opaque; retained and snapshot copies have none.
@@ -159,7 +166,8 @@ type Fields struct {
 	QoS         byte
 	Retain      bool
 	Time        time.Time
-	Epoch       string // with Seq the cursor; empty: no cursor
+	Properties  *Properties // nil: none; strings in them are valid UTF-8
+	Epoch       string      // with Seq the cursor; empty: no cursor
 	Seq         uint64
 }
 
@@ -169,6 +177,7 @@ type Layout struct {
 	Payload, PayloadEnd int    // the embedded payload
 	Encoding            string // its encoding
 	Retain              int    // the value of "retain"
+	Properties          int    // the properties, up to Cut
 	Cut                 int    // everything before the cursor; adding "}" makes the message without it
 }
 
@@ -209,6 +218,10 @@ func AppendMessage(dst []byte, f *Fields) ([]byte, Layout) {
 	dst = append(dst, `,"time":"`...)
 	dst = AppendTime(dst, f.Time)
 	dst = append(dst, '"')
+	l.Properties = len(dst) - start
+	if f.Properties != nil {
+		dst = f.Properties.append(dst)
+	}
 	l.Cut = len(dst) - start
 	if f.Epoch != "" {
 		dst = append(dst, `,"cursor":"`...)

@@ -3,8 +3,10 @@ package wire_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -139,6 +141,18 @@ func checkMessage(t errorer, f *wire.Fields) {
 	if f.Epoch != "" {
 		want.Cursor = string(wire.AppendCursor(nil, f.Epoch, f.Seq))
 	}
+	if p := f.Properties; p != nil {
+		want.ContentType, want.ResponseTopic, want.Correlation = p.ContentType, p.ResponseTopic, p.Correlation
+		if p.Expires {
+			want.Expiry = fmt.Sprintf("%ds", p.Expiry)
+		}
+		for _, u := range p.User {
+			if want.UserProperties == nil {
+				want.UserProperties = map[string]wire.Strings{}
+			}
+			want.UserProperties[u.Name] = append(want.UserProperties[u.Name], u.Value)
+		}
+	}
 	sameMessage(t, m, &want)
 	payload, err := m.Bytes()
 	if err != nil || !bytes.Equal(payload, f.Payload) {
@@ -168,6 +182,9 @@ func checkLayout(t errorer, body []byte, l wire.Layout, f *wire.Fields) {
 	}
 	if !bytes.HasPrefix(body[l.Retain:], []byte(retain)) {
 		t.Errorf("got %q at the layout's retain, want %s", body[l.Retain:], retain)
+	}
+	if l.Properties > l.Cut || body[l.Properties-1] != '"' || l.Properties < l.Cut && body[l.Properties] != ',' {
+		t.Errorf("got %q at the layout's properties", body[l.Properties:])
 	}
 	tail := "}"
 	if f.Epoch != "" {
@@ -203,7 +220,9 @@ func parse(t errorer, body []byte) *wire.Message {
 func sameMessage(t errorer, got, want *wire.Message) {
 	t.Helper()
 	if got.Type != want.Type || got.Topic != want.Topic || !bytes.Equal(got.Payload, want.Payload) || got.Encoding != want.Encoding ||
-		!bytes.Equal(got.Value, want.Value) || got.DecodeError != want.DecodeError || got.QoS != want.QoS || got.Retain != want.Retain || !got.Time.Equal(want.Time) || got.Cursor != want.Cursor || got.Skipped != want.Skipped {
+		!bytes.Equal(got.Value, want.Value) || got.DecodeError != want.DecodeError || got.QoS != want.QoS || got.Retain != want.Retain || !got.Time.Equal(want.Time) || got.Cursor != want.Cursor || got.Skipped != want.Skipped ||
+		got.ContentType != want.ContentType || got.Expiry != want.Expiry || got.ResponseTopic != want.ResponseTopic ||
+		!bytes.Equal(got.Correlation, want.Correlation) || !reflect.DeepEqual(got.UserProperties, want.UserProperties) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
@@ -238,6 +257,9 @@ func TestAppendMessageAllocatesNothing(t *testing.T) {
 	buf := make([]byte, 0, 1024)
 	for i, payload := range []string{"21.50", `{"a":[1,2]}`, "on\n", "\xff", "1 of 2", "12.5 C", "not yet", "true!", `"a" and b`, "[info] up", "{} and more"} {
 		f := wire.Fields{Topic: "pi/3/battery", Payload: []byte(payload), Time: when, Epoch: "k3f9c2", Seq: 1}
+		if i == 4 {
+			f.Properties = &wire.Properties{ContentType: "a/b", Expires: true, Correlation: []byte("c"), User: []wire.UserProperty{{Name: "a", Value: "1"}, {Name: "a", Value: "2"}}}
+		}
 		if i == 2 {
 			f.Value = []byte("true")
 		} else if i == 3 {
@@ -252,6 +274,7 @@ func TestAppendMessageAllocatesNothing(t *testing.T) {
 func TestPublishResultIsWhatEncodingJSONWrites(t *testing.T) {
 	for _, r := range []wire.PublishResult{
 		{Topic: "a", QoS: 1, Delivery: "acknowledged", TookMS: 0.812}, {Topic: "caf\u00e9/\"\\\x01", Delivery: "sent", TookMS: 0}, {Topic: "<&>", QoS: 2, Delivery: "acknowledged", TookMS: 5000.123},
+		{Topic: "a", QoS: 1, Delivery: "acknowledged", Subscribers: wire.SubscribersNone, TookMS: 1},
 	} {
 		var got wire.PublishResult
 		b := wire.AppendPublishResult(nil, &r)

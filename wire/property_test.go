@@ -63,6 +63,24 @@ func payloads() *rapid.Generator[[]byte] {
 	)
 }
 
+// properties draws those of MQTT 5, few or many, and none.
+func properties() *rapid.Generator[*wire.Properties] {
+	return rapid.Custom(func(t *rapid.T) *wire.Properties {
+		if rapid.Bool().Draw(t, "none") {
+			return nil
+		}
+		text, name := rapid.String(), rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{"a", "b", "c"}))
+		p := &wire.Properties{
+			ContentType: text.Draw(t, "content type"), Expires: rapid.Bool().Draw(t, "expires"), Expiry: rapid.Uint32().Draw(t, "expiry"),
+			ResponseTopic: text.Draw(t, "response topic"), Correlation: rapid.SliceOf(rapid.Byte()).Draw(t, "correlation"),
+		}
+		for range rapid.SampledFrom([]int{0, 1, 2, 5, 40}).Draw(t, "user properties") {
+			p.User = append(p.User, wire.UserProperty{Name: name.Draw(t, "name"), Value: text.Draw(t, "value")})
+		}
+		return p
+	})
+}
+
 func fields() *rapid.Generator[*wire.Fields] {
 	return rapid.Custom(func(t *rapid.T) *wire.Fields {
 		var value []byte
@@ -73,11 +91,12 @@ func fields() *rapid.Generator[*wire.Fields] {
 			Topic:   rapid.String().Draw(t, "topic"),
 			Payload: payloads().Draw(t, "payload"),
 			Value:   value, DecodeError: rapid.OneOf(rapid.Just(""), rapid.String()).Draw(t, "decode error"),
-			QoS:    rapid.ByteRange(0, 2).Draw(t, "qos"),
-			Retain: rapid.Bool().Draw(t, "retain"),
-			Time:   time.UnixMicro(rapid.Int64Range(0, 1<<52).Draw(t, "time")),
-			Epoch:  rapid.StringMatching(`|[0-9a-z]{12}`).Draw(t, "epoch"),
-			Seq:    rapid.Uint64().Draw(t, "seq"),
+			QoS:        rapid.ByteRange(0, 2).Draw(t, "qos"),
+			Retain:     rapid.Bool().Draw(t, "retain"),
+			Time:       time.UnixMicro(rapid.Int64Range(0, 1<<52).Draw(t, "time")),
+			Properties: properties().Draw(t, "properties"),
+			Epoch:      rapid.StringMatching(`|[0-9a-z]{12}`).Draw(t, "epoch"),
+			Seq:        rapid.Uint64().Draw(t, "seq"),
 		}
 	})
 }
@@ -152,9 +171,9 @@ func drawFrames(t *rapid.T) []any {
 	n := rapid.IntRange(1, 1<<30).Draw(t, "n")
 	problem := &wire.Problem{
 		Type: text.Draw(t, "type"), Title: text.Draw(t, "title"), Status: n, Detail: text.Draw(t, "detail"), Code: wire.Code(text.Draw(t, "code")),
-		Retryable: yes, RequestID: text.Draw(t, "request"), Errors: []wire.FieldError{{Pointer: text.Draw(t, "pointer"), Detail: "x"}},
+		Retryable: yes, RequestID: text.Draw(t, "request"), ReasonCode: n, Errors: []wire.FieldError{{Pointer: text.Draw(t, "pointer"), Detail: "x"}},
 	}
-	result := &wire.PublishResult{Topic: text.Draw(t, "topic"), QoS: 2, Delivery: "acknowledged", TookMS: float64(n) / 1000}
+	result := &wire.PublishResult{Topic: text.Draw(t, "topic"), QoS: 2, Delivery: "acknowledged", Subscribers: wire.SubscribersNone, TookMS: float64(n) / 1000}
 	return []any{
 		&wire.Welcome{Type: "welcome", Epoch: text.Draw(t, "epoch"), Cursor: text.Draw(t, "cursor"), Limits: wire.Limits{MaxPayload: n, MaxFrame: n, MaxFilters: n, MaxInFlight: n, QueueBytes: n}},
 		&wire.Ack{Type: "ack", ID: id, Results: []wire.Result{{Topic: text.Draw(t, "filter"), OK: yes, Code: "x", Detail: "y", WasSubscribed: &yes}}, Resumed: &yes, Cursor: "e-1"},

@@ -28,6 +28,8 @@ func commands() []command {
 		{"health", "ask the running gateway whether it is ready, for health checks", healthCommand},
 		{"broker", "run only the built-in MQTT broker", brokerCommand},
 		{"lan", "print this machine's LAN address, or put it into a settings.ini or a mosquitto configuration", lanCommand},
+		{"key", "make a key for a principal, and its entry for the access file", keyCommand},
+		{"cert", "make a private CA and a certificate for this machine", certCommand},
 		{"version", "print the version", versionCommand},
 	}
 }

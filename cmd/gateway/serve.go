@@ -22,5 +22,6 @@ func serveCommand(ctx context.Context, args []string, _ io.Reader, _, stderr io.
 	for _, n := range notices {
 		log.Warn("configuration", "notice", n)
 	}
+	gateway.LimitMemory(cfg)
 	return gateway.Run(ctx, cfg, version, log, nil)
 }

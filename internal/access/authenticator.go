@@ -105,6 +105,22 @@ func Open(o Options) (*Authenticator, error) {
 	return a, nil
 }
 
+// OptionError says which of the options cannot be used: "File", or a field of JWTOptions.
+type OptionError struct {
+	Option string
+	Err    error
+}
+
+func (e *OptionError) Error() string { return e.Err.Error() }
+func (e *OptionError) Unwrap() error { return e.Err }
+
+func about(option string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &OptionError{option, err}
+}
+
 // anonymous returns who brings no credentials.
 func (o *Options) anonymous(f *File) *Principal {
 	if o.None {
@@ -123,7 +139,7 @@ func (a *Authenticator) openFile(ctx context.Context) error {
 	}
 	a.file = a.fileSource(a.options.File)
 	a.watch(ctx) // first, so that no change is missed
-	return a.reload(ctx, a.file)
+	return about("File", a.reload(ctx, a.file))
 }
 
 // openTokens gets ready for tokens.
@@ -134,7 +150,7 @@ func (a *Authenticator) openTokens(ctx context.Context, o *JWTOptions) (err erro
 	if o.KeyFile != "" {
 		key, secret, err := readKeyFile(o.KeyFile)
 		if err != nil {
-			return err
+			return about("KeyFile", err)
 		}
 		a.replace(func(s *state) { s.keys = oneKey(key) })
 		a.tokens, err = newVerifier(o, secret)
@@ -145,7 +161,7 @@ func (a *Authenticator) openTokens(ctx context.Context, o *JWTOptions) (err erro
 	}
 	from, err := newSetSource(o.JWKS, a.options.Client)
 	if err != nil {
-		return err
+		return about("JWKS", err)
 	}
 	a.set = keysSource(from)
 	err = a.reload(ctx, a.set)
@@ -154,7 +170,7 @@ func (a *Authenticator) openTokens(ctx context.Context, o *JWTOptions) (err erro
 		err = nil
 	}
 	a.running.Go(func() { a.refresh(ctx, a.options.refreshEvery) })
-	return err
+	return about("JWKS", err)
 }
 
 // Close ends the watching. What is in force stays in force.

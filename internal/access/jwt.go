@@ -69,7 +69,7 @@ func newVerifier(o *JWTOptions, secret bool) (*verifier, error) {
 		v.claim = "gateway"
 	}
 	if slices.Contains([]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}, v.claim) {
-		return nil, fmt.Errorf("the claim %s has a meaning already; choose another for the rights", v.claim)
+		return nil, about("Claim", fmt.Errorf("the claim %s has a meaning already; choose another for the rights", v.claim))
 	}
 	if len(v.algorithms) == 0 {
 		v.algorithms = []string{"RS256", "ES256", "EdDSA"}
@@ -80,11 +80,11 @@ func newVerifier(o *JWTOptions, secret bool) (*verifier, error) {
 	for _, alg := range v.algorithms {
 		switch {
 		case !slices.Contains(knownAlgorithms, alg):
-			return nil, fmt.Errorf("the algorithm %q is not accepted; there are %s", alg, strings.Join(knownAlgorithms, ", "))
+			return nil, about("Algorithms", fmt.Errorf("the algorithm %q is not accepted; there are %s", alg, strings.Join(knownAlgorithms, ", ")))
 		case alg == algHS256 && !secret:
-			return nil, errors.New("HS256 is for a secret, and the key is public; leave HS256 out")
+			return nil, about("Algorithms", errors.New("HS256 is for a secret, and the key is public; leave HS256 out"))
 		case alg != algHS256 && secret:
-			return nil, fmt.Errorf("%s needs a public key, and the key file holds a secret; a secret is for HS256 alone", alg)
+			return nil, about("Algorithms", fmt.Errorf("%s needs a public key, and the key file holds a secret; a secret is for HS256 alone", alg))
 		}
 	}
 	return v, nil

@@ -104,3 +104,17 @@ func (e *Entry) YAML(indent int) string {
 func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
+
+// HoldsKey reports whether a key stands anywhere in s, such as a URL.
+func HoldsKey(s string) bool {
+	for {
+		at := strings.Index(s, keyPrefix)
+		if at < 0 {
+			return false
+		}
+		if s = s[at:]; len(s) >= len(keyPrefix)+secretChars && isSecret(s[:len(keyPrefix)+secretChars], keyPrefix) {
+			return true
+		}
+		s = s[len(keyPrefix):]
+	}
+}

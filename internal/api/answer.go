@@ -7,24 +7,32 @@ import (
 )
 
 // answer is what a publishing route says. It does not change once it is made,
-// because it may be said again to whoever repeats an Idempotency-Key.
+// because it may be said again to a caller who repeats an Idempotency-Key.
 type answer struct {
 	status  int
 	result  *wire.PublishResult // 200, 202
 	batch   [][]byte            // of a batch: the elements of the array, not nil
 	message []byte              // of a request: the reply, as its JSON object
+	topic   string              // and its topic
 	problem *wire.Problem       // the error; nothing else is set then
 	nothing bool                // of a batch: no message of it was sent
 }
 
 // sent reports whether something reached the broker, or may have.
 func (a *answer) sent() bool {
-	return a.problem == nil && !a.nothing || a.problem != nil && (a.problem.Code == wire.CodeOutcomeUnknown || a.problem.Code == wire.CodeNoReply)
+	if a.problem == nil {
+		return !a.nothing
+	}
+	switch a.problem.Code {
+	case wire.CodeOutcomeUnknown, wire.CodeNoReply, wire.CodeReplyTooLarge:
+		return true
+	}
+	return false
 }
 
 // size is roughly what the answer holds in memory.
 func (a *answer) size() int {
-	n := 256 + len(a.message)
+	n := 256 + len(a.message) + len(a.topic)
 	for _, line := range a.batch {
 		n += sliceHeader + len(line)
 	}

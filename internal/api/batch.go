@@ -27,9 +27,6 @@ const (
 // postBatch is POST /publish/batch: many messages, each with its own outcome.
 func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 	bad := onlyParams(r)
-	if bad == nil && r.Header.Get("Content-Encoding") != "" {
-		bad = problem(wire.CodeUnsupportedEncoding, "Send the body without Content-Encoding.")
-	}
 	key := ""
 	if bad == nil {
 		key, bad = idempotencyKey(r)
@@ -51,15 +48,18 @@ func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 }
 
 func isUTF8(params map[string]string) bool {
-	charset := params["charset"]
-	return charset == "" || strings.EqualFold(charset, "utf-8")
+	switch strings.ToLower(params["charset"]) {
+	case "", "utf-8", "utf8", "us-ascii": // ASCII is UTF-8
+		return true
+	}
+	return false
 }
 
 // batchArray publishes the objects of an array and answers with an array.
 func (s *Server) batchArray(w http.ResponseWriter, r *http.Request) {
 	held := hold{budget: s.bodies}
 	defer held.release()
-	body, bad := readBody(w, r, s.maxArray(), &held)
+	body, bad := s.readBody(w, r, s.maxArray(), &held)
 	var objects []jsontext.Value
 	if bad == nil {
 		objects, bad = splitArray(body)
@@ -76,7 +76,7 @@ func (s *Server) batchArray(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
-	s.once(w, r, body, max(room, answerRoom), func() *answer { return s.publishArray(objects, requestID(w)) })
+	s.once(w, r, body, max(room, answerRoom), func() *answer { return s.publishArray(objects, s.lasting(callerOf(w).quiet())) })
 }
 
 // maxArray is how large an array may be: reading it and answering it takes
@@ -98,6 +98,9 @@ func splitArray(body []byte) ([]jsontext.Value, *wire.Problem) {
 	offset := len(body) - len(trimmed)
 	dec := jsontext.NewDecoder(bytes.NewBuffer(trimmed), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	malformed := func() *wire.Problem {
+		if bytes.HasPrefix(trimmed, byteOrderMark) {
+			return markedProblem()
+		}
 		return problem(wire.CodeInvalidJSON, fmt.Sprintf("The JSON breaks off or is malformed near byte %d; nothing was published.", offset+int(dec.InputOffset())))
 	}
 	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '[' {
@@ -126,14 +129,14 @@ func splitArray(body []byte) ([]jsontext.Value, *wire.Problem) {
 
 // publishArray publishes the objects. What it answers takes no more memory
 // than resultRoom for each and what they take themselves.
-func (s *Server) publishArray(objects []jsontext.Value, requestID string) *answer {
+func (s *Server) publishArray(objects []jsontext.Value, by *lasting) *answer {
 	read := 0
 	next := func() (batchItem, bool) {
 		if read == len(objects) {
 			return batchItem{}, false
 		}
 		read++
-		return s.batchItem(objects[read-1], requestID), true
+		return s.batchItem(objects[read-1], by), true
 	}
 	a := &answer{status: http.StatusOK, batch: make([][]byte, 0, len(objects)), nothing: true}
 	s.pipeline(next, func(line []byte, res *batchResult, _ bool) bool {
@@ -161,7 +164,7 @@ func (s *Server) publishArray(objects []jsontext.Value, requestID string) *answe
 func (s *Server) maxObject() int64 { return int64(s.opts.MaxPayload)*6 + 16<<10 }
 
 // batchItem reads one object of a batch and gets it ready to be published.
-func (s *Server) batchItem(object []byte, requestID string) batchItem {
+func (s *Server) batchItem(object []byte, by *lasting) batchItem {
 	var f publishFields
 	if bad := scanObject(object, f.set); bad != nil {
 		return batchItem{problem: bad}
@@ -170,7 +173,14 @@ func (s *Server) batchItem(object []byte, requestID string) batchItem {
 	if bad != nil {
 		return batchItem{problem: bad}
 	}
-	p.requestID = requestID
+	c, bad := by.now()
+	if bad == nil {
+		p.requestID, p.trace = c.requestID, c.trace
+		bad = s.mayPublish(c, p)
+	}
+	if bad != nil {
+		return batchItem{problem: bad}
+	}
 	return batchItem{publication: p}
 }
 
@@ -180,7 +190,7 @@ func appendResult(dst []byte, index int, res *batchResult) []byte {
 	if res.problem != nil {
 		p := res.problem
 		return append(dst, marshal(&wire.BatchResult{
-			Index: index, Status: p.Status, Code: p.Code, Detail: p.Detail, Retryable: &p.Retryable, Errors: p.Errors,
+			Index: index, Status: p.Status, Code: p.Code, Detail: p.Detail, Retryable: &p.Retryable, ReasonCode: p.ReasonCode, Errors: p.Errors,
 		})...)
 	}
 	dst = strconv.AppendInt(append(dst, `{"index":`...), int64(index), 10)

@@ -29,7 +29,11 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 		writeProblem(w, noRoom())
 		return
 	}
-	if bad := s.admit(); bad != nil {
+	bad := decodeBody(w, r, &held)
+	if bad == nil {
+		bad = s.admit()
+	}
+	if bad != nil {
 		writeProblem(w, bad)
 		return
 	}
@@ -40,7 +44,7 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 	defer s.endReading(control)()
 
 	body := &patientReader{body: r.Body, control: control, idle: s.opts.Timing.Line, closing: s.closing}
-	lines := &lineReader{buf: bufio.NewReaderSize(body, readBytes), limit: int(s.maxObject()), held: &held, requestID: requestID(w)}
+	lines := &lineReader{buf: bufio.NewReaderSize(body, readBytes), limit: int(s.maxObject()), held: &held, by: s.lasting(callerOf(w).quiet())}
 	if r.Header.Get("Expect") != "" {
 		_, _ = lines.buf.Peek(1) // reading is what answers 100 Continue
 	}
@@ -129,11 +133,11 @@ func (s *Server) nextLine(lines *lineReader, r *http.Request, key string) (batch
 		lines.count, lines.failed = index, errKeyedTooLong
 		return batchItem{}, false
 	}
-	item := s.batchItem(line.text, lines.requestID)
+	item := s.batchItem(line.text, lines.by)
 	if key == "" || item.publication == nil {
 		return item, true
 	}
-	item.claim, item.first, item.problem = s.idempotency.begin(onceKey{key: key, line: index}, sha256.Sum256(line.text), answerRoom)
+	item.claim, item.first, item.problem = s.idempotency.begin(onceKey{principal: lines.by.caller.owner(), key: key, line: index}, sha256.Sum256(line.text), answerRoom)
 	if item.claim == nil {
 		item.publication = nil
 	}
@@ -160,6 +164,8 @@ func (s *Server) streamProblem(err error) *wire.Problem {
 		return problem(wire.CodeIdempotencyFull, "There is no room for more Idempotency-Keys; this line and all behind it were not sent.")
 	case s.draining.Load():
 		return problem(wire.CodeShuttingDown, "The gateway is going down; this line and all behind it were not sent.")
+	case errors.Is(err, errNotGzip):
+		return problem(wire.CodeInvalidBody, "The body is not gzip, as its Content-Encoding says; this line and all behind it were not sent.")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return problem(wire.CodeRequestTimeout, "Nothing came for too long; this line and all behind it were not sent.")
 	}
@@ -195,13 +201,13 @@ type line struct {
 
 // lineReader reads lines that are not blank.
 type lineReader struct {
-	buf       *bufio.Reader
-	limit     int
-	held      *hold
-	long      []byte // of a line that is longer than buf; held counts it
-	count     int
-	requestID string
-	failed    error // why the body ended, if not by its end
+	buf    *bufio.Reader
+	limit  int
+	held   *hold
+	long   []byte // of a line that is longer than buf; held counts it
+	count  int
+	by     *lasting
+	failed error // why the body ended, if not by its end
 }
 
 // next gives a line; one that cannot be read is passed over. The body's last

@@ -25,7 +25,7 @@ func (s *sink) Flush()                           {}
 // lightBroker takes everything and remembers nothing.
 type lightBroker struct{ memoryBroker }
 
-func (*lightBroker) Publish(string, []byte, byte, bool) (Pending, error) { return done{}, nil }
+func (*lightBroker) Publish(Outbound) (Pending, error) { return done{}, nil }
 
 func benchServer(b *testing.B) *Server {
 	h := hub.New(hub.Options{Upstream: &memoryBroker{}})
@@ -59,6 +59,7 @@ func BenchmarkPublishHandler(b *testing.B) {
 func BenchmarkBatchLine(b *testing.B) {
 	s := benchServer(b)
 	line := []byte(`{"topic":"bench/12","payload":"` + strings.Repeat("0123456789", 10) + `","qos":1}`)
+	by := s.lasting(&caller{principal: s.access.Anonymous(), requestID: "r"})
 	b.ReportAllocs()
-	s.pipeline(func() (batchItem, bool) { return s.batchItem(line, "r"), b.Loop() }, func([]byte, *batchResult, bool) bool { return true })
+	s.pipeline(func() (batchItem, bool) { return s.batchItem(line, by), b.Loop() }, func([]byte, *batchResult, bool) bool { return true })
 }

@@ -18,16 +18,23 @@ func noRoom() *wire.Problem {
 }
 
 // readBody reads at most limit bytes, and counts them in h as they come.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64, h *hold) ([]byte, *wire.Problem) {
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, limit int64, h *hold) ([]byte, *wire.Problem) {
 	if r.ContentLength > limit {
 		return nil, problem(wire.CodeBodyTooLarge, "The body is larger than any allowed message.")
+	}
+	framed := r.ContentLength >= 0
+	if r.ContentLength != 0 {
+		r.Body = s.steady(w, r.Body)
+	}
+	if bad := decodeBody(w, r, h); bad != nil {
+		return nil, bad
 	}
 	body, err := readAll(http.MaxBytesReader(w, r.Body, limit), r.ContentLength, h)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-		if r.ContentLength >= 0 { // a chunked body's end is not beyond doubt for everybody on the way
+		if framed { // a chunked body's end is not beyond doubt for everybody on the way
 			w.Header().Del("Connection")
 		}
 		return body, nil
@@ -36,7 +43,9 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, h *hold) ([]b
 	case errors.As(err, &tooLarge):
 		return nil, problem(wire.CodeBodyTooLarge, "The body is larger than any allowed message.")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, problem(wire.CodeRequestTimeout, "The body did not arrive in time.")
+		return nil, problem(wire.CodeRequestTimeout, "The body came too slowly: it must bring 1 KiB in any 10 seconds, and end within GATEWAY_BODY_TIMEOUT.")
+	case errors.Is(err, errNotGzip):
+		return nil, problem(wire.CodeInvalidJSON, "The body is not gzip, as its Content-Encoding says.")
 	}
 	return nil, problem(wire.CodeInvalidJSON, "The body broke off or its framing is malformed.")
 }
@@ -86,4 +95,44 @@ func grow(b []byte, capacity int, h *hold) ([]byte, error) {
 	larger := append(make([]byte, 0, capacity), b...)
 	h.Give(cap(b))
 	return larger, nil
+}
+
+// steadyBytes is what a body must bring in each Timing.Progress.
+const steadyBytes = 1 << 10
+
+// steady gives a body time as long as it makes progress, and Timing.Body for
+// all of it. The first deadline is set already.
+func (s *Server) steady(w http.ResponseWriter, body io.ReadCloser) io.ReadCloser {
+	now := time.Now()
+	return &steadyBody{ReadCloser: body, control: http.NewResponseController(w), progress: s.opts.Timing.Progress, set: now, end: now.Add(s.opts.Timing.Body)}
+}
+
+// slack is what is given for a wait of d: a deadline is not set anew with every
+// few bytes.
+func slack(d time.Duration) time.Duration { return d + d/8 }
+
+type steadyBody struct {
+	io.ReadCloser
+	control  *http.ResponseController
+	progress time.Duration
+	end      time.Time // of all
+	set      time.Time // when the deadline was set
+	got      int       // since then
+}
+
+// Read implements io.Reader.
+func (b *steadyBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.got += n; b.got < steadyBytes || err != nil {
+		return n, err
+	}
+	if now := time.Now(); now.Sub(b.set) >= b.progress/8 {
+		deadline := now.Add(slack(b.progress))
+		if deadline.After(b.end) {
+			deadline = b.end
+		}
+		_ = b.control.SetReadDeadline(deadline)
+		b.set, b.got = now, 0
+	}
+	return n, err
 }

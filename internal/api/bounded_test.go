@@ -44,7 +44,7 @@ func TestUnfinishedBodiesAreBounded(t *testing.T) {
 	for name, begin := range unfinished {
 		t.Run(name, func(t *testing.T) {
 			const limit = 2 << 20
-			g := startRig(t, func(o *Options) { o.BodiesBytes, o.Timing.Body = limit, time.Minute })
+			g := startRig(t, func(o *Options) { o.BodiesBytes, o.Timing.Progress = limit, patience })
 			var open []net.Conn
 			refused := make(chan *reply, 100)
 			for range cap(refused) { // together ten times as much
@@ -405,7 +405,7 @@ func TestResultOfAnObjectIsBounded(t *testing.T) {
 
 // What is held, and what may be, is in the metrics.
 func TestMetricsHaveWhatIsHeld(t *testing.T) {
-	g := startRig(t, func(o *Options) { o.BodiesBytes, o.AnswersBytes, o.Timing.Body = 1<<20, 2<<20, time.Minute })
+	g := startRig(t, func(o *Options) { o.BodiesBytes, o.AnswersBytes, o.Timing.Progress = 1<<20, 2<<20, patience })
 	_, _ = io.WriteString(connect(t, g.public), unfinished["a payload"](part))
 	g.server.answers.take(0, 1000)
 	eventuallyTrue(t, "the body has come", func() bool { return g.server.bodies.bytes() >= int64(len(part)) })

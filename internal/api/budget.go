@@ -55,6 +55,8 @@ func (b *budget) bytes() int64 {
 	return b.held
 }
 
+func (b *budget) sum() Sum { return Sum{b.bytes(), b.limit} }
+
 // change is closed when something is given back.
 func (b *budget) change() <-chan struct{} {
 	b.mu.Lock()

@@ -29,7 +29,7 @@ type call struct {
 	expect      []byte // wait for this payload; nil: any
 	timeout     time.Duration
 	via         string
-	keep        bool // whoever has gone may come back for the answer
+	keep        bool // a client that has gone may come back for the answer
 }
 
 // postRequest is POST /request/{topic}: publish the body, answer with the
@@ -37,7 +37,7 @@ type call struct {
 func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
 	held := hold{budget: s.bodies}
 	defer held.release()
-	p, query, bad := s.rawPublication(r, "/request/", "reply", "expect", "timeout", "qos")
+	p, query, bad := s.rawPublication(r, "/request/", append([]string{"reply", "expect", "timeout", "qos"}, propertyParams...)...)
 	c := &call{publication: p, via: "request", timeout: defaultTimeout}
 	if query != nil { // the parameters can be read: everything that is wrong is told at once
 		var wrong []*wire.Problem
@@ -48,6 +48,9 @@ func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
 	}
 	if bad == nil {
 		p.requestID = requestID(w)
+		bad = s.mayCall(callerOf(w), c)
+	}
+	if bad == nil {
 		bad = s.readPayload(w, r, p, &held)
 	}
 	if bad != nil {
@@ -66,7 +69,7 @@ func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
 			return &answer{problem: bad}
 		}
 		asked.held.add(len(m.JSON))
-		return &answer{message: m.JSON}
+		return &answer{message: m.JSON, topic: m.Topic}
 	})
 }
 
@@ -106,10 +109,18 @@ func timeoutOption(s string) (time.Duration, *wire.Problem) {
 	return d, nil
 }
 
+// mayCall says what keeps the caller from c, if anything.
+func (s *Server) mayCall(by *caller, c *call) *wire.Problem {
+	if bad := s.maySubscribe(by, c.replyTo, "/reply"); bad != nil {
+		return bad
+	}
+	return s.mayPublish(by, c.publication)
+}
+
 // wants says which message is the reply. Behind a wildcard, the request's own
 // topic is none.
-func (c *call) wants() hub.Want {
-	want := hub.Want{Payload: c.expect}
+func (c *call) wants(rights *hub.Rights) hub.Want {
+	want := hub.Want{Payload: c.expect, Rights: rights}
 	if strings.ContainsAny(c.replyTo, "+#") {
 		want.Except = c.publication.topic
 	}
@@ -134,7 +145,7 @@ func (s *Server) ask(ctx context.Context, c *call) (*asked, *wire.Problem) {
 		s.waiting.Add(-1)
 		return nil, problem(wire.CodeTooManyRequests, "As many requests as the gateway allows wait for a reply; nothing was sent.")
 	}
-	replies, err := s.opts.Hub.Wait(ctx, c.replyTo, c.wants())
+	replies, err := s.opts.Hub.Wait(ctx, c.replyTo, c.wants(s.readable(c.publication.by.principal)))
 	if err != nil {
 		s.waiting.Add(-1)
 		return nil, problemAt("/reply", err)
@@ -159,6 +170,12 @@ func (a *asked) reply(ctx context.Context) (*message.Message, *wire.Problem) {
 	for {
 		select {
 		case m := <-a.replies.C:
+			if bad := a.server.stillMayRead(a.publication.by, m.Topic, a.replyTo, "/reply"); bad != nil {
+				return nil, bad
+			}
+			if m.TooLarge > 0 {
+				return nil, tooLarge(wire.CodeReplyTooLarge, "The reply came, but it is larger than the gateway hands out.", m)
+			}
 			return m, nil
 		case <-published:
 			published = nil

@@ -17,10 +17,10 @@ type device struct {
 	answers map[string][]string // topic of a publish -> "topic payload" of what follows
 }
 
-func (d *device) Publish(topic string, payload []byte, qos byte, retain bool) (Pending, error) {
-	p, err := d.memoryBroker.Publish(topic, payload, qos, retain)
-	d.hub.Ingest(hub.Inbound{Topic: topic, Payload: payload, QoS: 1}) // the gateway sees its own
-	for _, a := range d.answers[topic] {
+func (d *device) Publish(m Outbound) (Pending, error) {
+	p, err := d.memoryBroker.Publish(m)
+	d.hub.Ingest(hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: 1}) // the gateway sees its own
+	for _, a := range d.answers[m.Topic] {
 		name, payload, _ := strings.Cut(a, " ")
 		d.hub.Ingest(hub.Inbound{Topic: name, Payload: []byte(payload), QoS: 1})
 	}

@@ -29,15 +29,25 @@ var kinds = []kind{
 	{wire.CodeInvalidHost, http.StatusBadRequest, "Invalid Host", false, "The request has no Host header, or one that is no name or address with an optional port from 1 to 65535. An IPv6 address stands in brackets."},
 	{wire.CodeHostNotAllowed, http.StatusMisdirectedRequest, "Host not allowed", false, "The Host header is none of localhost, the machine's own addresses, or GATEWAY_ALLOWED_HOSTS. This keeps foreign web pages out (DNS rebinding)."},
 	{wire.CodeCrossOrigin, http.StatusForbidden, "Cross-origin request", false, "A web page of another origin sent the request. List its origin in GATEWAY_ALLOWED_ORIGINS to let it in."},
-	{wire.CodeRequestTimeout, http.StatusRequestTimeout, "Request timeout", true, "The body did not arrive in time."},
+	{wire.CodeRequestTimeout, http.StatusRequestTimeout, "Request timeout", true, "The body brought less than 1 KiB in 10 seconds, or took longer than `GATEWAY_BODY_TIMEOUT`."},
 	{wire.CodeUpgradeRequired, http.StatusUpgradeRequired, "Upgrade required", false, "This path speaks WebSocket only."},
 	{wire.CodeInvalidHandshake, http.StatusBadRequest, "Invalid WebSocket handshake", false, "The upgrade request breaks RFC 6455; `detail` says how."},
 	{wire.CodeUnsupportedSubprotocol, http.StatusBadRequest, "Unsupported subprotocol", false, "Offer `gateway.v1`, or no subprotocol."},
 	{wire.CodeInternalError, http.StatusInternalServerError, "Internal error", false, "The gateway failed. The log has the details under the `request_id`."},
 
+	// Who the caller is, and what the caller may do.
+	{wire.CodeUnauthenticated, http.StatusUnauthorized, "Unauthenticated", false, "The request has no credentials that let anybody in, and without credentials it is not granted. Send `Authorization: Bearer` and a key or token. Whatever is wrong with them, the answer is the same."},
+	{wire.CodeTokenInURL, http.StatusBadRequest, "Credentials in the URL", false, "The URL holds a key or a token. URLs end up in logs and histories: replace it, and send the new one as `Authorization: Bearer`, or get a ticket from `/auth/ticket`."},
+	{wire.CodeUntrustedHeader, http.StatusBadRequest, "Untrusted header", false, "The request has the header in which a trusted proxy names its user, but does not come from one (GATEWAY_TRUSTED_PROXIES)."},
+	{wire.CodeTopicForbidden, http.StatusForbidden, "Topic forbidden", false, "The caller's rights do not grant the topic. GET /auth/explain says which rule decides."},
+	{wire.CodeRetainForbidden, http.StatusForbidden, "Retain forbidden", false, "The caller may publish to the topic, but neither retain there nor clear it."},
+	{wire.CodeFilterForbidden, http.StatusForbidden, "Filter forbidden", false, "The caller's rights do not grant all that the filter matches. GET /auth/explain says which rule decides."},
+	{wire.CodeOperatorsOnly, http.StatusForbidden, "Operators only", false, "This is for principals with `operator: true`."},
+	{wire.CodeRateLimited, http.StatusTooManyRequests, "Rate limited", true, "The principal, or the address, is over one of its limits, or has failed to log in too often. Nothing was sent; try again after `Retry-After` seconds."},
+
 	// The body of a publish, or a WebSocket frame.
 	{wire.CodeUnsupportedMediaType, http.StatusUnsupportedMediaType, "Unsupported media type", false, "The route takes `application/json`, in UTF-8; a batch may also be `application/x-ndjson`. To publish any other body as it is, send it to `/topics/…`."},
-	{wire.CodeUnsupportedEncoding, http.StatusUnsupportedMediaType, "Unsupported content encoding", false, "Bodies must come without `Content-Encoding`."},
+	{wire.CodeUnsupportedEncoding, http.StatusUnsupportedMediaType, "Unsupported content encoding", false, "Bodies may have `Content-Encoding: gzip` or `identity`, or none."},
 	{wire.CodeBodyTooLarge, http.StatusRequestEntityTooLarge, "Body too large", false, "The body is larger than any message of the allowed size could be."},
 	{wire.CodePayloadTooLarge, http.StatusRequestEntityTooLarge, "Payload too large", false, "The payload has more bytes than GATEWAY_MAX_PAYLOAD_BYTES allows."},
 	{wire.CodeInvalidBody, http.StatusBadRequest, "Invalid body", false, "The body broke off, or its framing is malformed. What came before is told apart in the answer of a stream; otherwise nothing was sent."},
@@ -60,6 +70,8 @@ var kinds = []kind{
 	{wire.CodeInvalidBase64, http.StatusUnprocessableEntity, "Invalid base64", false, "Base64 uses the standard alphabet with padding, without white space."},
 	{wire.CodePayloadRequired, http.StatusUnprocessableEntity, "Payload required", false, "`payload` is missing. An empty string is a payload."},
 	{wire.CodeWouldClearRetained, http.StatusUnprocessableEntity, "Would clear the retained message", false, "An empty retained payload deletes the topic's retained message, so it is refused here. DELETE on the topic is meant for that."},
+	{wire.CodeInvalidProperty, http.StatusUnprocessableEntity, "Invalid property", false, "A property of MQTT 5 has a value that it cannot have; `detail` says which it can. They are text in UTF-8 without control characters and non-characters: `content_type` of 256 bytes at most, `response_topic` as a topic is, `correlation` of 1024 bytes as base64, `expiry` of whole seconds, and 64 user properties with names of 256 and values of 4096 bytes, 8192 bytes in all."},
+	{wire.CodeNeedsMQTT5, http.StatusUnprocessableEntity, "Needs MQTT 5", false, "The message has properties, and MQTT 3.1.1, which the broker speaks with the gateway, has none. `errors` names the fields. See GATEWAY_MQTT_VERSION."},
 
 	// Topics and filters.
 	{wire.CodeTopicRequired, http.StatusUnprocessableEntity, "Topic required", false, "`topic` is missing or empty."},
@@ -86,6 +98,7 @@ var kinds = []kind{
 	{wire.CodeLimitExceeded, http.StatusUnprocessableEntity, "Limit exceeded", false, "One connection holds 100 filters at most. Use a wildcard, or another connection."},
 
 	{wire.CodeTopicNotSeen, http.StatusNotFound, "Topic not seen", false, "The gateway has received no message on this topic, and the broker keeps none as retained. To wait for one, ask with `Prefer: wait=30`."},
+	{wire.CodeValueTooLarge, http.StatusBadGateway, "Value too large", false, "The newest message on this topic is larger than GATEWAY_MAX_PAYLOAD_BYTES, so the gateway has not kept it. `bytes` is how large its payload is."},
 
 	// Idempotency-Key.
 	{wire.CodeInvalidIdempotencyKey, http.StatusBadRequest, "Invalid Idempotency-Key", false, "`Idempotency-Key` is given once, with 1 to 128 printable ASCII characters."},
@@ -95,10 +108,11 @@ var kinds = []kind{
 
 	// Requests.
 	{wire.CodeNoReply, http.StatusGatewayTimeout, "No reply", false, "The message was published, but nothing came on the reply topic before the timeout. The device may have acted all the same; asking again may make it act twice."},
+	{wire.CodeReplyTooLarge, http.StatusBadGateway, "Reply too large", false, "The reply came, but is larger than GATEWAY_MAX_PAYLOAD_BYTES. `bytes` is how large its payload is. The device has acted; asking again may make it act twice."},
 	{wire.CodeTooManyRequests, http.StatusTooManyRequests, "Too many requests", true, "1024 requests wait for a reply. Nothing was sent; try again after `Retry-After` seconds."},
 
 	// WebSocket ops.
-	{wire.CodeInvalidOp, http.StatusBadRequest, "Invalid op", false, "A frame's `op` is `subscribe`, `unsubscribe`, `publish`, `request` or `ping`. Ten malformed frames close the connection with 4509."},
+	{wire.CodeInvalidOp, http.StatusBadRequest, "Invalid op", false, "A frame's `op` is `auth`, `subscribe`, `unsubscribe`, `publish`, `request` or `ping`. Ten malformed frames close the connection with 4509."},
 	{wire.CodeInvalidID, http.StatusUnprocessableEntity, "Invalid id", false, "`id` is a number or a string of 64 bytes at most."},
 	{wire.CodeInvalidTopics, http.StatusUnprocessableEntity, "Invalid topics", false, "`topics` is an array of 1 to 256 strings."},
 
@@ -106,6 +120,10 @@ var kinds = []kind{
 	{wire.CodeBrokerUnavailable, http.StatusServiceUnavailable, "Broker unavailable", true, "There is no connection to the broker. Nothing was sent; try again after `Retry-After` seconds."},
 	{wire.CodeOverloaded, http.StatusServiceUnavailable, "Overloaded", true, "Too many publishes wait for the broker; or all unfinished bodies, or all answers that wait to be read, together are as large as they may be (GATEWAY_BODIES_BYTES, GATEWAY_ANSWERS_BYTES). Nothing was sent; try again after `Retry-After` seconds."},
 	{wire.CodeOutcomeUnknown, http.StatusGatewayTimeout, "Outcome unknown", false, "The message was sent, and then the connection was lost or GATEWAY_PUBLISH_TIMEOUT passed. It may or may not have reached the broker; publishing again may deliver it twice. With an `Idempotency-Key` it may also be that the first answer was given, but was too large to be kept."},
+	{wire.CodeBrokerDenied, http.StatusForbidden, "Denied by the broker", false, "The broker does not let the gateway publish to this topic: its access list decides. `reason_code` is the broker's (MQTT 5)."},
+	{wire.CodeBrokerTooLarge, http.StatusRequestEntityTooLarge, "Too large for the broker", false, "The message is larger than the broker takes. `reason_code` is the broker's (MQTT 5)."},
+	{wire.CodeBrokerQuota, http.StatusTooManyRequests, "Over the broker's quota", true, "The broker takes no more messages from the gateway for now. `reason_code` is the broker's (MQTT 5). Try again after `Retry-After` seconds."},
+	{wire.CodeBrokerRefused, http.StatusUnprocessableEntity, "Refused by the broker", false, "The broker refuses the message, and would refuse it again: by a reason, which is the `reason_code` (MQTT 5), or by closing the connection on it. After that, messages like it (topic, QoS, retain, about that size) are refused at once for GATEWAY_REFUSED_FOR, so that nobody else's are lost with them."},
 	{wire.CodeTooManyConnections, http.StatusServiceUnavailable, "Too many connections", true, "GATEWAY_MAX_CONNECTIONS streams are open, or very many are being opened at this moment. Try again after `Retry-After` seconds."},
 	{wire.CodeShuttingDown, http.StatusServiceUnavailable, "Shutting down", true, "The gateway is going down. Nothing was sent; try again after `Retry-After` seconds."},
 }

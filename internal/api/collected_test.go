@@ -74,8 +74,8 @@ type passing struct {
 	hub *hub.Hub
 }
 
-func (p *passing) Publish(topic string, _ []byte, _ byte, _ bool) (Pending, error) {
-	if topic == "cmnd/x/POWER" {
+func (p *passing) Publish(m Outbound) (Pending, error) {
+	if m.Topic == "cmnd/x/POWER" {
 		p.hub.Ingest(hub.Inbound{Topic: "stat/x/POWER", Payload: []byte("ON")})
 	}
 	return done{}, nil

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"html/template"
 	"net/http"
 	"strings"
@@ -84,5 +85,7 @@ func (s *Server) getErrors(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	_ = errorsPage.Execute(w, rows)
+	var page bytes.Buffer
+	_ = errorsPage.Execute(&page, rows) // a buffer takes all
+	_, _ = w.Write(page.Bytes())
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
 )
@@ -13,45 +14,101 @@ import (
 // EventSource. All errors are answered before the first byte; then the
 // connection is taken over, so that it can be written without a goroutine.
 func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
-	request, bad := streamRequest(r, true, "format")
-	var format stream.Format
+	request, bad := streamRequest(r, true, eventsParams...)
+	var response stream.Response
 	if bad == nil {
-		format, bad = chooseFormat(r)
+		response, bad = responseOptions(r)
+	}
+	c := callerOf(w)
+	if bad == nil {
+		bad = s.maySubscribeAll(c, request)
 	}
 	if bad == nil {
 		bad = s.reach(r.Context(), request)
 	}
+	g := &guest{response: true}
 	if bad == nil {
-		bad = s.admit()
+		g.leave, bad = s.takeStream(c)
+	}
+	if bad == nil {
+		if bad = s.admit(); bad != nil {
+			g.leave()
+		}
 	}
 	if bad != nil {
 		writeProblem(w, bad)
+		return
+	}
+	if r.ProtoMajor >= 2 {
+		response.Timing = s.opts.Stream
+		s.flow(w, r, g, request, response)
 		return
 	}
 	hijacked, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		s.joined()
 		s.release()
+		g.leave()
 		writeProblem(w, problem(wire.CodeInternalError, "Streams need HTTP/1.1."))
 		return
 	}
 	socket := stream.NewSocket(hijacked, s.opts.Stream)
-	response := stream.Response{Format: format, Chunked: r.ProtoAtLeast(1, 1), Timing: s.opts.Stream}
+	response.Chunked, response.Timing = r.ProtoAtLeast(1, 1), s.opts.Stream
 	head := response.Head(w.Header())
-	client := s.opts.Hub.Attach(socket, response.Codec(), func(string) []byte { return head })
+	client := s.opts.Hub.Attach(socket, response.Codec(), s.readable(c.principal), func(string) []byte { return head })
 	if client == nil { // the gateway is going down
 		socket.Refuse([]byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: " + retryAfter + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
 		s.joined()
 		s.release()
+		g.leave()
 		return
 	}
+	g.client = client
 	go func() {
 		defer s.release()
+		defer g.exit()
+		granted := c.quiet()
+		s.enter(g, granted)
 		client.Subscribe(context.Background(), request)
 		s.joined()
+		g.settle(granted)
 		socket.Watch()
 		client.Detach()
 	}()
+}
+
+// flow is the rest of getEvents for HTTP/2, where the handler stays until the
+// stream ends.
+func (s *Server) flow(w http.ResponseWriter, r *http.Request, g *guest, request *hub.Request, response stream.Response) {
+	c := callerOf(w)
+	defer s.release()
+	openEnded(w, s.opts.Timing.Stall)
+	flow := response.Open(w)
+	client := s.opts.Hub.Attach(flow, response.Codec(), s.readable(c.principal), func(string) []byte { return nil })
+	if client == nil { // the gateway is going down
+		s.joined()
+		g.leave()
+		return
+	}
+	g.client = client
+	defer client.Detach()
+	defer g.exit()
+	granted := c.quiet()
+	s.enter(g, granted)
+	client.Subscribe(r.Context(), request)
+	s.joined()
+	g.settle(granted)
+	flow.Watch(r.Context().Done(), s.closing, func() { client.Close(outbox.CloseShutdown) })
+}
+
+// maySubscribeAll is maySubscribe for all filters of a request.
+func (s *Server) maySubscribeAll(c *caller, r *hub.Request) *wire.Problem {
+	for _, res := range r.Results {
+		if bad := s.maySubscribe(c, res.Topic, "/topic"); bad != nil {
+			return bad
+		}
+	}
+	return nil
 }
 
 // reach finds out what the broker says to the filters while there still is a
@@ -67,9 +124,9 @@ func (s *Server) reach(ctx context.Context, r *hub.Request) *wire.Problem {
 
 // chooseFormat reads ?format= and Accept.
 func chooseFormat(r *http.Request) (stream.Format, *wire.Problem) {
-	if query := r.URL.Query(); query.Has("format") {
+	if query := r.URL.Query(); query.Has(paramFormat) {
 		for _, f := range stream.Formats {
-			if string(f) == query.Get("format") {
+			if string(f) == query.Get(paramFormat) {
 				return f, nil
 			}
 		}

@@ -138,7 +138,7 @@ type slowRequest struct {
 // A body has its time, however the request would have been answered and
 // whether or not a byte comes now and then. All rows run at once.
 func TestSlowBodyDoesNotHoldAConnection(t *testing.T) {
-	g := startRig(t, func(o *Options) { o.Timing.Body = 500 * time.Millisecond })
+	g := startRig(t, func(o *Options) { o.Timing.Progress = 500 * time.Millisecond })
 	post := func(path string, headers string) string {
 		return "POST " + path + " HTTP/1.1\r\nHost: localhost\r\n" + headers + "Content-Length: 1000\r\n\r\n"
 	}

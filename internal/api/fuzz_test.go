@@ -137,9 +137,10 @@ func FuzzOp(f *testing.F) {
 	server := New(Options{Hub: h, Publisher: broker, BrokerStats: func() BrokerStats { return BrokerStats{} }, MaxPayload: 1 << 10, PublishTimeout: time.Second})
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		out := &tape{}
-		ws := &wsSession{server: server, client: h.Attach(out, out, nil), requestID: "r", inFlight: make(chan struct{}, maxInFlight)}
+		ws := &wsSession{server: server, client: h.Attach(out, out, nil, nil), requestID: "r", inFlight: make(chan struct{}, maxInFlight)}
 		defer ws.client.Detach()
 		before := len(broker.publishes())
+		server.enter(&ws.guest, &caller{principal: server.access.Anonymous(), requestID: "r"})
 		ws.carryOut(bytes.Clone(frame))
 		for range maxInFlight { // until publishes have ended
 			ws.inFlight <- struct{}{}

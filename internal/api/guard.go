@@ -42,6 +42,9 @@ func (g *guard) protect(next http.Handler) http.Handler {
 		case len(r.RequestURI) > maxURI:
 			writeProblem(w, problem(wire.CodeURITooLong, "Path and query have more than 8192 bytes."))
 			return
+		case r.Host == "" && !r.ProtoAtLeast(1, 1) && (r.URL.Path == "/livez" || r.URL.Path == "/readyz"):
+			next.ServeHTTP(w, r) // a load balancer's probe; the answer is no secret
+			return
 		case r.Host == "":
 			writeProblem(w, problem(wire.CodeInvalidHost, "The request has no Host header."))
 			return
@@ -55,7 +58,7 @@ func (g *guard) protect(next http.Handler) http.Handler {
 		safe := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
 		upgrade := len(r.Header.Values("Upgrade")) > 0
 		if (!safe || upgrade) && !g.originAllowed(r) {
-			writeProblem(w, problem(wire.CodeCrossOrigin, "The request comes from a page of another origin; list it in GATEWAY_ALLOWED_ORIGINS."))
+			writeProblem(w, crossOrigin(r))
 			return
 		}
 		if g.cors(w, r) {
@@ -63,6 +66,14 @@ func (g *guard) protect(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// crossOrigin says why a page is refused, and what to do.
+func crossOrigin(r *http.Request) *wire.Problem {
+	if r.Header.Get("Sec-Fetch-Site") == "same-origin" {
+		return problem(wire.CodeCrossOrigin, "The page is of this origin by the browser's account, but the Host header says another name: let the proxy in front pass the Host header on.")
+	}
+	return problem(wire.CodeCrossOrigin, "The request comes from a page of another origin; list it in GATEWAY_ALLOWED_ORIGINS.")
 }
 
 // hostAllowed reports whether a host that parseHost gave is one of ours.
@@ -115,12 +126,12 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After, Link, ETag, Age, Last-Modified, Preference-Applied, Idempotency-Replayed, Mqtt-Qos, Mqtt-Retain")
+	h.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After, Link, ETag, Age, Last-Modified, Preference-Applied, Idempotency-Replayed, Mqtt-Qos, Mqtt-Retain, WWW-Authenticate, RateLimit, RateLimit-Policy")
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE")
-	h.Set("Access-Control-Allow-Headers", "Content-Type, X-Request-Id, Last-Event-ID, Idempotency-Key, If-None-Match, Prefer")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Cache-Control, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Mqtt-User-Property, Prefer, Traceparent, X-Request-Id, X-Requested-With")
 	h.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
 	return true

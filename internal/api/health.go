@@ -24,6 +24,12 @@ func (s *Server) getReadyz(w http.ResponseWriter, _ *http.Request) {
 		res.Status = "degraded"
 		res.Checks["filters"] = "the broker refuses some of the gateway's filters"
 	}
+	if h.Warning != "" {
+		res.Status, res.Checks["self_test"] = "degraded", h.Warning
+	}
+	if h.MQTT != "" {
+		res.Checks["mqtt_version"] = h.MQTT
+	}
 	if !h.Publish {
 		res.Status, res.Checks["publish"] = "not_ready", why
 	}

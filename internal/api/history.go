@@ -20,6 +20,10 @@ const (
 // stands where messages are missing, as on a stream.
 func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 	filter, since, limit, bad := historyQuery(r)
+	c := callerOf(w)
+	if bad == nil {
+		bad = s.maySubscribe(c, filter, "/filter")
+	}
 	if bad != nil {
 		writeProblem(w, bad)
 		return
@@ -27,7 +31,7 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 	held := hold{budget: s.answers}
 	defer held.release()
 	var page hub.Page
-	if bad := s.makeList(r, func() { page = s.opts.Hub.History(filter, since, limit) }); bad != nil {
+	if bad := s.makeList(r, func() { page = s.opts.Hub.History(filter, since, limit, s.readable(c.principal)) }); bad != nil {
 		writeProblem(w, bad)
 		return
 	}

@@ -10,11 +10,13 @@ import (
 	"github.com/vulturepi/gateway/wire"
 )
 
-// Bounds of the memory for Idempotency-Key.
+// IdempotencyBytes is what is remembered by Idempotency-Key at most, unless
+// Options say otherwise.
+const IdempotencyBytes = 32 << 20
+
 const (
-	idempotencyTime  = 5 * time.Minute // from the answer on
-	idempotencyBytes = 32 << 20
-	maxKey           = 128
+	idempotencyTime = 5 * time.Minute // from the answer on
+	maxKey          = 128
 )
 
 // onceKey names a publish for good: whose it is, the Idempotency-Key, and the
@@ -60,8 +62,13 @@ const entryOverhead = 256
 func (o *onceStore) begin(key onceKey, hash [sha256.Size]byte, room int) (*onceEntry, *answer, *wire.Problem) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.expire(time.Now())
+	now := time.Now()
+	o.expire(now)
 	e := o.entries[key]
+	if e != nil && e.answer != nil && now.After(e.until) {
+		o.forget(e)
+		e = nil
+	}
 	size := entryOverhead + len(key.key) + len(key.principal) + room
 	switch {
 	case e == nil && o.bytes+size > o.limit:
@@ -87,8 +94,7 @@ func (o *onceStore) end(e *onceEntry, a *answer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if a == nil || !a.sent() {
-		delete(o.entries, e.key)
-		o.bytes -= e.size
+		o.forget(e)
 		return
 	}
 	more := a.size() - e.room
@@ -107,23 +113,39 @@ func (o *onceStore) end(e *onceEntry, a *answer) {
 	o.newest = e
 }
 
-// expire forgets what is older than its time. Called with the lock held.
+// expireStep is how many entries one call forgets at most: more than can be
+// added in the meantime.
+const expireStep = 64
+
+// expire forgets what is older than its time, in steps. Called with the lock
+// held.
 func (o *onceStore) expire(now time.Time) {
-	for e := o.oldest; e != nil && now.After(e.until); e = o.oldest {
-		if o.oldest = e.next; o.oldest == nil {
-			o.newest = nil
-		}
+	e := o.oldest
+	for i := 0; i < expireStep && e != nil && now.After(e.until); i++ {
+		o.forget(e)
+		e = e.next
+	}
+	if o.oldest = e; e == nil {
+		o.newest = nil
+	}
+}
+
+// forget frees an entry's key and room. Called with the lock held, also twice
+// for one entry.
+func (o *onceStore) forget(e *onceEntry) {
+	if o.entries[e.key] == e {
 		delete(o.entries, e.key)
 		o.bytes -= e.size
 	}
 }
 
-// stats are how many keys are held, and how often an answer was repeated.
-func (o *onceStore) stats() (keys int, replays uint64) {
+// stats are how many keys are held, how often an answer was repeated, and what
+// the keys take with their answers.
+func (o *onceStore) stats() (keys int, replays uint64, kept Sum) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.expire(time.Now())
-	return len(o.entries), o.replays
+	return len(o.entries), o.replays, Sum{int64(o.bytes), int64(o.limit)}
 }
 
 // idempotencyKey reads the header; "" without one.
@@ -147,6 +169,9 @@ func idempotencyKey(r *http.Request) (string, *wire.Problem) {
 func requestHash(r *http.Request, body []byte) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	_, _ = io.WriteString(h, r.Method+" "+r.URL.RequestURI()+"\n")
+	for _, header := range propertyHeaders(r) {
+		_, _ = io.WriteString(h, header+"\n")
+	}
 	_, _ = h.Write(body)
 	h.Sum(sum[:0])
 	return sum
@@ -168,12 +193,18 @@ func (s *Server) once(w http.ResponseWriter, r *http.Request, body []byte, room 
 		do().write(w)
 		return
 	}
-	entry, first, bad := s.idempotency.begin(onceKey{key: key, line: -1}, requestHash(r, body), room)
+	entry, first, bad := s.idempotency.begin(onceKey{principal: callerOf(w).owner(), key: key, line: -1}, requestHash(r, body), room)
 	switch {
 	case bad != nil:
 		writeProblem(w, bad)
 		return
 	case first != nil:
+		if first.topic != "" { // rights may have changed since
+			if bad := s.stillMayRead(callerOf(w), first.topic, r.URL.Query().Get("reply"), "/reply"); bad != nil {
+				writeProblem(w, bad)
+				return
+			}
+		}
 		w.Header().Set("Idempotency-Replayed", "true")
 		first.write(w)
 		return

@@ -53,7 +53,7 @@ func TestRepeatedKeyPublishesOnce(t *testing.T) {
 			g.wantPublishes(t, i+1)
 		})
 	}
-	if keys, replays := g.server.idempotency.stats(); keys != 8 || replays != 16 {
+	if keys, replays, _ := g.server.idempotency.stats(); keys != 8 || replays != 16 {
 		t.Errorf("got %d keys and %d replays, want 8 and 16", keys, replays)
 	}
 }
@@ -115,10 +115,12 @@ func (h *held) Outcome() error {
 	}
 }
 
+func (h *held) Unheard() bool { return false }
+
 func (h *held) Done() <-chan struct{} { return h.done }
 
-func (b *slowBroker) Publish(topic string, payload []byte, qos byte, retain bool) (Pending, error) {
-	_, err := b.memoryBroker.Publish(topic, payload, qos, retain)
+func (b *slowBroker) Publish(m Outbound) (Pending, error) {
+	_, err := b.memoryBroker.Publish(m)
 	h := &held{done: make(chan struct{})}
 	go func() {
 		h.err = <-b.outcome
@@ -205,7 +207,7 @@ func TestKeysAreForgottenAfterFiveMinutes(t *testing.T) {
 			t.Error("b is forgotten within five minutes")
 		}
 		time.Sleep(5*time.Minute + time.Millisecond)
-		if keys, _ := store.stats(); keys != 0 || store.bytes != 0 || store.oldest != nil {
+		if keys, _, _ := store.stats(); keys != 0 || store.bytes != 0 || store.oldest != nil {
 			t.Errorf("got %d keys and %d bytes, want none", keys, store.bytes)
 		}
 	})

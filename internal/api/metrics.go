@@ -16,12 +16,23 @@ import (
 	"github.com/vulturepi/gateway/wire"
 )
 
+// Sum is what is held of one kind, in bytes, and how much may be.
+type Sum struct{ Held, Limit int64 }
+
+// LogStats is a reading of the log's counters.
+type LogStats struct {
+	Dropped uint64 // lines left out
+	Waiting Sum    // lines that are not written yet
+}
+
 // BrokerStats is a reading of the broker side's counters.
 type BrokerStats struct {
 	Reconnects      uint64
 	UpstreamFilters int
 	Oversize        uint64             // messages skipped because they are larger than allowed
 	InFlight        int                // publishes that wait for the broker
+	Publishes       Sum                // their bytes
+	Refused         map[string]uint64  // publishes that the broker refused, by reason
 	Sys             map[string]float64 // numbers from $SYS, by metric name
 }
 
@@ -35,6 +46,7 @@ type metrics struct {
 	requests        *prometheus.CounterVec
 	requestDuration *prometheus.HistogramVec
 	wsCloses        *prometheus.CounterVec
+	access          accessMetrics
 
 	// What is counted most is looked up once. publishOutcomes and its parts do
 	// not change after newMetrics.
@@ -74,6 +86,8 @@ func newMetrics(hubStats func() hub.Stats, brokerStats func() BrokerStats, own f
 			Name: "gateway_ws_closes_total", Help: "WebSockets that ended, by close code; 1006: without a close frame.",
 		}, []string{"code"}),
 	}
+	m.access = newAccessMetrics()
+	m.registry.MustRegister(m.access.logins, m.access.denials, m.access.limits, m.access.reloads)
 	m.registry.MustRegister(m.publishes, m.publishDuration, m.requests, m.requestDuration, m.wsCloses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&readings{hub: hubStats, broker: brokerStats, own: own})
@@ -95,21 +109,28 @@ func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }
 
-var outcomes = []string{"ok", "not_sent", "overloaded", "unknown", "failed"}
+var outcomes = []string{"ok", "not_sent", "overloaded", "unknown", "refused", "failed"}
 
-func (m *metrics) published(via string, qos byte, err error, took time.Duration) {
-	outcome := "failed"
+// outcomeOf names what became of a publish.
+func outcomeOf(err error) string {
 	switch {
 	case err == nil:
-		outcome = "ok"
+		return "ok"
 	case errors.Is(err, ErrNotSent):
-		outcome = "not_sent"
+		return "not_sent"
 	case errors.Is(err, ErrOverloaded):
-		outcome = "overloaded"
+		return "overloaded"
 	case errors.Is(err, ErrUnknown):
-		outcome = "unknown"
+		return "unknown"
 	}
-	m.publishOutcomes[via][qos][outcome].Inc()
+	if _, ok := errors.AsType[*Refused](err); ok {
+		return "refused"
+	}
+	return "failed"
+}
+
+func (m *metrics) published(via string, qos byte, err error, took time.Duration) {
+	m.publishOutcomes[via][qos][outcomeOf(err)].Inc()
 	m.publishDurations[qos].Observe(took.Seconds())
 }
 
@@ -140,7 +161,8 @@ func methodLabel(method string) string {
 func closeLabel(code wire.CloseCode) string {
 	switch code {
 	case wire.CloseGoingAway, wire.CloseProtocolError, wire.CloseBinary, wire.CloseNoCode, wire.CloseAbnormal, wire.CloseInvalidUTF8,
-		wire.ClosePolicy, wire.CloseTooBig, wire.CloseOverloaded, wire.CloseSlow, wire.CloseMalformed,
+		wire.ClosePolicy, wire.CloseTooBig, wire.CloseOverloaded, wire.CloseExpired, wire.CloseSlow, wire.CloseRate,
+		wire.CloseCredentials, wire.CloseUnknown, wire.CloseRights, wire.CloseMalformed,
 		1000, 1011: // only clients send these
 		return strconv.Itoa(int(code))
 	}
@@ -164,10 +186,11 @@ type serverStats struct {
 	waiting int    // requests that wait for a reply
 	orphans int    // of them, those whose clients are gone
 
-	bodies, bodiesLimit   int64 // bytes of unfinished bodies and messages
-	answers, answersLimit int64 // bytes of answers that are being written
+	bodies      Sum // unfinished bodies and messages
+	answers     Sum // answers that are being written
+	idempotency Sum // answers kept for Idempotency-Keys
 
-	logDropped uint64 // lines that the log left out
+	log LogStats
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -184,27 +207,36 @@ var (
 	descUpstream     = desc("gateway_upstream_filters", "Filters that the gateway holds at the broker.")
 	descConnected    = desc("gateway_broker_connected", "1 while messages flow from the broker.")
 	descReconnects   = desc("gateway_broker_reconnects_total", "Broker connections that had to be made again.")
-	descHistory      = desc("gateway_history_bytes", "Memory that the history holds.")
-	descHistoryLimit = desc("gateway_history_limit_bytes", "Memory that the history may hold (GATEWAY_HISTORY_BYTES).")
-	descValues       = desc("gateway_values_bytes", "Memory that the newest messages hold.")
-	descValuesLimit  = desc("gateway_values_limit_bytes", "Memory that the newest messages may hold (GATEWAY_VALUES_BYTES).")
-	descIndex        = desc("gateway_index_bytes", "Memory that the topics take, without their messages.")
-	descIndexLimit   = desc("gateway_index_limit_bytes", "Memory that the topics may take (GATEWAY_INDEX_BYTES).")
 	descUnremembered = desc("gateway_messages_unremembered_total", "Messages passed on and not kept, because their topic has more than 1024 bytes or 32 levels.")
 	descTopics       = desc("gateway_topics", "Topics remembered.")
-	descQueued       = desc("gateway_queued_bytes", "Bytes that wait for clients.")
-	descQueuedLimit  = desc("gateway_queued_limit_bytes", "Bytes that may wait for clients (GATEWAY_CLIENTS_QUEUE_BYTES).")
 	descShed         = desc("gateway_shed_total", "Times that a client was made to hold less, or was cut off, because all together held too much.")
 	descKeys         = desc("gateway_idempotency_keys", "Idempotency-Keys that are remembered.")
 	descReplays      = desc("gateway_idempotent_replays_total", "Answers repeated for an Idempotency-Key, without publishing again.")
 	descWaiting      = desc("gateway_requests_waiting", "Requests that wait for a reply.")
 	descInFlight     = desc("gateway_publishes_in_flight", "Publishes that wait for the broker.")
+	descRefused      = desc("gateway_publish_refused_total", "Publishes that the broker refused, by its reason; closed: it closes the connection on such a message.", "reason")
 	descOrphans      = desc("gateway_requests_orphaned", "Requests that wait for a reply though their clients are gone, because they have an Idempotency-Key.")
-	descBodies       = desc("gateway_bodies_bytes", "Bytes of unfinished bodies and WebSocket messages.")
-	descBodiesMax    = desc("gateway_bodies_limit_bytes", "What unfinished bodies and WebSocket messages may have.")
-	descAnswers      = desc("gateway_answers_bytes", "Bytes of lists and values that are being written.")
-	descAnswersMax   = desc("gateway_answers_limit_bytes", "What lists and values that are being written may have.")
 	descLogDropped   = desc("gateway_log_dropped_total", "Log lines that were not written, because the log was not read fast enough or not at all.")
+)
+
+// sumDesc names two gauges: what is held, and what may be.
+type sumDesc struct{ held, limit *prometheus.Desc }
+
+func descSum(held, limit, holds, bound string) sumDesc {
+	return sumDesc{desc(held, "Bytes of "+holds+"."), desc(limit, "Bytes that "+holds+" may take ("+bound+").")}
+}
+
+// The sums of all that is held for clients and devices. docs/operations.md adds them up.
+var (
+	sumHistory     = descSum("gateway_history_bytes", "gateway_history_limit_bytes", "the history", "GATEWAY_HISTORY_BYTES")
+	sumValues      = descSum("gateway_values_bytes", "gateway_values_limit_bytes", "the newest messages", "GATEWAY_VALUES_BYTES")
+	sumIndex       = descSum("gateway_index_bytes", "gateway_index_limit_bytes", "the topics, without their messages", "GATEWAY_INDEX_BYTES")
+	sumQueued      = descSum("gateway_queued_bytes", "gateway_queued_limit_bytes", "what waits for clients", "GATEWAY_CLIENTS_QUEUE_BYTES")
+	sumBodies      = descSum("gateway_bodies_bytes", "gateway_bodies_limit_bytes", "unfinished bodies and WebSocket messages", "GATEWAY_BODIES_BYTES")
+	sumAnswers     = descSum("gateway_answers_bytes", "gateway_answers_limit_bytes", "lists and values that are being written", "GATEWAY_ANSWERS_BYTES")
+	sumIdempotency = descSum("gateway_idempotency_bytes", "gateway_idempotency_limit_bytes", "answers kept for Idempotency-Keys", "fixed")
+	sumPublishes   = descSum("gateway_publishes_bytes", "gateway_publishes_limit_bytes", "publishes that wait for the broker", "for each of GATEWAY_MQTT_POOL connections 32 MiB, or four payloads where that is more")
+	sumLog         = descSum("gateway_log_bytes", "gateway_log_limit_bytes", "log lines that are not written yet", "fixed")
 )
 
 // Describe is empty: which $SYS values exist depends on the broker.
@@ -226,28 +258,27 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 	send(descReplays, prometheus.CounterValue, float64(own.replays))
 	send(descWaiting, prometheus.GaugeValue, float64(own.waiting))
 	send(descOrphans, prometheus.GaugeValue, float64(own.orphans))
-	send(descBodies, prometheus.GaugeValue, float64(own.bodies))
-	send(descBodiesMax, prometheus.GaugeValue, float64(own.bodiesLimit))
-	send(descAnswers, prometheus.GaugeValue, float64(own.answers))
-	send(descAnswersMax, prometheus.GaugeValue, float64(own.answersLimit))
-	send(descLogDropped, prometheus.CounterValue, float64(own.logDropped))
 	send(descInFlight, prometheus.GaugeValue, float64(b.InFlight))
-	send(descHistory, prometheus.GaugeValue, float64(h.Memory.History))
-	send(descHistoryLimit, prometheus.GaugeValue, float64(h.MemoryLimits.History))
-	send(descValues, prometheus.GaugeValue, float64(h.Memory.Values))
-	send(descValuesLimit, prometheus.GaugeValue, float64(h.MemoryLimits.Values))
-	send(descIndex, prometheus.GaugeValue, float64(h.Memory.Index))
-	send(descIndexLimit, prometheus.GaugeValue, float64(h.MemoryLimits.Index))
+	for d, sum := range map[sumDesc]Sum{
+		sumHistory: {h.Memory.History, h.MemoryLimits.History}, sumValues: {h.Memory.Values, h.MemoryLimits.Values},
+		sumIndex: {h.Memory.Index, h.MemoryLimits.Index}, sumQueued: {h.Queued, h.QueuedLimit},
+		sumBodies: own.bodies, sumAnswers: own.answers, sumIdempotency: own.idempotency, sumPublishes: b.Publishes, sumLog: own.log.Waiting,
+	} {
+		send(d.held, prometheus.GaugeValue, float64(sum.Held))
+		send(d.limit, prometheus.GaugeValue, float64(sum.Limit))
+	}
+	send(descLogDropped, prometheus.CounterValue, float64(own.log.Dropped))
 	send(descUnremembered, prometheus.CounterValue, float64(h.Unremembered))
 	send(descTopics, prometheus.GaugeValue, float64(h.Topics))
-	send(descQueued, prometheus.GaugeValue, float64(h.Queued))
-	send(descQueuedLimit, prometheus.GaugeValue, float64(h.QueuedLimit))
 	send(descShed, prometheus.CounterValue, float64(h.Shed))
 	connected := 0.0
 	if h.Connected {
 		connected = 1
 	}
 	send(descConnected, prometheus.GaugeValue, connected)
+	for reason, n := range b.Refused {
+		send(descRefused, prometheus.CounterValue, float64(n), reason)
+	}
 	for reason, n := range h.Dropped {
 		send(descDropped, prometheus.CounterValue, float64(n), reason)
 	}

@@ -23,7 +23,7 @@ func requestID(w http.ResponseWriter) string { return w.Header().Get(requestIDHe
 
 // observe is around every request: it names it, answers a panic, counts and
 // logs. The log has the route's pattern and never a query, a topic or a header
-// other than the request id.
+// other than the request id and a valid traceparent.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -34,10 +34,8 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		w.Header()[requestIDHeader] = []string{id}
 		w.Header()["X-Content-Type-Options"] = nosniff
 		res := &response{ResponseWriter: w, writing: &s.writing, timing: &s.opts.Timing}
-		control := http.NewResponseController(w)
-		_ = control.SetWriteDeadline(time.Time{}) // of the last request on this connection, or the server's
 		if r.ContentLength != 0 {
-			s.expectBody(res)
+			s.expectBody(res, r)
 		}
 		defer func() {
 			if p := recover(); p != nil {
@@ -86,10 +84,12 @@ func (n *names) next() string {
 // expectBody is for requests that announce a body. Whoever answers without
 // having read it ends the connection: what is left of the body must neither be
 // waited for nor be taken for the next request.
-func (s *Server) expectBody(w http.ResponseWriter) {
+func (s *Server) expectBody(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(s.opts.Timing.Body))
-	_ = control.SetWriteDeadline(time.Now().Add(s.opts.Timing.Stall)) // of 100 Continue
+	_ = control.SetReadDeadline(time.Now().Add(min(slack(s.opts.Timing.Progress), s.opts.Timing.Body)))
+	if r.Header["Expect"] != nil {
+		_ = control.SetWriteDeadline(time.Now().Add(s.opts.Timing.Stall)) // of 100 Continue
+	}
 	w.Header()["Connection"] = connectionClose
 }
 
@@ -117,10 +117,15 @@ func (s *Server) observed(r *http.Request, status, bytes int, took time.Duration
 	if !s.opts.Log.Enabled(r.Context(), level) || limit != nil && !limit.allow() {
 		return
 	}
-	s.opts.Log.LogAttrs(r.Context(), level, "request",
+	attrs := []slog.Attr{
 		slog.String("method", methodLabel(r.Method)), slog.String("route", route), slog.Int("status", status),
 		slog.Int("bytes", bytes), slog.Float64("took_ms", float64(took.Microseconds())/1000),
-		slog.String("remote", s.remote(r)), slog.String("request_id", id))
+		slog.String("remote", s.remote(r)), slog.String("request_id", id),
+	}
+	if trace := traceparent(r); trace != "" {
+		attrs = append(attrs, slog.String("traceparent", trace))
+	}
+	s.opts.Log.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
 func validRequestID(id string) bool {
@@ -139,10 +144,7 @@ func validRequestID(id string) bool {
 // remote is the client's address: the peer's, unless the peer is a trusted
 // proxy; then the last address in X-Forwarded-For that is none.
 func (s *Server) remote(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
+	host := peer(r)
 	if !s.trusted(host) {
 		return host
 	}
@@ -155,6 +157,15 @@ func (s *Server) remote(r *http.Request) string {
 		if host = hop; !s.trusted(hop) {
 			break
 		}
+	}
+	return host
+}
+
+// peer is the address at the other end of the connection.
+func peer(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
 	}
 	return host
 }

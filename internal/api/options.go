@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/hub/outbox"
+	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
@@ -21,7 +23,20 @@ const (
 )
 
 // streamParams are the query parameters of /events and /ws.
-var streamParams = []string{wire.FieldTopic, wire.FieldSince, wire.FieldSnapshot, wire.FieldOverflow, wire.FieldMinInterval}
+var streamParams = []string{wire.FieldTopic, wire.FieldSince, wire.FieldSnapshot, wire.FieldOverflow, wire.FieldMinInterval, "ticket"}
+
+// lastEventIDParams stand for the header Last-Event-ID, as replacements of
+// EventSource send it that cannot set headers.
+var lastEventIDParams = []string{"lastEventId", "Last-Event-ID", "lastEventID"}
+
+// lastEventID is where a client that comes back was, "" if it does not say.
+func lastEventID(r *http.Request, query url.Values) string {
+	id := r.Header.Get("Last-Event-ID")
+	for _, name := range lastEventIDParams {
+		id = cmp.Or(id, query.Get(name))
+	}
+	return id
+}
 
 // streamRequest reads filters and options from the query and from
 // Last-Event-ID, which wins: a browser that reconnects knows better than the
@@ -31,9 +46,12 @@ func streamRequest(r *http.Request, needTopic bool, more ...string) (*hub.Reques
 		return nil, bad
 	}
 	query := r.URL.Query()
-	req, bad := queryOptions(query, r.Header.Get("Last-Event-ID"))
+	req, bad := queryOptions(query, lastEventID(r, query))
 	if bad != nil {
 		return nil, bad
+	}
+	if query.Has("ticket") && query.Get("ticket") == "" {
+		return nil, fieldProblem(wire.CodeInvalidParameter, "/ticket", "ticket must be one that POST /auth/ticket has given.")
 	}
 	filters := query["topic"]
 	if needTopic && len(filters) == 0 {
@@ -167,6 +185,46 @@ func overflowOption(s string) (outbox.Overflow, *wire.Problem) {
 		return outbox.OverflowLatest, nil
 	}
 	return 0, fieldProblem(wire.CodeInvalidParameter, "/overflow", "overflow must be catchup, close, drop or latest.")
+}
+
+// Query parameters of /events only.
+var eventsParams = append([]string{paramFormat, paramKeepAlive, paramGaps}, lastEventIDParams...)
+
+const (
+	paramFormat    = "format"    // sse, ndjson or text
+	paramKeepAlive = "keepalive" // a duration
+	paramGaps      = "gaps"      // true: format text has them, too
+)
+
+// Bounds of keepalive.
+const (
+	minKeepAlive = time.Second
+	maxKeepAlive = time.Minute
+)
+
+// responseOptions reads how the stream is written as a response.
+func responseOptions(r *http.Request) (out stream.Response, bad *wire.Problem) {
+	query := r.URL.Query()
+	if out.Format, bad = chooseFormat(r); bad != nil {
+		return out, bad
+	}
+	if query.Has(paramKeepAlive) {
+		var err error
+		out.KeepAlive, err = time.ParseDuration(query.Get(paramKeepAlive))
+		if err != nil || out.KeepAlive < minKeepAlive || out.KeepAlive > maxKeepAlive {
+			return out, fieldProblem(wire.CodeInvalidParameter, "/keepalive", "keepalive must be a duration from 1s to 60s, for example 5s.")
+		}
+	}
+	switch gaps := query.Get(paramGaps); {
+	case !query.Has(paramGaps) || gaps == "false":
+	case gaps != "true":
+		return out, fieldProblem(wire.CodeInvalidParameter, "/gaps", "gaps must be true or false.")
+	case out.Format != stream.FormatText:
+		return out, fieldProblem(wire.CodeInvalidParameter, "/gaps", "gaps is for format=text; the other formats have gaps in any case.")
+	default:
+		out.Notes = true
+	}
+	return out, nil
 }
 
 func minIntervalOption(s string) (time.Duration, *wire.Problem) {

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/vulturepi/gateway/wire"
 )
 
 // listed is GATEWAY_ALLOWED_ORIGINS in the tests below; the gateway itself is
@@ -154,7 +156,7 @@ func (a *reply) corsHeaders() string {
 
 func TestCORSAnswersListedOriginsOnly(t *testing.T) {
 	g := startRig(t, func(o *Options) { o.AllowedOrigins = listed })
-	const methods = "Allow-Methods: GET, HEAD, POST, PUT, DELETE; Allow-Headers: Content-Type, X-Request-Id, Last-Event-ID, Idempotency-Key, If-None-Match, Prefer; "
+	const methods = "Allow-Methods: GET, HEAD, POST, PUT, DELETE; Allow-Headers: Authorization, Cache-Control, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Mqtt-User-Property, Prefer, Traceparent, X-Request-Id, X-Requested-With; "
 	preflight := "Access-Control-Request-Method: POST"
 	for _, row := range []struct {
 		name, method string
@@ -185,6 +187,35 @@ func TestCORSAnswersListedOriginsOnly(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A page of the gateway's own, behind a proxy that changes Host, is told so.
+func TestRewrittenHostIsNamed(t *testing.T) {
+	g := startRig(t)
+	for site, want := range map[string]string{"same-origin": "Host", "cross-site": "GATEWAY_ALLOWED_ORIGINS"} {
+		a := exchange(t, g.public, request("POST", "/publish", "{}", "Origin: https://gateway.example", "Sec-Fetch-Site: "+site))
+		a.wantProblem(t, http.StatusForbidden, wire.CodeCrossOrigin)
+		if !strings.Contains(string(a.body), want) {
+			t.Errorf("%s: got %s, want %q in it", site, a.body, want)
+		}
+	}
+}
+
+// Load balancers ask as HTTP/1.0, without Host.
+func TestProbesNeedNoHost(t *testing.T) {
+	g := startRig(t)
+	for _, addr := range []string{g.public, g.admin} {
+		for _, path := range []string{"/livez", "/readyz"} {
+			for _, method := range []string{"GET", "HEAD", "OPTIONS"} {
+				want := map[bool]int{true: http.StatusOK, false: http.StatusMethodNotAllowed}[method != "OPTIONS"]
+				if a := exchange(t, addr, method+" "+path+" HTTP/1.0\r\n\r\n"); a.status != want {
+					t.Errorf("%s %s: got %d %s, want %d", method, path, a.status, a.body, want)
+				}
+			}
+		}
+	}
+	exchange(t, g.public, "GET /topics HTTP/1.0\r\n\r\n").wantProblem(t, http.StatusBadRequest, wire.CodeInvalidHost)
+	exchange(t, g.public, "GET /livez HTTP/1.0\r\nHost: evil.example\r\n\r\n").wantProblem(t, http.StatusMisdirectedRequest, wire.CodeHostNotAllowed)
 }
 
 func TestWithoutListedOriginsThereIsNoCORS(t *testing.T) {

@@ -90,6 +90,8 @@ func (p *parser) free() {
 func syntaxProblem(err error, dec *jsontext.Decoder, offset int, body []byte) *wire.Problem {
 	at := offset + int(dec.InputOffset())
 	switch {
+	case bytes.HasPrefix(body, byteOrderMark):
+		return markedProblem()
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		return problem(wire.CodeDuplicateKey, fmt.Sprintf("An object has the same key twice, near byte %d.", at))
 	case json.Valid(body):
@@ -101,6 +103,13 @@ func syntaxProblem(err error, dec *jsontext.Decoder, offset int, body []byte) *w
 		at = offset + int(syn.ByteOffset)
 	}
 	return problem(wire.CodeInvalidJSON, fmt.Sprintf("The JSON breaks off or is malformed at byte %d.", at))
+}
+
+// byteOrderMark is U+FEFF in UTF-8, as some editors write it in front of a text.
+var byteOrderMark = []byte("\xEF\xBB\xBF")
+
+func markedProblem() *wire.Problem {
+	return problem(wire.CodeInvalidJSON, "The JSON begins with a byte-order mark (EF BB BF); send it without (RFC 8259, 8.1).")
 }
 
 // maxFieldErrors is how many fields one problem lists at most.
@@ -117,17 +126,22 @@ func pointerEscape(name string) string {
 
 // publication is a message to be published.
 type publication struct {
-	requestID string // of the request that brings it, for the log
+	requestID string  // of the request that brings it, for the log
+	by        *caller // set by mayPublish
 	topic     string
 	payload   []byte
 	counted   bool // the payload is the request's body, which is counted until its end
 	qos       byte
 	retain    bool
+	given     *given // properties; nil: none
+	trace     string // a traceparent; empty: none
 }
 
 // publishFields are the members of a publish object, still raw.
 type publishFields struct {
 	topic, payload, encoding, qos, retain jsontext.Value
+
+	properties propertyFields
 }
 
 func (f *publishFields) set(name string, value jsontext.Value) bool {
@@ -143,7 +157,7 @@ func (f *publishFields) set(name string, value jsontext.Value) bool {
 	case wire.FieldRetain:
 		f.retain = value
 	default:
-		return false
+		return f.properties.set(name, value)
 	}
 	return true
 }
@@ -188,6 +202,8 @@ func (f *publishFields) publication(maxPayload int) (*publication, *wire.Problem
 	if bad == nil && p.retain && len(payload) == 0 {
 		note(wouldClear("/payload"))
 	}
+	p.given, bad = f.properties.read()
+	note(bad)
 	return p, merge(wrong)
 }
 

@@ -60,6 +60,9 @@ var (
 	ErrNotSent = errors.New("not sent: no broker connection")
 	// ErrOverloaded: not sent, because too much waits already.
 	ErrOverloaded = errors.New("not sent: too many publishes in flight")
+	// ErrNeedsMQTT5: not sent, because it has properties and the broker speaks
+	// MQTT 3.1.1.
+	ErrNeedsMQTT5 = errors.New("not sent: properties need MQTT 5")
 	// ErrUnknown: it left, and what became of it is not known.
 	ErrUnknown = errors.New("outcome unknown")
 )
@@ -70,18 +73,23 @@ var (
 func problemOf(err error) *wire.Problem {
 	var is *wire.Problem
 	var failed *hub.Error
-	var refused *topic.Error
+	var malformed *topic.Error
+	var refused *Refused
 	switch {
 	case errors.As(err, &is):
 		return is
 	case errors.As(err, &failed):
 		return problem(failed.Code, failed.Detail)
+	case errors.As(err, &malformed):
+		return problem(wire.Code(malformed.Code), malformed.Detail)
 	case errors.As(err, &refused):
-		return problem(wire.Code(refused.Code), refused.Detail)
+		return refused.problem()
 	case errors.Is(err, ErrNotSent):
 		return problem(wire.CodeBrokerUnavailable, "There is no connection to the broker; the message was not sent.")
 	case errors.Is(err, ErrOverloaded):
 		return problem(wire.CodeOverloaded, "Too many publishes wait for the broker; the message was not sent.")
+	case errors.Is(err, ErrNeedsMQTT5):
+		return problem(wire.CodeNeedsMQTT5, "This needs MQTT 5, and the broker speaks MQTT 3.1.1 with the gateway; the message was not sent.")
 	case errors.Is(err, ErrUnknown):
 		return problem(wire.CodeOutcomeUnknown, "The message was sent, but the broker did not confirm it. It may or may not have arrived.")
 	}
@@ -111,6 +119,9 @@ func writeProblem(w http.ResponseWriter, p *wire.Problem) {
 		h.Set("Retry-After", strconv.Itoa(1+rand.IntN(3)))
 	case p.Code == wire.CodeIdempotencyFull: // room comes when keys get old
 		h.Set("Retry-After", "60")
+	case p.Code == wire.CodeUnauthenticated:
+		h.Set("WWW-Authenticate", challenge)
+	case p.Code == wire.CodeRateLimited: // set by who knows when
 	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusTooManyRequests, p.Status == http.StatusConflict:
 		h.Set("Retry-After", retryAfter)
 	}

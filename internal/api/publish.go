@@ -1,7 +1,9 @@
 package api
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"mime"
 	"net/http"
 	"time"
@@ -9,19 +11,34 @@ import (
 	"github.com/vulturepi/gateway/wire"
 )
 
+// Outbound is a message for the broker. Its payload must not change any more.
+type Outbound struct {
+	Topic   string
+	Payload []byte
+	QoS     byte
+	Retain  bool
+
+	Properties *wire.Properties // nil: none; they need MQTT 5
+	Trace      string           // a user property "traceparent" where the broker speaks MQTT 5; empty: none
+}
+
 // Publisher hands messages to the broker.
 type Publisher interface {
 	// Publish passes the message on, in call order per topic, and returns at
-	// once. ErrNotSent and ErrOverloaded say that it did not.
-	Publish(topic string, payload []byte, qos byte, retain bool) (Pending, error)
+	// once. ErrNotSent, ErrOverloaded, ErrNeedsMQTT5 and *Refused say that it did
+	// not.
+	Publish(m Outbound) (Pending, error)
 }
 
 // Pending is a publish under way. Done is closed when it has ended. Outcome is
 // nil when the broker took the message (QoS 0: when it was written),
-// ErrNotSent or ErrUnknown; a publish that has not ended is given up by it.
+// ErrNotSent, ErrUnknown, ErrNeedsMQTT5 or a *Refused; a publish that has not
+// ended is given up by it. Unheard, asked after a good outcome, reports whether the broker says
+// that nobody has subscribed to the topic.
 type Pending interface {
 	Done() <-chan struct{}
 	Outcome() error
+	Unheard() bool
 }
 
 // postPublish is POST /publish.
@@ -43,7 +60,11 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
-	p.requestID = requestID(w)
+	p.requestID, p.trace = requestID(w), traceparent(r)
+	if bad := s.mayPublish(callerOf(w), p); bad != nil {
+		writeProblem(w, bad)
+		return
+	}
 	s.once(w, r, body, answerRoom, func() *answer { return s.publishAnswer(p) })
 }
 
@@ -53,8 +74,12 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
 type underway struct {
 	server    *Server
 	requestID string
+	by        *caller
 	topic     string
 	qos       byte
+	retain    bool
+	bytes     int    // of its payload
+	given     *given // its properties, if it has some
 	via       string // metrics' name of the way in
 	start     time.Time
 
@@ -73,7 +98,7 @@ func (s *Server) begin(p *publication, via string) *underway {
 // prepare is what comes before hand.
 func (s *Server) prepare(p *publication, via string) *underway {
 	s.inFlight.add(1)
-	return &underway{server: s, requestID: p.requestID, topic: p.topic, qos: p.qos, via: via, start: time.Now()}
+	return &underway{server: s, requestID: p.requestID, by: p.by, topic: p.topic, qos: p.qos, retain: p.retain, bytes: len(p.payload), given: p.given, via: via, start: time.Now()}
 }
 
 // hand gives p to the broker side. A panic there ends this publish and nothing
@@ -86,13 +111,16 @@ func (u *underway) hand(p *publication) {
 		}
 	}()
 	if u.held == 0 && !p.counted {
-		if !u.server.bodies.take(0, int64(len(p.payload))) {
+		held := len(p.payload) + p.given.size()
+		if !u.server.bodies.take(0, int64(held)) {
 			u.err = ErrOverloaded
 			return
 		}
-		u.held = len(p.payload)
+		u.held = held
 	}
-	u.pending, u.err = u.server.opts.Publisher.Publish(p.topic, p.payload, p.qos, p.retain)
+	u.pending, u.err = u.server.opts.Publisher.Publish(Outbound{
+		Topic: p.topic, Payload: p.payload, QoS: p.qos, Retain: p.retain, Properties: p.given.properties(), Trace: p.trace,
+	})
 }
 
 // closedChan is the Done of what was never under way.
@@ -121,10 +149,15 @@ func (u *underway) outcome() *answer {
 	}
 	took := time.Since(u.start)
 	s.metrics.published(u.via, u.qos, u.err, took)
+	s.audit(u.by, "publish", outcomeOf(u.err), slog.String("topic", u.topic))
 	if u.err != nil {
 		bad := problemOf(u.err)
 		if bad.Code == wire.CodeInternalError {
 			s.opts.Log.Error("publish failed", "err", u.err, "request_id", u.requestID)
+		} else if refused, ok := errors.AsType[*Refused](u.err); ok {
+			s.logRefused(u, refused)
+		} else if errors.Is(u.err, ErrNeedsMQTT5) {
+			bad.Errors = u.given.errors(bad.Detail)
 		}
 		return &answer{problem: bad}
 	}
@@ -132,6 +165,9 @@ func (u *underway) outcome() *answer {
 	if u.qos == 0 {
 		res.Delivery = "sent"
 		return &answer{status: http.StatusAccepted, result: res}
+	}
+	if u.pending.Unheard() {
+		res.Subscribers = wire.SubscribersNone
 	}
 	return &answer{status: http.StatusOK, result: res}
 }
@@ -162,14 +198,11 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, held *hold) ([
 	if bad := onlyParams(r); bad != nil {
 		return nil, bad
 	}
-	if r.Header.Get("Content-Encoding") != "" {
-		return nil, problem(wire.CodeUnsupportedEncoding, "Send the body without Content-Encoding.")
-	}
 	if contentType := r.Header.Get("Content-Type"); contentType != typeJSON {
 		mediaType, params, err := mime.ParseMediaType(contentType)
 		if err != nil || mediaType != typeJSON || !isUTF8(params) {
 			return nil, problem(wire.CodeUnsupportedMediaType, "Send Content-Type: application/json, in UTF-8.")
 		}
 	}
-	return readBody(w, r, s.maxObject(), held)
+	return s.readBody(w, r, s.maxObject(), held)
 }

@@ -17,6 +17,7 @@ type response struct {
 	timing  *Timing
 	status  int // 0: nothing was written
 	bytes   int
+	caller  caller
 
 	piece int           // bytes written since the deadline was set
 	open  bool          // written bit by bit
@@ -89,13 +90,27 @@ func (r *response) hurry(limit time.Duration) {
 	}
 }
 
+// responseOf is what w writes to in the end; nil in tests that have none.
+func responseOf(w http.ResponseWriter) *response {
+	for {
+		switch v := w.(type) {
+		case *response:
+			return v
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return nil
+		}
+	}
+}
+
 // Unwrap is for http.ResponseController.
 func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // openEnded is for answers that are written bit by bit: each bit must be taken
 // within stall, all together may take as long as they do.
 func openEnded(w http.ResponseWriter, stall time.Duration) {
-	if r, ok := w.(*response); ok {
+	if r := responseOf(w); r != nil {
 		r.open, r.stall = true, stall
 	}
 }

@@ -173,17 +173,19 @@ type memoryBroker struct {
 	held    int
 }
 
-func (m *memoryBroker) Publish(topic string, payload []byte, qos byte, retain bool) (Pending, error) {
+func (m *memoryBroker) Publish(o Outbound) (Pending, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.got = append(m.got, fmt.Sprintf("%s %s %d %v", topic, payload, qos, retain))
-	m.raw = append(m.raw, bytes.Clone(payload))
+	m.got = append(m.got, fmt.Sprintf("%s %s %d %v", o.Topic, o.Payload, o.QoS, o.Retain))
+	m.raw = append(m.raw, bytes.Clone(o.Payload))
 	return done{}, nil
 }
 
 type done struct{}
 
 func (done) Outcome() error { return nil }
+
+func (done) Unheard() bool { return false }
 
 func (done) Done() <-chan struct{} { return closedChan }
 

@@ -177,7 +177,7 @@ func TestHostIsOneHeader(t *testing.T) {
 	g := startRig(t)
 	for name, raw := range map[string]string{
 		"missing":             "GET /livez HTTP/1.1\r\n\r\n",
-		"missing in HTTP/1.0": "GET /livez HTTP/1.0\r\n\r\n",
+		"missing in HTTP/1.0": "GET /topics HTTP/1.0\r\n\r\n",
 		"twice":               "GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
 	} {
 		if a := exchange(t, g.public, raw); a.status != http.StatusBadRequest {

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vulturepi/gateway/internal/access"
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
@@ -41,12 +42,20 @@ type Options struct {
 	PProf          bool           // profiles on the admin listener
 	Console        http.Handler   // of / and /console/*; nil: there is nothing
 
+	Access      *access.Authenticator // who callers are; nil: nobody is asked
+	UserHeader  string                // in which TrustedProxies name the principal; empty: they do not
+	RolesHeader string                // and its roles
+
+	RatePublish, RateRequests int          // a second, of one principal or address; 0: no limit
+	StreamsPerClient          int          // open at once; 0: no limit
+	Audit                     *slog.Logger // a line for what callers do, and are refused; nil: none
+
 	Timing Timing        // zero values give its defaults
 	Stream stream.Timing // the same, of streams
 
-	Log        *slog.Logger
-	LogDropped func() uint64 // lines that the log left out; nil: none
-	Version    string
+	Log      *slog.Logger
+	LogStats func() LogStats // nil: none
+	Version  string
 }
 
 // Health of the broker side.
@@ -54,6 +63,8 @@ type Health struct {
 	Publish, Subscribe bool
 	Detail             string   // the last error in plain words, empty when all is well
 	Refused            []string // filters that the broker does not grant
+	Warning            string   // what does not work as it should, and what to do; empty: nothing is known
+	MQTT               string   // the version that is spoken with the broker; empty: not known yet
 }
 
 // Server answers HTTP requests. Its handlers may be called concurrently.
@@ -73,7 +84,16 @@ type Server struct {
 	bodies   *budget // of what has come of bodies and frames under way
 	answers  *budget // of what is being written
 
-	refusedLog, failedLog logLimit
+	access                     *access.Authenticator
+	asks                       bool // callers have to show who they are
+	addresses                  bool // and their addresses count
+	logins                     *access.Logins
+	publishRates, requestRates *access.Rates
+	perClient                  *access.Streams
+	decisions                  decisions
+	guests                     guests
+
+	refusedLog, failedLog, brokerLog logLimit // of requests that were refused, that failed, that the broker refused
 
 	idempotency *onceStore
 	names       *names
@@ -91,9 +111,29 @@ func New(o Options) *Server {
 	s.names = newNames()
 	s.refusedLog = logLimit{log: o.Log, level: slog.LevelInfo, window: o.Timing.Log}
 	s.failedLog = logLimit{log: o.Log, level: slog.LevelWarn, window: o.Timing.Log}
-	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, idempotencyBytes))
+	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, IdempotencyBytes))
+	s.brokerLog = logLimit{log: o.Log, level: slog.LevelWarn, window: o.Timing.Log}
+	s.openAccess()
 	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats, s.stats)
 	return s
+}
+
+// openAccess gets ready to ask callers who they are.
+func (s *Server) openAccess() {
+	o := &s.opts
+	if s.access = o.Access; s.access == nil {
+		s.access, _ = access.Open(access.Options{None: true}) // which cannot fail
+	}
+	s.asks = s.access.Anonymous().Via != access.ViaNone
+	s.addresses = s.asks || o.RatePublish > 0 || o.RateRequests > 0 || o.StreamsPerClient > 0 || o.Audit != nil
+	s.logins = access.NewLogins(time.Now)
+	s.publishRates, s.requestRates = access.NewRates(o.RatePublish, time.Now), access.NewRates(o.RateRequests, time.Now)
+	s.perClient = access.NewStreams(o.StreamsPerClient)
+	s.decisions.cache = access.NewCache()
+	s.guests.all = map[*guest]struct{}{}
+	if s.asks {
+		go s.watchRights()
+	}
 }
 
 // Drain makes /readyz answer 503 and refuses new streams, so that load
@@ -105,17 +145,18 @@ func (s *Server) Drain() {
 	s.writing.hurry()
 	s.refusedLog.sum()
 	s.failedLog.sum()
+	s.brokerLog.sum()
 }
 
 // stats are the server's own readings.
 func (s *Server) stats() serverStats {
-	keys, replays := s.idempotency.stats()
+	keys, replays, kept := s.idempotency.stats()
 	stats := serverStats{
 		keys: keys, replays: replays, waiting: int(s.waiting.Load()), orphans: int(s.orphaned.Load()),
-		bodies: s.bodies.bytes(), bodiesLimit: s.bodies.limit, answers: s.answers.bytes(), answersLimit: s.answers.limit,
+		bodies: s.bodies.sum(), answers: s.answers.sum(), idempotency: kept,
 	}
-	if s.opts.LogDropped != nil {
-		stats.logDropped = s.opts.LogDropped()
+	if s.opts.LogStats != nil {
+		stats.log = s.opts.LogStats()
 	}
 	return stats
 }

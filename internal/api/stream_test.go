@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/topic"
@@ -49,7 +50,7 @@ func startStreams(t *testing.T, retained ...hub.Inbound) streamRig {
 	t.Helper()
 	var own *hub.Hub
 	g := startRig(t, func(o *Options) {
-		own = hub.New(hub.Options{Upstream: shelf{&memoryBroker{}, retained}, Epoch: "e1", HistoryBytes: 64 << 20, QueueBytes: 64 << 20})
+		own = hub.New(hub.Options{Upstream: shelf{&memoryBroker{}, retained}, Epoch: "e1", HistoryBytes: 64 << 20, QueueBytes: 64 << 20, KeepAlive: time.Hour})
 		o.Hub = own
 	})
 	own.BrokerUp(false)
@@ -307,14 +308,11 @@ var copies = []hub.Inbound{{Topic: "kept/1", Payload: []byte("old"), QoS: 1}, {T
 func TestSSEFramesAreOneEventEach(t *testing.T) {
 	g := startStreams(t, copies...)
 	s := g.open(t, "/events?topic=%23&format=sse")
-	retry, _, _ := strings.Cut(s.event(), "\n")
-	if ms, err := strconv.Atoi(strings.TrimPrefix(retry, "retry: ")); err != nil || ms < 1000 || ms > 5000 {
-		t.Errorf("got %q, want retry: 1000 to 5000", retry)
-	}
-	s.want(s.event, "event: ack\ndata: "+`{"type":"ack","results":[{"topic":"#","ok":true}],"cursor":"e1-0"}`,
+	s.wantAck(`{"type":"ack","results":[{"topic":"#","ok":true}],"cursor":"e1-0"}`)
+	s.want(s.event,
 		"data: "+`{"type":"message","topic":"kept/1","payload":"old","encoding":"text","qos":1,"retain":true,"time":"T"}`,
 		"data: "+`{"type":"message","topic":"kept/2","payload":2,"encoding":"json","qos":0,"retain":true,"time":"T"}`,
-		"id: e1-0") // the copies have none, so whoever breaks off in between starts afresh
+		"event: cursor\nid: e1-0\ndata: {}") // the copies have none, so whoever breaks off in between starts afresh
 	payloads := []struct{ payload, value, encoding string }{
 		{"a\n\nevent: gap\nid: e1-9\ndata: x\n\n", `"a\n\nevent: gap\nid: e1-9\ndata: x\n\n"`, "text"}, {"\r\rid: 9\r\n", `"\r\rid: 9\r\n"`, "text"},
 		{"[1,\n2]", `"[1,\n2]"`, "text"}, {"[1,\r2]", `"[1,\r2]"`, "text"}, {"event: gap", `"event: gap"`, "text"}, {"\u2028\u0085", "\"\u2028\u0085\"", "text"},
@@ -330,10 +328,89 @@ func TestSSEFramesAreOneEventEach(t *testing.T) {
 		"event: gap\nid: e1-11\ndata: "+`{"type":"gap","after":"e1-10","before":"e1-11","reason":"broker_connection_lost","certain":true}`,
 		"event: broker\ndata: "+`{"type":"broker","connected":true,"since":"T"}`)
 	s = g.open(t, "/events?topic=a&snapshot=true&format=sse")
-	s.event()
-	s.want(s.event, "event: ack\ndata: "+`{"type":"ack","results":[{"topic":"a","ok":true}],"cursor":"e1-11"}`,
+	s.wantAck(`{"type":"ack","results":[{"topic":"a","ok":true}],"cursor":"e1-11"}`)
+	s.want(s.event,
 		"data: "+`{"type":"message","topic":"a","payload":"/wo=","encoding":"base64","qos":1,"retain":false,"time":"T"}`,
 		"event: snapshot_end\nid: e1-11\ndata: "+`{"type":"snapshot_end"}`)
+}
+
+// wantAck reads the event that begins a stream with copies; it says when to come
+// back, too.
+func (s *events) wantAck(object string) {
+	s.t.Helper()
+	retry, ack, _ := strings.Cut(s.event(), "\n")
+	if ms, err := strconv.Atoi(strings.TrimPrefix(retry, "retry: ")); err != nil || ms < 1000 || ms > 5000 {
+		s.t.Errorf("got %q, want retry: 1000 to 5000", retry)
+	}
+	if want := "event: ack\ndata: " + object; ack != want {
+		s.t.Errorf("got %q, want %q", ack, want)
+	}
+}
+
+// Every block of lines has data: readers that take one without it for an empty
+// event would choke on it.
+func TestEverySSEBlockHasData(t *testing.T) {
+	h := hub.New(hub.Options{Upstream: shelf{&memoryBroker{}, copies}, KeepAlive: 10 * time.Millisecond})
+	h.BrokerUp(false)
+	g := startRig(t, func(o *Options) { o.Hub, o.Stream.KeepAlive = h, time.Millisecond })
+	defer h.Close()
+	s := g.open(t, "/events?topic=%23&format=sse")
+	for kept := false; !kept; {
+		block := s.event()
+		kept = block == "event: keepalive\ndata: {}"
+		if !strings.Contains("\n"+block, "\ndata: ") {
+			t.Fatalf("got %q, which has no data", block)
+		}
+	}
+}
+
+func TestQuietStreamsShowLifeWhereAskedTo(t *testing.T) {
+	h := hub.New(hub.Options{Upstream: &memoryBroker{}, KeepAlive: 10 * time.Millisecond})
+	h.BrokerUp(false)
+	g := startRig(t, func(o *Options) { o.Hub = h })
+	defer h.Close()
+	for query, want := range map[string]string{"format=ndjson": `{"type":"keepalive"}`, "format=text": "# keepalive"} {
+		s := g.open(t, "/events?topic=a&keepalive=1s&"+query)
+		for line := s.line(); line != want; line = s.line() {
+			if !strings.HasPrefix(line, `{"type":"ack"`) {
+				t.Fatalf("%s: got %q, want %q", query, line, want)
+			}
+		}
+	}
+	for _, query := range []string{"keepalive=", "keepalive=5", "keepalive=999ms", "keepalive=61s", "keepalive=5s&keepalive=6s", "gaps=1&format=text", "gaps=true", "gaps=true&format=sse"} {
+		exchange(t, g.public, request("GET", "/events?topic=a&"+query, "")).wantProblem(t, http.StatusBadRequest, wire.CodeInvalidParameter)
+	}
+}
+
+func TestTextHasGapsWhereAskedFor(t *testing.T) {
+	g := startStreams(t)
+	s := g.open(t, "/events?topic=a&format=text&gaps=true")
+	s.want(s.line, `# {"type":"ack","results":[{"topic":"a","ok":true}],"cursor":"e1-0"}`)
+	for _, p := range [][2]string{{"1", "1"}, {"# no gap", `"# no gap"`}, {"#", "#"}, {"a # b", "a # b"}} {
+		g.ingest("a", p[0])
+		s.want(s.line, p[1])
+	}
+	g.hub.BrokerDown()
+	g.hub.BrokerUp(true)
+	s.want(s.line, `# {"type":"broker","connected":false,"since":"T"}`,
+		`# {"type":"gap","after":"e1-4","before":"e1-5","reason":"broker_connection_lost","certain":true}`, `# {"type":"broker","connected":true,"since":"T"}`)
+}
+
+// Replacements of EventSource that cannot set a header say where they were in
+// the query.
+func TestLastEventIDComesInTheQueryToo(t *testing.T) {
+	g := startStreams(t)
+	for _, p := range []string{"1", "2", "3"} {
+		g.ingest("a", p)
+	}
+	for _, name := range []string{"lastEventId", "Last-Event-ID", "lastEventID"} {
+		s := g.open(t, "/events?topic=a&since=e1-0&format=ndjson&"+name+"=e1-2")
+		s.want(s.line, `{"type":"ack","results":[{"topic":"a","ok":true}],"resumed":true,"cursor":"e1-2"}`)
+		if line := s.line(); !strings.Contains(line, `"payload":3`) {
+			t.Errorf("%s: got %s, want what comes behind its place", name, line)
+		}
+		exchange(t, g.public, request("GET", "/events?topic=a&"+name+"=x", "")).wantProblem(t, http.StatusBadRequest, wire.CodeInvalidCursor)
+	}
 }
 
 func TestTextIsOnePayloadALine(t *testing.T) {

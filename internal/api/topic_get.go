@@ -34,10 +34,16 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
+	if bad := s.mayRead(callerOf(w), name); bad != nil {
+		writeProblem(w, bad)
+		return
+	}
 	var m *message.Message
 	if wait := preferredWait(r); wait > 0 {
 		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
-		m, bad = s.awaitValue(r, name, wait)
+		if m, bad = s.awaitValue(r, name, wait); bad == nil {
+			bad = s.stillMayRead(callerOf(w), name, name, "/topic")
+		}
 	} else {
 		m, bad = s.value(r.Context(), name)
 	}
@@ -138,9 +144,20 @@ const (
 	typeBinary = "application/octet-stream"
 )
 
+// tooLarge says that a message is there, and too large to be handed out.
+func tooLarge(code wire.Code, detail string, m *message.Message) *wire.Problem {
+	p := problem(code, detail)
+	p.Bytes = m.TooLarge
+	return p
+}
+
 // writeValue answers with a message: as its payload, or as its JSON object if
 // that is asked for.
 func (s *Server) writeValue(w http.ResponseWriter, r *http.Request, m *message.Message) {
+	if m.TooLarge > 0 {
+		writeProblem(w, tooLarge(wire.CodeValueTooLarge, "The newest message on this topic is larger than the gateway hands out.", m))
+		return
+	}
 	held := hold{budget: s.answers}
 	defer held.release()
 	if bad := s.countAnswer(r, &held, m.JSON, m.JSON, m.JSON); bad != nil { // besides itself taken apart, and put together
@@ -164,8 +181,10 @@ func (s *Server) writeValue(w http.ResponseWriter, r *http.Request, m *message.M
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h.Set("Last-Modified", msg.Time.UTC().Format(http.TimeFormat))
-	h.Set("Age", strconv.Itoa(max(0, int(time.Since(msg.Time)/time.Second))))
+	if m.Seq != 0 { // a copy that the broker kept may be of any age
+		h.Set("Last-Modified", msg.Time.UTC().Format(http.TimeFormat))
+		h.Set("Age", strconv.Itoa(max(0, int(time.Since(msg.Time)/time.Second))))
+	}
 	h.Set("Mqtt-Qos", strconv.Itoa(int(msg.QoS)))
 	h.Set("Mqtt-Retain", strconv.FormatBool(msg.Retain))
 	body := append(append([]byte(nil), m.JSON...), '\n')

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -38,12 +39,19 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, merge(wrong))
 		return
 	}
+	c := callerOf(w)
+	if bad := s.maySubscribe(c, filter, "/filter"); bad != nil {
+		writeProblem(w, bad)
+		return
+	}
 	held := hold{budget: s.answers}
 	defer held.release()
 	var objects [][]byte
 	var next string
 	var err error
-	bad = s.makeList(r, func() { objects, next, err = s.opts.Hub.List(r.Context(), filter, after, limit) })
+	bad = s.makeList(r, func() {
+		objects, next, err = s.opts.Hub.List(r.Context(), filter, after, limit, s.readable(c.principal))
+	})
 	switch {
 	case bad != nil:
 	case err != nil:
@@ -92,17 +100,22 @@ func writeParts(w http.ResponseWriter, status int, open, between, end string, pa
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(length))
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(open))
+	b := bufio.NewWriterSize(w, listBuffer) // small parts compress badly one by one
+	_, _ = b.WriteString(open)
 	for i, p := range parts {
 		if i > 0 {
-			_, _ = w.Write([]byte(between))
+			_, _ = b.WriteString(between)
 		}
-		if _, err := w.Write(p); err != nil {
+		if _, err := b.Write(p); err != nil {
 			return
 		}
 	}
-	_, _ = w.Write([]byte(end))
+	_, _ = b.WriteString(end)
+	_ = b.Flush()
 }
+
+// listBuffer is what is put together into one write.
+const listBuffer = 16 << 10
 
 // maxLists is how many lists may be made at the same moment.
 const maxLists = 64
@@ -127,7 +140,7 @@ func (s *Server) makeList(r *http.Request, do func()) *wire.Problem {
 
 // countAnswer counts what is about to be written, until held is released.
 func (s *Server) countAnswer(r *http.Request, held *hold, parts ...[]byte) *wire.Problem {
-	size := 0
+	size := listBuffer
 	for _, p := range parts {
 		size += sliceHeader + len(p)
 	}

@@ -1,10 +1,13 @@
 package api
 
 import (
+	"errors"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/vulturepi/gateway/wire"
 )
@@ -14,12 +17,12 @@ import (
 
 // postTopic is POST /topics/{topic}.
 func (s *Server) postTopic(w http.ResponseWriter, r *http.Request) {
-	s.publishRaw(w, r, false, "qos", "retain")
+	s.publishRaw(w, r, false, append([]string{"qos", "retain"}, propertyParams...)...)
 }
 
 // putTopic is PUT /topics/{topic}: the same, retained.
 func (s *Server) putTopic(w http.ResponseWriter, r *http.Request) {
-	s.publishRaw(w, r, true, "qos", "retain")
+	s.publishRaw(w, r, true, append([]string{"qos", "retain"}, propertyParams...)...)
 }
 
 func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained bool, params ...string) {
@@ -33,6 +36,9 @@ func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained boo
 		p.requestID = requestID(w)
 		p.counted = true
 		p.retain = p.retain || retained
+		bad = s.mayPublish(callerOf(w), p)
+	}
+	if bad == nil {
 		bad = s.readPayload(w, r, p, &held)
 	}
 	if bad != nil {
@@ -42,11 +48,30 @@ func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained boo
 	s.once(w, r, p.payload, answerRoom, func() *answer { return s.publishAnswer(p) })
 }
 
+// emptyBody reports whether a body that comes in chunks has nothing in it: so
+// some clients send none.
+func emptyBody(w http.ResponseWriter, r *http.Request) bool {
+	if r.ContentLength > 0 {
+		return false
+	}
+	n, err := r.Body.Read(make([]byte, 1))
+	if n > 0 || !errors.Is(err, io.EOF) {
+		return false
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	return true
+}
+
 // deleteTopic is DELETE /topics/{topic}: it clears the retained message, as
 // MQTT does it, with an empty one (MQTT 3.1.1, 3.3.1.3).
 func (s *Server) deleteTopic(w http.ResponseWriter, r *http.Request) {
+	held := hold{budget: s.bodies}
+	defer held.release()
 	p, _, bad := s.rawPublication(r, "/topics/", "qos")
-	if bad == nil && r.ContentLength != 0 {
+	if bad == nil {
+		bad = decodeBody(w, r, &held)
+	}
+	if bad == nil && r.ContentLength != 0 && !emptyBody(w, r) {
 		bad = problem(wire.CodeBodyNotAllowed, "DELETE takes no body: it clears the topic's retained message.")
 	}
 	if bad != nil {
@@ -55,6 +80,10 @@ func (s *Server) deleteTopic(w http.ResponseWriter, r *http.Request) {
 	}
 	p.requestID = requestID(w)
 	p.retain = true
+	if bad := s.mayPublish(callerOf(w), p); bad != nil {
+		writeProblem(w, bad)
+		return
+	}
 	s.once(w, r, nil, answerRoom, func() *answer {
 		settle := s.opts.Hub.ExpectClear(p.topic)
 		a := s.publishAnswer(p)
@@ -70,13 +99,10 @@ func (s *Server) rawPublication(r *http.Request, prefix string, params ...string
 	if bad != nil {
 		return nil, nil, bad
 	}
-	if r.Header.Get("Content-Encoding") != "" {
-		return nil, nil, problem(wire.CodeUnsupportedEncoding, "Send the body without Content-Encoding.")
-	}
 	if bad := foreignForm(r); bad != nil {
 		return nil, nil, bad
 	}
-	p := &publication{qos: 1}
+	p := &publication{qos: 1, trace: traceparent(r)}
 	var wrong []*wire.Problem
 	if p.topic, bad = pathTopic(r, prefix); bad != nil {
 		wrong = append(wrong, bad)
@@ -90,6 +116,9 @@ func (s *Server) rawPublication(r *http.Request, prefix string, params ...string
 		if p.retain, bad = retainOption(query.Get("retain")); bad != nil {
 			wrong = append(wrong, bad)
 		}
+	}
+	if p.given, bad = propertiesOf(r, query); bad != nil {
+		wrong = append(wrong, bad)
 	}
 	return p, query, merge(wrong)
 }
@@ -114,7 +143,7 @@ func foreignForm(r *http.Request) *wire.Problem {
 
 // readPayload reads the body as p's payload.
 func (s *Server) readPayload(w http.ResponseWriter, r *http.Request, p *publication, held *hold) *wire.Problem {
-	body, bad := readBody(w, r, int64(s.opts.MaxPayload), held)
+	body, bad := s.readBody(w, r, int64(s.opts.MaxPayload), held)
 	switch {
 	case bad != nil && bad.Code == wire.CodeBodyTooLarge:
 		return payloadTooLarge(s.opts.MaxPayload)

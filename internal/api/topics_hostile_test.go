@@ -115,7 +115,7 @@ func TestBadFiltersAreRefusedInTheQuery(t *testing.T) {
 	g.upgrade("/ws?topic=a%c0%afb").wantProblem(t, http.StatusUnprocessableEntity, "filter_utf8")
 	g.upgrade("/ws?topic=%ed%a0%80").wantProblem(t, http.StatusUnprocessableEntity, "filter_utf8")
 	g.upgrade("/ws?topics=a").wantProblem(t, http.StatusBadRequest, "unknown_parameter")
-	g.upgrade("/ws?topic=a&access_token="+canary).wantProblem(t, http.StatusBadRequest, "unknown_parameter")
+	g.upgrade("/ws?topic=a&access_token="+canary).wantProblem(t, http.StatusBadRequest, "token_in_url")
 	g.upgrade("/ws?topic=a;topic=b").wantProblem(t, http.StatusBadRequest, "unknown_parameter")
 	g.upgrade("/ws?topic=%zz").wantProblem(t, http.StatusBadRequest, "unknown_parameter")
 	if got := g.broker.filters(); len(got) != 0 {

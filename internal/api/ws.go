@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/vulturepi/gateway/internal/access"
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"github.com/vulturepi/gateway/internal/stream"
@@ -23,8 +24,15 @@ const (
 // that net/http can free its buffers.
 func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 	request, bad := s.checkWS(w, r)
+	ws := &wsSession{server: s, held: hold{budget: s.bodies}, requestID: requestID(w), inFlight: make(chan struct{}, maxInFlight)}
+	c := callerOf(w)
 	if bad == nil {
-		bad = s.admit()
+		ws.guest.leave, bad = s.takeStream(c)
+	}
+	if bad == nil {
+		if bad = s.admit(); bad != nil {
+			ws.guest.leave()
+		}
 	}
 	if bad != nil {
 		writeProblem(w, bad)
@@ -34,10 +42,11 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.joined()
 		s.release()
+		ws.guest.leave()
 		return
 	}
 	codec := conn.Codec()
-	client := s.opts.Hub.Attach(conn, codec, func(cursor string) []byte {
+	client := s.opts.Hub.Attach(conn, codec, s.readable(c.principal), func(cursor string) []byte {
 		return codec.AppendFrame(nil, outbox.Frame{Kind: wire.TypeWelcome, Body: marshal(&wire.Welcome{
 			Type: wire.TypeWelcome, Epoch: s.opts.Hub.Epoch(), Cursor: cursor, Limits: s.limits(),
 		})})
@@ -46,11 +55,12 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 		conn.Refuse(wire.CloseGoingAway, "shutting down")
 		s.joined()
 		s.release()
+		ws.guest.leave()
 		return
 	}
-	ws := &wsSession{server: s, conn: conn, held: hold{budget: s.bodies}, client: client, requestID: requestID(w), inFlight: make(chan struct{}, maxInFlight)}
+	ws.conn, ws.client, ws.guest.client = conn, client, client
 	conn.Start(client, &ws.held)
-	go ws.start(request)
+	go ws.start(request, c.quiet())
 }
 
 // checkWS finds everything that is wrong with an upgrade request.
@@ -98,7 +108,10 @@ type wsSession struct {
 	requestID string
 	inFlight  chan struct{}
 	errors    int
-	held      hold // of a message that is not read to its end
+	overs     int // ops in a row that were over a limit
+	guest     guest
+	unknown   *unknown // nil: the caller is known, or may be anybody
+	held      hold     // of a message that is not read to its end
 
 	ctx context.Context // ends with the connection; made when something first waits for a reply
 	end context.CancelFunc
@@ -107,9 +120,13 @@ type wsSession struct {
 // start carries out what the request asked for, and leaves the rest to a
 // goroutine of its own: subscribing needs a larger stack, and most clients only
 // wait afterwards.
-func (ws *wsSession) start(request *hub.Request) {
-	if len(request.Results) > 0 {
-		ws.conn.While(func() { ws.client.Subscribe(context.Background(), request) })
+func (ws *wsSession) start(request *hub.Request, c *caller) {
+	ws.server.enter(&ws.guest, c)
+	switch {
+	case c.principal.Via == access.ViaAnonymous && c.principal.Rights.Empty():
+		ws.awaitAuth(request)
+	case len(request.Results) > 0:
+		ws.conn.While(func() { ws.subscribe(request) })
 	}
 	ws.server.joined()
 	go ws.run()
@@ -123,6 +140,7 @@ func (ws *wsSession) run() {
 		ws.end()
 	}
 	ws.conn.End(code, reason)
+	ws.guest.exit()
 	ws.client.Detach()
 	ws.server.metrics.wsClosed(ws.conn.CloseCode())
 }
@@ -135,10 +153,9 @@ func (ws *wsSession) ops() (code wire.CloseCode, reason string) {
 		if frame == nil {
 			return code, reason
 		}
-		goOn := false
-		ws.conn.While(func() { goOn = ws.carryOut(frame) })
-		if !goOn {
-			return wire.CloseMalformed, "too many malformed frames"
+		ws.conn.While(func() { code, reason = ws.carryOut(frame) })
+		if code != 0 {
+			return code, reason
 		}
 	}
 }

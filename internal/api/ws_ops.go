@@ -20,6 +20,7 @@ type opFields struct {
 	since, snapshot, overflow, minInterval jsontext.Value
 	publish                                publishFields
 	reply, expect, timeout                 jsontext.Value
+	token                                  jsontext.Value
 
 	forPublish, forSubscribe, forRequest string // a field that was set and belongs to that op only
 }
@@ -46,6 +47,8 @@ func (f *opFields) set(name string, value jsontext.Value) bool {
 		f.expect, f.forRequest = value, name
 	case wire.FieldTimeout:
 		f.timeout, f.forRequest = value, name
+	case wire.FieldToken:
+		f.token = value
 	default:
 		f.forPublish = name
 		return f.publish.set(name, value)
@@ -66,26 +69,39 @@ func (f *opFields) misplaced(op string) string {
 		return f.forSubscribe
 	case op != wire.OpSubscribe && op != wire.OpUnsubscribe && f.topics != nil:
 		return wire.FieldTopics
+	case op != wire.OpAuth && f.token != nil:
+		return wire.FieldToken
 	}
 	return ""
 }
 
-// carryOut carries out one frame. False: the client sent too much nonsense.
-func (ws *wsSession) carryOut(frame []byte) bool {
+// carryOut carries out one frame. A code says how to close the connection
+// because of it; 0: it goes on.
+func (ws *wsSession) carryOut(frame []byte) (code wire.CloseCode, reason string) {
 	var f opFields
 	bad := scanObject(frame, f.set)
 	id, ok := opID(f.id)
 	if bad == nil && !ok {
 		bad = fieldProblem(wire.CodeInvalidID, "/id", "The id must be a number or a string of 64 bytes at most.")
 	}
+	op, _ := stringValue(f.op)
+	if ws.unknown != nil && (bad != nil || op != wire.OpAuth) {
+		return wire.CloseCredentials, "the first frame must be an auth op"
+	}
 	if bad != nil {
 		return ws.malformed(id, bad)
 	}
-	op, _ := stringValue(f.op)
 	if name := f.misplaced(op); name != "" {
 		return ws.malformed(id, fieldProblem(wire.CodeUnknownField, "/"+name, "This op has no such field."))
 	}
+	if op != wire.OpPublish && op != wire.OpPing { // publishes have a limit of their own
+		if bad := ws.server.takeRequest(ws.guest.now()); bad != nil {
+			return ws.over(id, bad)
+		}
+	}
 	switch op {
+	case wire.OpAuth:
+		return ws.auth(id, f.token)
 	case wire.OpSubscribe, wire.OpUnsubscribe:
 		results, bad := ws.filters(f.topics, op == wire.OpSubscribe)
 		options, wrong := f.options()
@@ -99,7 +115,7 @@ func (ws *wsSession) carryOut(frame []byte) bool {
 			ws.fail(id, bad)
 		}
 		if op == wire.OpSubscribe {
-			ws.client.Subscribe(context.Background(), &hub.Request{
+			ws.subscribe(&hub.Request{
 				ID: id, Results: results, Since: options.Since, Snapshot: options.Snapshot,
 				Overflow: options.Overflow, MinInterval: options.MinInterval,
 			})
@@ -107,15 +123,15 @@ func (ws *wsSession) carryOut(frame []byte) bool {
 			ws.client.Unsubscribe(id, results)
 		}
 	case wire.OpPublish:
-		ws.publish(id, &f.publish)
+		return ws.publish(id, &f.publish)
 	case wire.OpRequest:
 		ws.request(id, &f)
 	case wire.OpPing:
 		ws.client.Send(wire.TypePong, &wire.Pong{Type: wire.TypePong, ID: id})
 	default:
-		return ws.malformed(id, fieldProblem(wire.CodeInvalidOp, "/op", "The op must be subscribe, unsubscribe, publish, request or ping."))
+		return ws.malformed(id, fieldProblem(wire.CodeInvalidOp, "/op", "The op must be auth, subscribe, unsubscribe, publish, request or ping."))
 	}
-	return true
+	return 0, ""
 }
 
 // opID checks the id of an op and copies it.
@@ -135,10 +151,12 @@ func opID(v jsontext.Value) (hub.ID, bool) {
 }
 
 // malformed answers a frame that is no op, and counts it.
-func (ws *wsSession) malformed(id hub.ID, p *wire.Problem) bool {
+func (ws *wsSession) malformed(id hub.ID, p *wire.Problem) (code wire.CloseCode, reason string) {
 	ws.fail(id, p)
-	ws.errors++
-	return ws.errors < maxErrors
+	if ws.errors++; ws.errors < maxErrors {
+		return 0, ""
+	}
+	return wire.CloseMalformed, "too many malformed frames"
 }
 
 func (ws *wsSession) fail(id hub.ID, p *wire.Problem) {
@@ -197,16 +215,18 @@ func stringArray(raw jsontext.Value, into *[]string) bool {
 
 // publish starts a publish in the order of the frames and answers when it
 // ends. The reader waits while too many are under way.
-func (ws *wsSession) publish(id hub.ID, f *publishFields) {
+func (ws *wsSession) publish(id hub.ID, f *publishFields) (code wire.CloseCode, reason string) {
 	p, bad := f.publication(ws.server.opts.MaxPayload)
+	if bad == nil && ws.server.draining.Load() {
+		bad = shuttingDown()
+	}
+	if bad == nil {
+		bad = ws.server.mayPublish(ws.guest.now(), p)
+	}
 	if bad != nil {
-		ws.fail(id, bad)
-		return
+		return ws.over(id, bad)
 	}
-	if ws.server.draining.Load() {
-		ws.fail(id, shuttingDown())
-		return
-	}
+	ws.overs = 0
 	p.requestID = ws.requestID
 	ws.inFlight <- struct{}{}
 	publish := ws.server.begin(p, stream.NameWebSocket)
@@ -221,12 +241,16 @@ func (ws *wsSession) publish(id hub.ID, f *publishFields) {
 		}
 		ws.client.Send(wire.TypePublished, &wire.Published{Type: wire.TypePublished, ID: id, Status: a.status, PublishResult: a.result})
 	}()
+	return 0, ""
 }
 
 // request starts a call in the order of the frames and answers with the reply,
 // or with what became of it.
 func (ws *wsSession) request(id hub.ID, f *opFields) {
 	c, bad := f.call(ws.server.opts.MaxPayload)
+	if bad == nil {
+		bad = ws.server.mayCall(ws.guest.now(), c)
+	}
 	if bad != nil {
 		ws.fail(id, bad)
 		return

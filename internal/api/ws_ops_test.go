@@ -117,11 +117,11 @@ type brokenBroker struct {
 	publishes int
 }
 
-func (b *brokenBroker) Publish(topic string, payload []byte, qos byte, retain bool) (Pending, error) {
+func (b *brokenBroker) Publish(m Outbound) (Pending, error) {
 	if b.publishes++; b.publishes == 1 {
 		panic("out of order")
 	}
-	return b.memoryBroker.Publish(topic, payload, qos, retain)
+	return b.memoryBroker.Publish(m)
 }
 
 func TestPanicOfTheBrokerSideEndsOnePublish(t *testing.T) {

@@ -118,7 +118,7 @@ func New(cfg Config) *Bridge {
 	b.status = newStatus(cfg.Pool, b.log, cfg.URL, cfg.Username)
 	b.subs.changed = b.status.refused
 	for n := range cfg.Pool {
-		b.lanes = append(b.lanes, newLane(n, cfg.MaxPayload, &b.stats))
+		b.lanes = append(b.lanes, newLane(n, laneRoom(laneBytes, cfg.MaxPayload), &b.stats))
 	}
 	b.slots = b.plan()
 	b.trial = newTrial(b)

@@ -14,16 +14,23 @@ import (
 // expireStep lets wants that end one shortly after the other end together.
 const expireStep = 50 * time.Millisecond
 
+// maxIdentifier is the largest of a subscription, MQTT 3.8.2.1.2.
+const maxIdentifier = 268_435_455
+
 // serve makes the broker's subscriptions on k what they should be, and keeps them so until k is down or ctx done.
 // Ready is called when everything that was wanted at the start has been answered.
 func (s *subscriptions) serve(ctx context.Context, k *mqtt.Conn, qos byte, ready func()) {
 	s.attach(k.Connack().SessionPresent)
 	defer s.detach()
+	var asked uint32 // how often; the first time needs no identifier
 	for {
 		add, remove, next := s.plan(time.Now())
 		switch {
-		case len(add) > 0: // before removing: rather a message twice than not at all
-			refused, err := subscribe(ctx, k, add, qos, nil)
+		case len(add) > 0:
+			// Before removing, or messages would be missed in between. That a message comes for both, the identifiers
+			// tell; without MQTT 5 it comes twice.
+			refused, err := subscribeAs(ctx, k, asked, add, qos, liveOnly, nil)
+			asked = min(asked+1, maxIdentifier)
 			if err != nil {
 				s.ended(k, err, add)
 				return

@@ -156,10 +156,10 @@ func (f *fetcher) attempt(ctx context.Context, k *mqtt.Conn, requests []*request
 // copies before it can have read an acknowledgement of any of them, so where a copy did not fit, the fence does not.
 func (f *fetcher) subscribe(ctx context.Context, k *mqtt.Conn, mark *fence, filters []string, qos byte) (refused []string, err error) {
 	if f.noFence.Load() {
-		return subscribe(ctx, k, filters, qos, nil)
+		return subscribe(ctx, k, filters, qos, withCopies, nil)
 	}
 	f.b.inbound.await(mark.payload, mark.live)
-	return subscribe(ctx, k, filters, qos, f.message(mark.payload))
+	return subscribe(ctx, k, filters, qos, withCopies, f.message(mark.payload))
 }
 
 // still waits until the fence is back, or until it is quiet: nothing has come for first, or nothing more for quiet.

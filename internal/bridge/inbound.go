@@ -55,25 +55,33 @@ func newInbound(cfg Config, fence string, broker *software, stats *counters) *in
 
 // begin gives the handler of a new subscriber link. What has arrived and is not handed over when a link dies comes too
 // late: the hole behind the last message before Down begins there, and nothing of it is acknowledged.
-func (l *inbound) begin() mqtt.Handler {
+func (l *inbound) begin(v mqtt.Version) mqtt.Handler {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.life++
-	return &stream{l, l.life}
+	return &stream{l, l.life, v == mqtt.V5}
 }
 
 // A stream is what one subscriber link brings.
 type stream struct {
-	in   *inbound
-	life int
+	in        *inbound
+	life      int
+	published bool // the retain flag is what it was published with: see subscribe
 }
 
 func (s *stream) Message(m mqtt.Message) bool {
-	return s.in.got(s.life, Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Properties: m.Properties})
+	return s.got(Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Properties: m.Properties})
 }
 
 func (s *stream) Skipped(m mqtt.Skipped) bool {
-	return s.in.got(s.life, Message{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, TooLarge: m.Size})
+	return s.got(Message{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, TooLarge: max(m.Size, 1)})
+}
+
+func (s *stream) got(m Message) bool {
+	if s.published {
+		m.Retain, m.Retained = false, m.Retain
+	}
+	return s.in.got(s.life, m)
 }
 
 func (s *stream) Rest() { s.in.rest() }
@@ -94,7 +102,7 @@ func (l *inbound) got(life int, m Message) (taken bool) {
 		return true
 	}
 	// The Receiver must hear of a gap before it hears of what came after, so everything waits for Up.
-	if l.heldSize += len(m.Topic) + len(m.Payload) + holdEach; l.heldSize > holdBytes {
+	if l.heldSize += len(m.Topic) + len(m.Payload) + m.Properties.Size() + holdEach; l.heldSize > holdBytes {
 		l.heldLost = true
 		return true
 	}

@@ -15,7 +15,16 @@ import (
 const (
 	laneMessages = 1000
 	laneBytes    = 32 << 20
+	trialBytes   = 4 << 20 // where one is under way at a time
 )
+
+// InFlightLimit is how many bytes publications without an outcome may hold, with so many lanes and payloads so large.
+func InFlightLimit(pool, maxPayload int) int64 {
+	return int64(pool)*laneRoom(laneBytes, maxPayload) + laneRoom(trialBytes, maxPayload)
+}
+
+// laneRoom lets a lane have four messages of the largest kind at least.
+func laneRoom(bytes int64, maxPayload int) int64 { return max(bytes, 4*int64(maxPayload)) }
 
 // A lane is one publisher slot: the queue of its current link, and the books over what has no outcome yet. Nothing in
 // a queue outlives its link; it is handed back as not sent.
@@ -24,6 +33,7 @@ type lane struct {
 	maxBytes int64
 	stats    *counters
 	open     atomic.Int64
+	emptied  chan struct{} // holds one token when open has become 0
 	bytes    atomic.Int64
 	senders  sync.WaitGroup
 	flight   inFlight
@@ -40,8 +50,8 @@ type outlet struct {
 	waiting int // in queue, or in the sender's hands: whatever comes next goes behind them
 }
 
-func newLane(n, maxPayload int, stats *counters) *lane {
-	return &lane{n: n, maxBytes: max(laneBytes, 4*int64(maxPayload)), stats: stats}
+func newLane(n int, maxBytes int64, stats *counters) *lane {
+	return &lane{n: n, maxBytes: maxBytes, stats: stats, emptied: make(chan struct{}, 1)}
 }
 
 func (l *lane) submit(m Message) (*Publication, error) {
@@ -51,8 +61,8 @@ func (l *lane) submit(m Message) (*Publication, error) {
 	if l.out == nil {
 		return nil, ErrNoConnection
 	}
-	if m.Properties != nil && l.out.link.Version() != mqtt.V5 {
-		return nil, ErrNeedsMQTT5
+	if err := p.speak(l.out.link); err != nil {
+		return nil, err
 	}
 	if !l.reserve(p) {
 		return nil, ErrOverloaded
@@ -88,7 +98,12 @@ func (l *lane) reserve(p *Publication) bool {
 }
 
 func (l *lane) release(p *Publication) {
-	l.open.Add(-1)
+	if l.open.Add(-1) == 0 {
+		select {
+		case l.emptied <- struct{}{}:
+		default: // there is one already
+		}
+	}
 	l.bytes.Add(-int64(p.size))
 	l.stats.inFlight.Add(-1)
 }
@@ -150,11 +165,9 @@ func (l *lane) send(out *outlet) {
 func (l *lane) drain(k *mqtt.Conn, most time.Duration) {
 	deadline := time.NewTimer(most)
 	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
 	for l.open.Load() > 0 {
 		select {
-		case <-tick.C:
+		case <-l.emptied:
 		case <-k.Done():
 			return
 		case <-deadline.C:

@@ -7,12 +7,25 @@ import (
 	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
+// What is sent for a filter.
+const (
+	liveOnly   = true  // with MQTT 5, no retained copies: what has the retain flag was published with it just now
+	withCopies = false // retained copies, which alone have the flag
+)
+
 // subscribe asks for filters at one QoS, with a message right behind them where there is one, and returns those that the
 // broker does not grant.
-func subscribe(ctx context.Context, k *mqtt.Conn, filters []string, qos byte, behind *mqtt.Publication) (refused []string, err error) {
+func subscribe(ctx context.Context, k *mqtt.Conn, filters []string, qos byte, live bool, behind *mqtt.Publication) (refused []string, err error) {
+	return subscribeAs(ctx, k, 0, filters, qos, live, behind)
+}
+
+// subscribeAs is subscribe with an identifier of the subscription.
+func subscribeAs(ctx context.Context, k *mqtt.Conn, identifier uint32, filters []string, qos byte, live bool, behind *mqtt.Publication) (refused []string, err error) {
 	asked := make([]mqtt.Filter, len(filters))
 	for i, f := range filters {
-		asked[i] = mqtt.Filter{Filter: f, QoS: qos}
+		if asked[i] = (mqtt.Filter{Filter: f, QoS: qos, Identifier: identifier}); live {
+			asked[i].RetainAsPublished, asked[i].RetainHandling = true, 2
+		}
 	}
 	codes, err := k.SubscribeThenPublish(ctx, asked, behind)
 	if _, ok := errors.AsType[*mqtt.Refusal](err); ok {

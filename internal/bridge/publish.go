@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"sync/atomic"
 
 	"github.com/vulturepi/gateway/internal/mqtt"
@@ -33,14 +34,40 @@ type Publication struct {
 	reason ReasonCode // like err, valid once done is closed
 	err    error
 	done   chan struct{}
+	trace  string // see Message
 }
 
 func newPublication(m Message, l *lane) *Publication {
-	p := &Publication{lane: l, size: len(m.Topic) + len(m.Payload), done: make(chan struct{})}
+	p := &Publication{lane: l, size: len(m.Topic) + len(m.Payload) + m.Properties.Size() + len(m.Trace), done: make(chan struct{})}
 	p.kind = kindOf(m.Topic, m.QoS, m.Retain, len(m.Payload))
 	p.sent.Message = mqtt.Message{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Properties: m.Properties}
-	p.sent.Owner = p
+	p.sent.Owner, p.trace = p, m.Trace
 	return p
+}
+
+// traceName is the W3C's name for where a message comes from.
+const traceName = "traceparent"
+
+// speak fits p to the version of its link.
+func (p *Publication) speak(k *mqtt.Conn) error {
+	m := &p.sent.Message
+	if m.Properties == nil && p.trace == "" {
+		return nil
+	}
+	switch v := k.Version(); {
+	case v != mqtt.V5 && m.Properties != nil:
+		return ErrNeedsMQTT5
+	case v == mqtt.V5 && p.trace != "":
+		var all Properties
+		if m.Properties != nil {
+			all = *m.Properties
+		}
+		if !slices.ContainsFunc(all.User, func(u UserProperty) bool { return u.Name == traceName }) {
+			all.User = append(slices.Clip(all.User), UserProperty{Name: traceName, Value: p.trace})
+		}
+		m.Properties = &all
+	}
+	return nil
 }
 
 // topicSeed spreads topics over the lanes; a topic must stay on its lane only as long as the process lives.

@@ -11,6 +11,7 @@ import (
 )
 
 func TestPublishReachesTheBrokerAtEveryQoS(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testPublishReachesTheBrokerAtEveryQoS)
 }
 
@@ -38,6 +39,7 @@ func testPublishReachesTheBrokerAtEveryQoS(t *testing.T, v mqtt.Version) {
 }
 
 func TestPublishIsUnknownWhenTheAcknowledgementIsLost(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testPublishIsUnknownWhenTheAcknowledgementIsLost)
 }
 
@@ -64,6 +66,7 @@ func testPublishIsUnknownWhenTheAcknowledgementIsLost(t *testing.T, v mqtt.Versi
 }
 
 func TestPublishWithoutABrokerFailsAtOnce(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testPublishWithoutABrokerFailsAtOnce)
 }
 
@@ -85,6 +88,7 @@ func testPublishWithoutABrokerFailsAtOnce(t *testing.T, v mqtt.Version) {
 }
 
 func TestPublishRefusesWhatWouldCostTheConnection(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testPublishRefusesWhatWouldCostTheConnection)
 }
 
@@ -109,6 +113,7 @@ func testPublishRefusesWhatWouldCostTheConnection(t *testing.T, v mqtt.Version) 
 }
 
 func TestPublishIsBoundedByWhatHasNoAnswer(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testPublishIsBoundedByWhatHasNoAnswer)
 }
 
@@ -150,6 +155,7 @@ func testPublishIsBoundedByWhatHasNoAnswer(t *testing.T, v mqtt.Version) {
 
 // One topic stays in order however much is under way, over a pool of lanes.
 func TestPublishKeepsTheOrderOfATopic(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testPublishKeepsTheOrderOfATopic)
 }
 
@@ -186,6 +192,7 @@ func testPublishKeepsTheOrderOfATopic(t *testing.T, v mqtt.Version) {
 
 // Bytes that never left are not "unknown": the caller may safely repeat them.
 func TestPublishThatNeverLeftIsNotSent(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testPublishThatNeverLeftIsNotSent)
 }
 
@@ -227,7 +234,8 @@ func testPublishThatNeverLeftIsNotSent(t *testing.T, v mqtt.Version) {
 
 // A publication that still waits when its caller gives up is taken back.
 func TestPublishGivenUpInTheQueueIsNotSent(t *testing.T) {
-	l := newLane(0, 1000, new(counters))
+	t.Parallel()
+	l := newLane(0, laneBytes, new(counters))
 	l.out = &outlet{queue: make(chan *Publication, laneMessages), waiting: 1} // one before it
 	p, err := l.submit(Message{Topic: "a"})
 	if err != nil {

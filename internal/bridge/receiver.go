@@ -15,8 +15,15 @@ type Message struct {
 	// Retain: publish it as retained; received: it is a copy that the broker kept, sent because a filter was subscribed.
 	Retain bool
 
+	// Retained: a live message was published as retained. Only MQTT 5 tells; false may be unknown.
+	Retained bool
+
 	// Properties need MQTT 5; nil where there are none.
 	Properties *Properties
+
+	// Trace is published as the user property "traceparent", where MQTT 5 is spoken and there is none yet, and is
+	// otherwise left out. Received messages have it among their Properties.
+	Trace string
 
 	// TooLarge is the size of a received payload that was larger than [Config.MaxPayload] and has been left out, in
 	// bytes; 0: Payload is whole.
@@ -33,7 +40,7 @@ type UserProperty = mqtt.UserProperty
 // It must not block for long: nothing is read meanwhile. And it must not call [Bridge.Retained], which waits for it.
 type Receiver interface {
 	// Message is a message of the live stream, or stands for one that was too large. Retain is set on the copies that a
-	// broker sends when a filter is subscribed. The payload is the receiver's.
+	// broker sends when a filter is subscribed, which it does with MQTT 3.1.1 only. The payload is the receiver's.
 	Message(m Message)
 
 	// Rest: every message that has arrived has been handed over, and the bridge waits for more. It is called before

@@ -130,7 +130,7 @@ func (f *fetcher) wake() {
 }
 
 // begin gives the handler of a control link.
-func (f *fetcher) begin() mqtt.Handler { return copies{f} }
+func (f *fetcher) begin(mqtt.Version) mqtt.Handler { return copies{f} }
 
 // copies is what the control links bring.
 type copies struct{ f *fetcher }
@@ -140,7 +140,7 @@ func (c copies) Message(m mqtt.Message) bool {
 }
 
 func (c copies) Skipped(m mqtt.Skipped) bool {
-	return c.f.got(Message{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, TooLarge: m.Size})
+	return c.f.got(Message{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, TooLarge: max(m.Size, 1)})
 }
 
 func (copies) Rest() {}
@@ -205,7 +205,7 @@ func (b *Bridge) own(ctx context.Context, k *mqtt.Conn, filters []string, qos by
 	if slices.ContainsFunc(filters, b.suspects.guiltyFilter) {
 		return true
 	}
-	_, err := subscribe(ctx, k, filters, qos, nil)
+	_, err := subscribe(ctx, k, filters, qos, withCopies, nil)
 	if err == nil {
 		return true
 	}

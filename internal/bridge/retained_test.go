@@ -89,6 +89,7 @@ func waitControl(t testing.TB, b *rig) {
 
 // Callers that come together share rounds; each gets its own filter's messages.
 func TestRetainedServesManyCallersAtOnce(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testRetainedServesManyCallersAtOnce)
 }
 
@@ -160,6 +161,7 @@ func testRetainedDoesNotRunBackwards(t *testing.T, v mqtt.Version) {
 
 // Fetching for one caller sends nothing to anybody else.
 func TestRetainedAddsNothingToTheStream(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testRetainedAddsNothingToTheStream)
 }
 
@@ -168,7 +170,11 @@ func testRetainedAddsNothingToTheStream(t *testing.T, v mqtt.Version) {
 	retain(t, broker, 10)
 	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}).ready(t)
 	waitControl(t, b)
-	b.rec.wait(t, "retained copies of the subscription", func() bool { return len(b.rec.messages) == 10 })
+	copies := 0
+	if v == mqtt.V311 { // with MQTT 5 the stream is asked for without
+		copies = 10
+	}
+	b.rec.wait(t, "retained copies of the subscription", func() bool { return len(b.rec.messages) == copies })
 	for _, m := range b.rec.seen() {
 		if !m.Retain {
 			t.Errorf("%s: got Retain false", m.Topic)
@@ -183,8 +189,8 @@ func testRetainedAddsNothingToTheStream(t *testing.T, v mqtt.Version) {
 		t.Fatal(err)
 	}
 	b.rec.waitMessage(t, "end", "x")
-	if got := len(b.rec.seen()); got != 11 {
-		t.Errorf("messages: got %d, want 11", got)
+	if got := len(b.rec.seen()); got != copies+1 {
+		t.Errorf("messages: got %d, want %d", got, copies+1)
 	}
 }
 
@@ -246,6 +252,7 @@ func testRetainedSendsAnotherFence(t *testing.T, v mqtt.Version) {
 }
 
 func TestRetainedEndsWithItsContextAndItsLinks(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testRetainedEndsWithItsContextAndItsLinks)
 }
 

@@ -23,6 +23,7 @@ func denying(t *testing.T, lines string) *brokertest.Broker {
 // An access list that denies everything lets the gateway connect, publish and subscribe, and nothing comes of it. A
 // message to itself shows it.
 func TestSelfTestShowsAnAccessListThatDenies(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		acl  string
 		warn bool

@@ -13,6 +13,7 @@ import (
 
 // With a stable id the broker keeps what is published while the link is down.
 func TestStableIDReceivesWhatWasPublishedDuringACut(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testStableIDReceivesWhatWasPublishedDuringACut)
 }
 
@@ -46,6 +47,7 @@ func testStableIDReceivesWhatWasPublishedDuringACut(t *testing.T, v mqtt.Version
 
 // Also over an end of the process, if it watches the same. What it does not watch any more is left out.
 func TestStableIDReceivesWhatWasPublishedBetweenTwoLives(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testStableIDReceivesWhatWasPublishedBetweenTwoLives)
 }
 
@@ -75,6 +77,7 @@ func testStableIDReceivesWhatWasPublishedBetweenTwoLives(t *testing.T, v mqtt.Ve
 
 // Where filters come and go, an earlier life's filters are not known, so its session is dropped first.
 func TestStableIDWithoutWatchStartsWithAnEmptySession(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testStableIDWithoutWatchStartsWithAnEmptySession)
 }
 
@@ -128,6 +131,7 @@ func testStableIDWithoutWatchStartsWithAnEmptySession(t *testing.T, v mqtt.Versi
 
 // Nothing overtakes Up: what arrives before the last SUBACK comes after it.
 func TestUpComesBeforeTheMessagesThatFollowAGap(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testUpComesBeforeTheMessagesThatFollowAGap)
 }
 

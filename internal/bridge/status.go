@@ -102,7 +102,7 @@ func (s *status) tested(warning string) {
 		return
 	}
 	if warning != "" && s.now.Warning != warning {
-		s.log.Warn(warning)
+		s.log.Warn("the gateway's message to itself does not come back", "why", warning)
 	}
 	s.now.Tested, s.now.Warning = true, warning
 	s.notify()
@@ -140,11 +140,11 @@ func (s *status) down(p part, slot string, err error) {
 		return
 	}
 	s.logged[words] = time.Now()
-	msg := "connection to the broker lost"
-	if !worked {
-		msg = "no connection to the broker, still trying"
+	if worked {
+		s.log.Warn("connection to the broker lost", "broker", s.broker, "link", slot, "err", words)
+	} else {
+		s.log.Warn("no connection to the broker, still trying", "broker", s.broker, "link", slot, "err", words)
 	}
-	s.log.Warn(msg, "broker", s.broker, "link", slot, "err", words)
 }
 
 // update derives the status from what is known. Words are the newest trouble; empty means none is new.

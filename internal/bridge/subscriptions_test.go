@@ -56,6 +56,7 @@ func testRefusedFilterIsAnError(t *testing.T, v mqtt.Version) {
 
 // A broker that refuses what the gateway has joined is asked for the single filters.
 func TestRefusedJoinedFilterFallsBackToTheSingleOnes(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testRefusedJoinedFilterFallsBackToTheSingleOnes)
 }
 
@@ -142,6 +143,7 @@ func testWatchDecidesWhatMayBeWanted(t *testing.T, v mqtt.Version) {
 
 // One copy of each message, whatever a broker does with filters that overlap.
 func TestOverlappingFiltersBringOneCopy(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testOverlappingFiltersBringOneCopy)
 }
 
@@ -212,6 +214,7 @@ func settled(t testing.TB, b *rig) {
 }
 
 func TestManyWantsTogetherAreFewPackets(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testManyWantsTogetherAreFewPackets)
 }
 
@@ -279,6 +282,7 @@ func testReleaseLingers(t *testing.T, v mqtt.Version) {
 
 // What is wanted and what is subscribed end up the same, whatever happens in between; and the broker agrees.
 func TestWantedEqualsActualAfterAStorm(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testWantedEqualsActualAfterAStorm)
 }
 
@@ -366,6 +370,7 @@ func probe(t *testing.T, b *rig, sender *brokertest.Client, want []string) {
 }
 
 func TestReservedTopicsAreNotReceived(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testReservedTopicsAreNotReceived)
 }
 

@@ -14,7 +14,7 @@ type slot struct {
 	part  part
 	name  string
 	id    identity
-	begin func() mqtt.Handler                     // for what a new link receives
+	begin func(mqtt.Version) mqtt.Handler         // for what a new link receives
 	serve func(ctx context.Context, k *mqtt.Conn) // returns when k is down or ctx is done
 	judge func(k *mqtt.Conn)                      // gives what was under way its outcome; or nil
 	wait  func()                                  // for goroutines that may outlive a link
@@ -85,7 +85,7 @@ func (s *slot) run(ctx context.Context) {
 }
 
 // nothing is for links that subscribe to nothing.
-func nothing() mqtt.Handler { return nil }
+func nothing(mqtt.Version) mqtt.Handler { return nil }
 
 // What a burst can fill while the gateway is busy: in the kernel, and here.
 const (
@@ -97,7 +97,7 @@ const (
 const keepForGood = 1<<32 - 1
 
 // dial makes a link, in the version that the broker speaks.
-func (s *slot) dial(ctx context.Context, id identity, begin func() mqtt.Handler) (*mqtt.Conn, error) {
+func (s *slot) dial(ctx context.Context, id identity, begin func(mqtt.Version) mqtt.Handler) (*mqtt.Conn, error) {
 	b, t := s.b, s.b.timing
 	cfg := mqtt.Config{
 		URL: b.cfg.URL, TLS: b.cfg.TLS, ClientID: id.clientID, Username: b.cfg.Username, Password: b.cfg.Password,
@@ -111,7 +111,8 @@ func (s *slot) dial(ctx context.Context, id identity, begin func() mqtt.Handler)
 		cfg.ReceiveBuffer, cfg.ReadAhead = subscriberBuffer, subscriberAhead
 	}
 	for {
-		cfg.Version, cfg.Handler = b.version.choose(), begin()
+		cfg.Version = b.version.choose()
+		cfg.Handler = begin(cfg.Version)
 		k, err := mqtt.Dial(ctx, cfg)
 		if err == nil {
 			b.version.worked(cfg.Version)

@@ -44,6 +44,7 @@ func testBrokerDropsAreAnnounced(t *testing.T, v mqtt.Version) {
 }
 
 func TestDroppedCounterIsReadWithinOneLifeOfTheBroker(t *testing.T) {
+	t.Parallel()
 	rec := newRecorder()
 	l := newInbound(withDefaults(Config{Receiver: rec}), "", new(software), new(counters))
 	l.rise(false)
@@ -78,6 +79,7 @@ func TestDroppedCounterIsReadWithinOneLifeOfTheBroker(t *testing.T) {
 
 // A fetch that overflows the broker's queue of the control link has lost nothing for anybody.
 func TestOverflowOfAFetchIsNotAnnounced(t *testing.T) {
+	t.Parallel()
 	bothVersions(t, testOverflowOfAFetchIsNotAnnounced)
 }
 
@@ -101,6 +103,7 @@ func testOverflowOfAFetchIsNotAnnounced(t *testing.T, v mqtt.Version) {
 
 // A broker that publishes the counter only when it changes says nothing until it drops something; what comes then is news.
 func TestFirstLiveReadingOfTheDroppedCounterIsARise(t *testing.T) {
+	t.Parallel()
 	rec := newRecorder()
 	l := newInbound(withDefaults(Config{Receiver: rec}), "", new(software), new(counters))
 	l.rise(false)
@@ -125,6 +128,7 @@ func TestFirstLiveReadingOfTheDroppedCounterIsARise(t *testing.T) {
 
 // A broker such as mosquitto 2.1 publishes its figures only when something wakes it in the right second.
 func TestSignsOfLifeWakeTheBrokersFigures(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	pings := map[int]int{}
 	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {

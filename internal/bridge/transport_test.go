@@ -4,18 +4,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"io"
-	"log/slog"
-	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/hooks/auth"
-	"github.com/mochi-mqtt/server/v2/listeners"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
 	"github.com/vulturepi/gateway/internal/mqtt"
@@ -30,36 +23,10 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	return server.TLS.Certificates[0], roots
 }
 
-// otherBroker is a broker that also listens on WebSocket, which the mosquitto of some distributions does not.
-func otherBroker(t *testing.T, cert tls.Certificate) (wsURL, wssURL, mqttsURL string) {
-	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	if err := s.AddHook(new(auth.AllowHook), nil); err != nil {
-		t.Fatal(err)
-	}
-	secure := &tls.Config{Certificates: []tls.Certificate{cert}}
-	ws := listeners.NewWebsocket(listeners.Config{ID: "ws", Address: freeAddr(t)})
-	wss := listeners.NewWebsocket(listeners.Config{ID: "wss", Address: freeAddr(t), TLSConfig: secure})
-	tcp := listeners.NewTCP(listeners.Config{ID: "mqtts", Address: freeAddr(t), TLSConfig: secure})
-	for _, l := range []listeners.Listener{ws, wss, tcp} {
-		if err := s.AddListener(l); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.Serve(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return "ws://" + ws.Address(), "wss://" + wss.Address(), "mqtts://" + tcp.Address()
-}
-
-// freeAddr is an address that nobody listens on: these listeners do not say which one they got.
-func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+// overWebSocket is a real mosquitto behind WebSocket, without TLS and with it.
+func overWebSocket(t *testing.T, cert tls.Certificate) (wsURL, wssURL string) {
+	addr := brokertest.Start(t).Addr()
+	return brokertest.StartWebSocket(t, addr), brokertest.StartWebSocket(t, addr, cert)
 }
 
 func TestEveryTransportCarriesEverything(t *testing.T) {
@@ -70,8 +37,8 @@ func testEveryTransportCarriesEverything(t *testing.T, v mqtt.Version) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1") // none of them asks a proxy
 	t.Setenv("ALL_PROXY", "socks5://127.0.0.1:1")
 	cert, roots := certificate(t)
-	ws, wss, mqtts := otherBroker(t, cert)
-	for name, url := range map[string]string{"ws": ws, "wss": wss, "mqtts": mqtts, "mosquitto mqtts": tlsMosquitto(t, cert)} {
+	ws, wss := overWebSocket(t, cert)
+	for name, url := range map[string]string{"ws": ws, "wss": wss, "mqtts": tlsMosquitto(t, cert)} {
 		t.Run(name, func(t *testing.T) {
 			b := launch(t, url, Config{Version: v, Pool: 2, Watch: []string{"#"}, TLS: &tls.Config{RootCAs: roots}}).ready(t)
 			waitControl(t, b)
@@ -122,7 +89,8 @@ func TestTroubleIsSaidInPlainWords(t *testing.T) { bothVersions(t, testTroubleIs
 
 func testTroubleIsSaidInPlainWords(t *testing.T, v mqtt.Version) {
 	cert, _ := certificate(t)
-	ws, wss, mqtts := otherBroker(t, cert)
+	ws, wss := overWebSocket(t, cert)
+	mqtts := tlsMosquitto(t, cert)
 	plain := brokertest.Start(t)
 	web := httptest.NewServer(nil)
 	defer web.Close()

@@ -22,7 +22,7 @@ type trial struct {
 }
 
 func newTrial(b *Bridge) *trial {
-	tr := &trial{books: newLane(-1, b.cfg.MaxPayload, &b.stats), kick: make(chan struct{}, 1), waiting: make(map[string]int)}
+	tr := &trial{books: newLane(-1, laneRoom(trialBytes, b.cfg.MaxPayload), &b.stats), kick: make(chan struct{}, 1), waiting: make(map[string]int)}
 	tr.slot = &slot{b: b, part: partControl, name: "trial", id: identity{clientID: b.prefix + "-trial0"}, wake: make(chan struct{}, 1)}
 	return tr
 }
@@ -152,8 +152,8 @@ func (tr *trial) end() {
 // try sends one message, and finds out whether the broker takes it. It is false when the link is not to be used again.
 func (tr *trial) try(ctx context.Context, k *mqtt.Conn, p *Publication) (alive bool) {
 	b := tr.slot.b
-	if p.sent.Message.Properties != nil && k.Version() != mqtt.V5 {
-		p.complete(0, ErrNeedsMQTT5)
+	if err := p.speak(k); err != nil {
+		p.complete(0, err)
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.timing.verdict)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -98,9 +97,6 @@ type software struct {
 	qos   byte          // at which the gateway subscribes
 }
 
-// bareVersion is how the built-in broker names itself.
-var bareVersion = regexp.MustCompile(`^\d+\.\d+\.\d+$`)
-
 // get is the broker's name, and the QoS at which the gateway subscribes.
 func (s *software) get() (name string, qos byte) {
 	s.mu.Lock()
@@ -117,7 +113,7 @@ func (s *software) decide() (qos byte) {
 		s.qos = 0
 	case s.choice == QoS1, s.keeps:
 		s.qos = 1
-	case strings.HasPrefix(s.name, "mosquitto "), strings.HasPrefix(s.name, "vulture gateway "), bareVersion.MatchString(s.name):
+	case strings.HasPrefix(s.name, "mosquitto "), strings.HasPrefix(s.name, "vulture gateway "):
 		s.qos = 0
 	default:
 		s.qos = 1

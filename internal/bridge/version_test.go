@@ -3,6 +3,8 @@ package bridge
 import (
 	"errors"
 	"io"
+	"log/slog"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -10,11 +12,13 @@ import (
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	embedded "github.com/vulturepi/gateway/internal/embedded/broker"
 	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
 // Brokers that do not know MQTT 5 say so in several ways; all are spoken to in 3.1.1, without a pause.
 func TestOlderVersionIsSpokenWhereTheNewerIsRefused(t *testing.T) {
+	t.Parallel()
 	for name, refuse := range map[string]func(c *brokertest.FakeConn){
 		"reason 0x84":                   func(c *brokertest.FakeConn) { c.Connack(0x84) },
 		"return code 1":                 func(c *brokertest.FakeConn) { c.Write([]byte{brokertest.CONNACK << 4, 2, 0, 1}) },
@@ -46,6 +50,7 @@ func TestOlderVersionIsSpokenWhereTheNewerIsRefused(t *testing.T) {
 }
 
 func TestNewerVersionIsSpokenWhereItCanBe(t *testing.T) {
+	t.Parallel()
 	broker := brokertest.Start(t)
 	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
 	if got := b.Stats().Version; got != mqtt.V5 || !strings.Contains(b.logs.String(), "the broker speaks MQTT") {
@@ -74,6 +79,7 @@ func TestNewerVersionIsSpokenWhereItCanBe(t *testing.T) {
 
 // What a version is configured for is not tried otherwise.
 func TestConfiguredVersionIsNotGivenUp(t *testing.T) {
+	t.Parallel()
 	var older atomic.Bool
 	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
 		c.ReadPacket()
@@ -88,8 +94,8 @@ func TestConfiguredVersionIsNotGivenUp(t *testing.T) {
 }
 
 func TestSubscribeQoSFollowsTheBroker(t *testing.T) {
+	t.Parallel()
 	mosquitto := brokertest.Start(t)
-	ws, _, _ := otherBroker(t, first(certificate(t)))
 	unknown := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
 		if c.AcceptConnect(0) == nil {
 			c.Serve(nil)
@@ -101,7 +107,7 @@ func TestSubscribeQoSFollowsTheBroker(t *testing.T) {
 		want      byte
 	}{
 		{"mosquitto", mosquitto.URL(), Config{}, 0},
-		{"built-in", ws, Config{}, 0},
+		{"built-in", builtIn(t), Config{}, 0},
 		{"unknown", unknown.URL(), Config{}, 1},
 		{"kept session", mosquitto.URL(), Config{ClientID: "stable"}, 1},
 		{"told 1", mosquitto.URL(), Config{SubscribeQoS: QoS1}, 1},
@@ -127,11 +133,30 @@ func TestSubscribeQoSFollowsTheBroker(t *testing.T) {
 	}
 }
 
-func first[A, B any](a A, _ B) A { return a }
+// builtIn is the gateway's own broker.
+func builtIn(t *testing.T) string {
+	b, err := embedded.New(embedded.Options{Log: slog.New(slog.DiscardHandler), Limits: embedded.DefaultLimits()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- b.Serve(l) }()
+	t.Cleanup(func() {
+		if err := errors.Join(b.Close(), <-served); err != nil {
+			t.Error(err)
+		}
+	})
+	return "mqtt://" + l.Addr().String()
+}
 
 // A burst of QoS 1 messages from ten publishers arrives whole with the bare documented configuration, and nothing is
 // announced as lost.
 func TestBurstArrivesWholeWithTheBareConfiguration(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{40, 4000} {
 		t.Run(strconv.Itoa(size), func(t *testing.T) {
 			broker := brokertest.Start(t, brokertest.Bare(), brokertest.Conf("sys_interval 1"))

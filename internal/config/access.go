@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"regexp"
 	"strings"
 
 	"github.com/vulturepi/gateway/internal/address"
@@ -34,14 +35,8 @@ func (c *CIDRs) Decode(value string) error {
 	return nil
 }
 
-func checkAccess(c *Config) ([]string, error) {
-	switch c.Auth {
-	case "none":
-	case "keys", "jwt":
-		return nil, refuse(envAuth, "%q does not exist in this version; write none", c.Auth)
-	default:
-		return nil, refuse(envAuth, "%q is unknown; write none", c.Auth)
-	}
+// checkGuard checks which hosts and origins are let in.
+func checkGuard(c *Config) ([]string, error) {
 	for i, host := range c.AllowedHosts {
 		clean, err := cleanHost(strings.TrimSpace(host))
 		if err != nil {
@@ -86,6 +81,9 @@ func cleanHost(s string) (string, error) {
 	return net.JoinHostPort(strings.Trim(host, "[]"), port), nil
 }
 
+// schemeSyntax is RFC 3986, 3.1, in lower case. Apps have schemes of their own.
+var schemeSyntax = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
+
 // cleanOrigin returns the origin as a browser would send it in Origin.
 func cleanOrigin(s string) (string, error) {
 	if strings.Contains(s, "*") {
@@ -93,8 +91,8 @@ func cleanOrigin(s string) (string, error) {
 	}
 	scheme, rest, found := strings.Cut(s, "://")
 	scheme = strings.ToLower(scheme)
-	if !found || scheme != "http" && scheme != "https" {
-		return "", valueError("must start with http:// or https://, for example https://app.example")
+	if !found || !schemeSyntax.MatchString(scheme) {
+		return "", valueError("must have a scheme and a host, for example https://app.example or capacitor://localhost")
 	}
 	if strings.ContainsAny(rest, "/?#@") {
 		return "", valueError("must end after the host and port, without path or slash, for example https://app.example")

@@ -2,15 +2,6 @@ package config
 
 import "testing"
 
-func TestOnlyAuthNoneExists(t *testing.T) {
-	wantRefused(t, []refused{
-		{"keys", env{"GATEWAY_AUTH": "keys"}, []string{"GATEWAY_AUTH", `"keys" does not exist in this version`, "write none"}},
-		{"jwt", env{"GATEWAY_AUTH": "jwt"}, []string{"GATEWAY_AUTH", `"jwt" does not exist in this version`}},
-		{"other", env{"GATEWAY_AUTH": "basic"}, []string{"GATEWAY_AUTH", `"basic" is unknown`}},
-		{"case", env{"GATEWAY_AUTH": "None"}, []string{"GATEWAY_AUTH", "write none"}},
-	})
-}
-
 func TestAllowedHostIsAHostName(t *testing.T) {
 	var cases []refused
 	for _, c := range []struct{ rule, host, want string }{
@@ -41,9 +32,10 @@ func TestAllowedOriginIsWhatABrowserSends(t *testing.T) {
 		{"trailing slash", "https://app.example/", "without path or slash"},
 		{"query", "https://app.example?x", "without path"},
 		{"user", "https://u@app.example", "without path"},
-		{"no scheme", "app.example", "must start with http"},
-		{"other scheme", "ftp://app.example", "must start with http"},
-		{"null", "null", "must start with http"},
+		{"no scheme", "app.example", "must have a scheme"},
+		{"no scheme before the slashes", "://app.example", "must have a scheme"},
+		{"not a scheme", "app_1://app.example", "must have a scheme"},
+		{"null", "null", "must have a scheme"},
 		{"no host", "https://", "neither"},
 		{"default port", "https://app.example:443", "default port"},
 		{"default port of http", "http://app.example:80", "default port"},
@@ -53,6 +45,15 @@ func TestAllowedOriginIsWhatABrowserSends(t *testing.T) {
 		cases = append(cases, refused{c.rule, env{"GATEWAY_ALLOWED_ORIGINS": c.origin}, []string{"GATEWAY_ALLOWED_ORIGINS", c.want}})
 	}
 	wantRefused(t, cases)
+}
+
+// Apps and extensions are web pages, too, with schemes of their own.
+func TestAllowedOriginMayHaveAnyScheme(t *testing.T) {
+	for _, origin := range []string{"capacitor://localhost", "ionic://localhost", "tauri://localhost", "chrome-extension://abcdefghijklmnopabcdefghijklmnop", "moz-extension://9f8a4c3e-1b2d-4e5f-8a9b-0c1d2e3f4a5b", "app+x://a.example:81"} {
+		if got, err := cleanOrigin(origin); got != origin || err != nil {
+			t.Errorf("got %q %v, want %q", got, err, origin)
+		}
+	}
 }
 
 func TestTrustedProxyIsANetwork(t *testing.T) {

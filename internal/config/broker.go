@@ -1,7 +1,6 @@
 package config
 
 import (
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/url"
@@ -155,12 +154,5 @@ func checkCAFile(c *Config) error {
 	if c.broker == nil || c.broker.Scheme != "mqtts" && c.broker.Scheme != "wss" {
 		return refuse(name, "needs a %s that starts with mqtts:// or wss://; unset it, or use TLS", envMQTTURL)
 	}
-	pem, _, err := readFile(name, c.MQTTCAFile)
-	if err != nil {
-		return err
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		return refuse(name, "%q holds no certificate in PEM form; it must start with -----BEGIN CERTIFICATE-----", c.MQTTCAFile)
-	}
-	return nil
+	return checkCertificates(name, c.MQTTCAFile)
 }

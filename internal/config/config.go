@@ -28,6 +28,13 @@ const (
 	envAuth           = "GATEWAY_AUTH"
 	envAllowAnonymous = "GATEWAY_ALLOW_ANONYMOUS"
 	envDecodersFile   = "GATEWAY_DECODERS_FILE"
+	envAccessFile     = "GATEWAY_ACCESS_FILE"
+	envJWTKeyFile     = "GATEWAY_JWT_KEY_FILE"
+	envJWTJWKS        = "GATEWAY_JWT_JWKS"
+	envTLSCertFile    = "GATEWAY_TLS_CERT_FILE"
+	envTLSKeyFile     = "GATEWAY_TLS_KEY_FILE"
+	envTLSClientCA    = "GATEWAY_TLS_CLIENT_CA_FILE"
+	envTrustedProxies = "GATEWAY_TRUSTED_PROXIES"
 )
 
 // Config is the whole configuration. The tags are the one source for the
@@ -51,6 +58,8 @@ type Config struct {
 	MQTTClientID     string        `envconfig:"GATEWAY_MQTT_CLIENT_ID" desc:"Stable identity at the broker, which keeps a session for it. Not set: random, clean session."`
 	MQTTPool         int           `envconfig:"GATEWAY_MQTT_POOL" default:"4" min:"1" max:"64" desc:"Connections that publish to the broker."`
 	MQTTCAFile       string        `envconfig:"GATEWAY_MQTT_CA_FILE" desc:"PEM file of the CA that signed the broker's certificate (mqtts, wss). Not set: the system's CAs."`
+	MQTTCertFile     string        `envconfig:"GATEWAY_MQTT_CERT_FILE" desc:"PEM file of the certificate that the gateway shows to the broker (mqtts, wss). Needs GATEWAY_MQTT_KEY_FILE."`
+	MQTTKeyFile      string        `envconfig:"GATEWAY_MQTT_KEY_FILE" desc:"PEM file of the private key of GATEWAY_MQTT_CERT_FILE."`
 	MQTTKeepAlive    time.Duration `envconfig:"GATEWAY_MQTT_KEEPALIVE" default:"10s" min:"5s" max:"120s" desc:"Keep-alive of the broker connections, in whole seconds."`
 	MQTTVersion      string        `envconfig:"GATEWAY_MQTT_VERSION" default:"auto" desc:"MQTT version: 5, 4 (which is 3.1.1), or auto: 5, and 3.1.1 where the broker does not speak it."`
 	MQTTSubscribeQoS string        `envconfig:"GATEWAY_MQTT_SUBSCRIBE_QOS" default:"auto" desc:"QoS at which the gateway itself subscribes. auto: 0 with a clean session on brokers whose connected QoS 0 clients lose less (mosquitto, the built-in one), else 1."`
@@ -59,6 +68,7 @@ type Config struct {
 
 	MaxPayloadBytes   int           `envconfig:"GATEWAY_MAX_PAYLOAD_BYTES" default:"262144" min:"1" max:"8388608" desc:"Largest payload of a message, in bytes."`
 	PublishTimeout    time.Duration `envconfig:"GATEWAY_PUBLISH_TIMEOUT" default:"5s" min:"1ms" max:"10m" desc:"How long a publish waits for the broker."`
+	BodyTimeout       time.Duration `envconfig:"GATEWAY_BODY_TIMEOUT" default:"5m" min:"1s" max:"24h" desc:"How long a request's body may take in all. It must also bring 1 KiB in any 10 seconds."`
 	ShutdownTimeout   time.Duration `envconfig:"GATEWAY_SHUTDOWN_TIMEOUT" default:"15s" min:"1ms" max:"1h" desc:"How long a stop waits for open requests and streams. Longer than GATEWAY_PUBLISH_TIMEOUT."`
 	ClientQueueBytes  int           `envconfig:"GATEWAY_CLIENT_QUEUE_BYTES" default:"1048576" min:"1" max:"1073741824" desc:"Bytes that may wait for one client. At least twice GATEWAY_MAX_PAYLOAD_BYTES."`
 	ClientsQueueBytes int64         `envconfig:"GATEWAY_CLIENTS_QUEUE_BYTES" default:"268435456" min:"1" max:"1099511627776" desc:"Bytes that may wait for all clients together. At least GATEWAY_CLIENT_QUEUE_BYTES."`
@@ -74,11 +84,30 @@ type Config struct {
 
 	DecodersFile string `envconfig:"GATEWAY_DECODERS_FILE" desc:"YAML file that says how the payloads of which topics are decoded. Not set: none is."`
 
-	Auth           string   `envconfig:"GATEWAY_AUTH" default:"none" desc:"Who may use the gateway. Only none exists in this version: everybody who can reach it."`
-	AllowAnonymous bool     `envconfig:"GATEWAY_ALLOW_ANONYMOUS" default:"false" desc:"Allow listening beyond loopback without access control."`
+	Auth            []string `envconfig:"GATEWAY_AUTH" default:"none" desc:"How callers show who they are: a comma-separated list of keys, jwt, mtls and header; or none: everybody who reaches the gateway may do everything."`
+	AllowAnonymous  bool     `envconfig:"GATEWAY_ALLOW_ANONYMOUS" default:"false" desc:"Allow listening beyond loopback without access control."`
+	AccessFile      string   `envconfig:"GATEWAY_ACCESS_FILE" desc:"YAML file with principals, the digests of their keys, and rights. Read again when it changes, and on SIGHUP."`
+	JWTIssuer       string   `envconfig:"GATEWAY_JWT_ISSUER" desc:"The iss that a token must have."`
+	JWTAudience     string   `envconfig:"GATEWAY_JWT_AUDIENCE" desc:"The aud that a token must have."`
+	JWTKeyFile      string   `envconfig:"GATEWAY_JWT_KEY_FILE" desc:"File of the key that signs tokens: a public key in PEM, or a secret of at least 32 bytes. Or else GATEWAY_JWT_JWKS."`
+	JWTJWKS         string   `envconfig:"GATEWAY_JWT_JWKS" desc:"The keys that sign tokens, as a JWKS: a file, or an https URL that is asked again every minute."`
+	JWTAlgorithms   []string `envconfig:"GATEWAY_JWT_ALGORITHMS" desc:"Comma-separated algorithms of tokens. Not set: RS256, ES256 and EdDSA; with a secret HS256."`
+	JWTClaim        string   `envconfig:"GATEWAY_JWT_CLAIM" default:"gateway" desc:"Claim of a token that holds its rights."`
+	AuthHeader      string   `envconfig:"GATEWAY_AUTH_HEADER" default:"Remote-User" desc:"Header in which a trusted proxy names the principal (GATEWAY_AUTH=header)."`
+	AuthRolesHeader string   `envconfig:"GATEWAY_AUTH_ROLES_HEADER" default:"Remote-Groups" desc:"Header in which a trusted proxy lists the principal's roles."`
+
+	TLSCertFile     string `envconfig:"GATEWAY_TLS_CERT_FILE" desc:"PEM file of the public listener's certificate, and those between it and its CA. Not set: plain HTTP. Read again when it changes."`
+	TLSKeyFile      string `envconfig:"GATEWAY_TLS_KEY_FILE" desc:"PEM file of the private key of GATEWAY_TLS_CERT_FILE."`
+	TLSClientCAFile string `envconfig:"GATEWAY_TLS_CLIENT_CA_FILE" desc:"PEM file of the CAs that sign clients' certificates (GATEWAY_AUTH=mtls)."`
+
+	RatePublish         int    `envconfig:"GATEWAY_RATE_PUBLISH" default:"0" min:"0" max:"1000000" desc:"Messages that a principal, or an address without one, may publish per second. 0: no limit."`
+	RateRequests        int    `envconfig:"GATEWAY_RATE_REQUESTS" default:"0" min:"0" max:"1000000" desc:"Requests that a principal, or an address without one, may send per second. 0: no limit."`
+	MaxStreamsPerClient int    `envconfig:"GATEWAY_MAX_STREAMS_PER_CLIENT" default:"0" min:"0" max:"1000000" desc:"Streams that a principal, or an address without one, may have open at once. 0: no limit."`
+	AuditLog            string `envconfig:"GATEWAY_AUDIT_LOG" desc:"File, or stdout, that gets a line of JSON for each publish, refusal, failed login, ticket and reload. The file is opened anew on SIGHUP."`
+
 	AllowedHosts   []string `envconfig:"GATEWAY_ALLOWED_HOSTS" desc:"Comma-separated host names, each with an optional port, that requests may ask for besides localhost and this machine's addresses."`
-	AllowedOrigins []string `envconfig:"GATEWAY_ALLOWED_ORIGINS" desc:"Comma-separated origins of web pages that may use the gateway, such as https://app.example."`
-	TrustedProxies CIDRs    `envconfig:"GATEWAY_TRUSTED_PROXIES" desc:"Comma-separated networks (CIDR) of proxies whose forwarding headers count."`
+	AllowedOrigins []string `envconfig:"GATEWAY_ALLOWED_ORIGINS" desc:"Comma-separated origins of web pages and apps that may use the gateway, such as https://app.example or capacitor://localhost."`
+	TrustedProxies CIDRs    `envconfig:"GATEWAY_TRUSTED_PROXIES" desc:"Comma-separated networks (CIDR) of proxies whose forwarding headers, and GATEWAY_AUTH_HEADER, count."`
 
 	Console bool `envconfig:"GATEWAY_CONSOLE" default:"true" desc:"Serve the console at / on the public listener. false: / is 404."`
 
@@ -108,8 +137,9 @@ func Load() (cfg *Config, notices []string, err error) {
 		checkEmbedded,
 		loadDecoders,
 		checkIdentity,
+		checkAccess, checkTokens, checkTLS, checkBrokerCertificate,
 		checkListeners,
-		checkAccess,
+		checkGuard,
 		checkWatch,
 		checkLimits,
 		checkMQTT, checkLog,

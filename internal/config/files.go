@@ -70,10 +70,15 @@ func loadSecret(name string, secret *Secret, path string) ([]string, error) {
 	if err := secret.Decode(value); err != nil {
 		return nil, refuse(fileName, "cannot use %q", path)
 	}
-	if mode.IsRegular() && mode.Perm()&0o077 != 0 {
-		return []string{fmt.Sprintf("%s: other users of this machine may read %q (mode %04o); run chmod 600", fileName, path, mode.Perm())}, nil
+	return openToOthers(fileName, path, mode), nil
+}
+
+// openToOthers is a notice about a file that only the gateway should read.
+func openToOthers(variable, path string, mode fs.FileMode) []string {
+	if !mode.IsRegular() || mode.Perm()&0o077 == 0 {
+		return nil
 	}
-	return nil, nil
+	return []string{fmt.Sprintf("%s: other users of this machine may read %q (mode %04o); run chmod 600", variable, path, mode.Perm())}
 }
 
 // Decoders is what DecodersFile holds, nil if it is not set. What it means is

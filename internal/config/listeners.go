@@ -108,8 +108,8 @@ func checkExposure(c *Config, public, embedded listener) error {
 	if c.AllowAnonymous {
 		return nil
 	}
-	if !public.loopback() {
-		return refuse(envHTTPAddr, "%q is not loopback and %s=none lets everybody in; listen on 127.0.0.1, or set %s=true if that is meant", public.addr, envAuth, envAllowAnonymous)
+	if c.Auths(AuthNone) && !public.loopback() {
+		return refuse(envHTTPAddr, "%q is not loopback and %s=none lets everybody in; listen on 127.0.0.1, choose keys, or set %s=true if that is meant", public.addr, envAuth, envAllowAnonymous)
 	}
 	if !embedded.loopback() {
 		return refuse(envEmbeddedAddr, "%q is not loopback and the embedded broker lets everybody in; listen on 127.0.0.1, or set %s=true if that is meant", embedded.addr, envAllowAnonymous)

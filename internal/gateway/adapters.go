@@ -16,6 +16,7 @@ import (
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/mqtt"
 	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/wire"
 )
 
 // The adapters: bridge, hub and api do not know each other's types.
@@ -36,16 +37,34 @@ type Broker interface {
 
 type receiver struct{ hub *hub.Hub }
 
-func (r *receiver) Message(m bridge.Message) {
-	if m.TooLarge > 0 {
-		r.hub.Dropped(true, time.Now())
-		return
-	}
-	r.hub.Accept(inbound(m))
-}
+func (r *receiver) Message(m bridge.Message) { r.hub.Accept(inbound(m)) }
 
 func inbound(m bridge.Message) hub.Inbound {
-	return hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain}
+	return hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Retained: m.Retained, TooLarge: m.TooLarge, Properties: received(m.Properties)}
+}
+
+// received are the properties of a message from the broker.
+func received(p *bridge.Properties) *wire.Properties {
+	if p == nil {
+		return nil
+	}
+	out := &wire.Properties{ContentType: p.ContentType, Expires: p.Expires, Expiry: p.Expiry, ResponseTopic: p.ResponseTopic, Correlation: p.Correlation}
+	for _, u := range p.User {
+		out.User = append(out.User, wire.UserProperty(u))
+	}
+	return out
+}
+
+// sent are the properties of a message for the broker.
+func sent(p *wire.Properties) *bridge.Properties {
+	if p == nil {
+		return nil
+	}
+	out := &bridge.Properties{ContentType: p.ContentType, Expires: p.Expires, Expiry: p.Expiry, ResponseTopic: p.ResponseTopic, Correlation: p.Correlation}
+	for _, u := range p.User {
+		out.User = append(out.User, bridge.UserProperty(u))
+	}
+	return out
 }
 
 func (r *receiver) Rest()        { r.hub.Flush() }
@@ -87,15 +106,15 @@ func (b *realBroker) Retained(ctx context.Context, filter string) ([]hub.Inbound
 	}
 	messages := make([]hub.Inbound, 0, len(got))
 	for _, m := range got {
-		if m.TooLarge == 0 {
-			messages = append(messages, inbound(m))
-		}
+		messages = append(messages, inbound(m))
 	}
 	return messages, err
 }
 
-func (b *realBroker) Publish(topic string, payload []byte, qos byte, retain bool) (api.Pending, error) {
-	pub, err := b.Bridge.Publish(bridge.Message{Topic: topic, Payload: payload, QoS: qos, Retain: retain})
+func (b *realBroker) Publish(m api.Outbound) (api.Pending, error) {
+	pub, err := b.Bridge.Publish(bridge.Message{
+		Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Properties: sent(m.Properties), Trace: m.Trace,
+	})
 	if err != nil {
 		return nil, publishError(err)
 	}
@@ -105,6 +124,8 @@ func (b *realBroker) Publish(topic string, payload []byte, qos byte, retain bool
 type pending struct{ *bridge.Publication }
 
 func (p pending) Outcome() error { return publishError(p.Publication.Outcome()) }
+
+func (p pending) Unheard() bool { return p.Reason() == mqtt.NoSubscribers }
 
 func publishError(err error) error {
 	switch {
@@ -116,9 +137,15 @@ func publishError(err error) error {
 		return api.ErrOverloaded
 	case errors.Is(err, bridge.ErrUnknown):
 		return api.ErrUnknown
+	case errors.Is(err, bridge.ErrNeedsMQTT5):
+		return api.ErrNeedsMQTT5
 	}
-	if _, ok := errors.AsType[*bridge.Refusal](err); ok {
-		return api.ErrUnknown
+	if no, ok := errors.AsType[*bridge.Refusal](err); ok {
+		refused := &api.Refused{Reason: byte(no.Reason), Name: no.Reason.String(), Text: no.Text}
+		if no.Reason == 0 {
+			refused.Name = "connection closed"
+		}
+		return refused
 	}
 	return err
 }
@@ -134,6 +161,14 @@ func bridgeConfig(cfg *config.Config, broker *url.URL, t *tls.Config, log *slog.
 	}
 }
 
+// spoken is a version of MQTT in words; empty before the first connection.
+func spoken(v mqtt.Version) string {
+	if v == 0 {
+		return ""
+	}
+	return v.String()
+}
+
 func hubOptions(cfg *config.Config, log *slog.Logger, b Broker, rules *decode.Rules) hub.Options {
 	opts := hub.Options{
 		Upstream: b, Log: log,
@@ -146,20 +181,34 @@ func hubOptions(cfg *config.Config, log *slog.Logger, b Broker, rules *decode.Ru
 	return opts
 }
 
-func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker) api.Options {
-	return api.Options{
-		Hub: h, Publisher: b, Log: log.Logger, LogDropped: log.Dropped, Version: version,
+func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker, g *gate) api.Options {
+	o := api.Options{
+		Access: g.callers, Audit: g.audit.lines, RatePublish: cfg.RatePublish, RateRequests: cfg.RateRequests, StreamsPerClient: cfg.MaxStreamsPerClient,
+		Hub: h, Publisher: b, Log: log.Logger, LogStats: func() api.LogStats { return logStats(log) }, Version: version,
 		Health: func() api.Health {
 			s := b.Status()
-			return api.Health{Publish: s.Publish, Subscribe: s.Subscribe, Detail: s.Err, Refused: s.SubscribeRefused}
+			return api.Health{
+				Publish: s.Publish, Subscribe: s.Subscribe, Detail: s.Err, Refused: s.SubscribeRefused,
+				Warning: s.Warning, MQTT: spoken(b.Stats().Version),
+			}
 		},
 		BrokerStats: func() api.BrokerStats {
 			s := b.Stats()
-			return api.BrokerStats{Reconnects: s.Reconnects, UpstreamFilters: s.UpstreamFilters, Oversize: s.Oversize, InFlight: s.InFlight, Sys: s.Sys}
+			return api.BrokerStats{Reconnects: s.Reconnects, UpstreamFilters: s.UpstreamFilters, Oversize: s.Oversize, InFlight: s.InFlight, Refused: s.Refused,
+				Publishes: api.Sum{Held: s.InFlightBytes, Limit: s.InFlightLimit}, Sys: s.Sys}
 		},
 		MaxPayload: cfg.MaxPayloadBytes, QueueBytes: cfg.ClientQueueBytes, MaxConnections: cfg.MaxConnections,
 		BodiesBytes: cfg.BodiesBytes, AnswersBytes: cfg.AnswersBytes,
-		PublishTimeout: cfg.PublishTimeout, AllowedHosts: allowedHosts(cfg), AllowedOrigins: cfg.AllowedOrigins,
+		PublishTimeout: cfg.PublishTimeout, Timing: api.Timing{Body: cfg.BodyTimeout}, AllowedHosts: allowedHosts(cfg), AllowedOrigins: cfg.AllowedOrigins,
 		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf, Console: page(cfg),
 	}
+	if cfg.Auths(config.AuthHeader) {
+		o.UserHeader, o.RolesHeader = cfg.AuthHeader, cfg.AuthRolesHeader
+	}
+	return o
+}
+
+func logStats(log *Log) api.LogStats {
+	waiting, limit := log.Waiting()
+	return api.LogStats{Dropped: log.Dropped(), Waiting: api.Sum{Held: waiting, Limit: limit}}
 }

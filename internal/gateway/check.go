@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/bridge"
@@ -26,6 +27,17 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "configuration: ok\npublic listener: %s\nadmin listener: %s\n", cfg.HTTPAddr, cfg.AdminAddr)
 	if rules != nil {
 		fmt.Fprintf(stdout, "decoders: %d\n", rules.Len())
+	}
+	if _, err := openCertificates(cfg); err != nil {
+		return err
+	}
+	callers, err := openAccess(cfg, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		return err
+	}
+	defer callers.Close()
+	if cfg.AccessFile != "" {
+		fmt.Fprintf(stdout, "access file: %d principals\n", len(callers.Accounts()))
 	}
 	broker, isEmbedded := cfg.Broker()
 	if isEmbedded {
@@ -60,10 +72,19 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 		return fmt.Errorf("the broker cannot be used: %s", status.Err)
 	}
 	fmt.Fprintln(stdout, "broker connection: ok, publishing and subscribing work")
+	found := link.Stats()
+	fmt.Fprintf(stdout, "MQTT version: %s\nsubscribes at: QoS %d\n", spoken(found.Version), found.SubscribeQoS)
+	if status.Warning != "" {
+		fmt.Fprintf(stdout, "warning: %s\n", status.Warning)
+	}
+	if len(status.SubscribeRefused) > 0 {
+		fmt.Fprintf(stdout, "warning: the broker refuses filters: %s\n", strings.Join(status.SubscribeRefused, ", "))
+	}
 	return nil
 }
 
-// reach runs the link until it is up or checkTime has passed.
+// reach runs the link until it is up, and has tried to send a message to itself,
+// or checkTime has passed.
 func reach(ctx context.Context, link *bridge.Bridge) bridge.Status {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
@@ -75,7 +96,7 @@ func reach(ctx context.Context, link *bridge.Bridge) bridge.Status {
 	for {
 		changed := link.Changed()
 		status := link.Status()
-		if status.Publish && status.Subscribe || ctx.Err() != nil {
+		if status.Publish && status.Subscribe && status.Tested || ctx.Err() != nil {
 			cancel()
 			<-done
 			return status

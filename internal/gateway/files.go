@@ -33,10 +33,22 @@ func decoders(cfg *config.Config) (*decode.Rules, error) {
 	return rules, nil
 }
 
-// brokerTLS trusts the configured CA, or the system's.
+// brokerTLS trusts the configured CA, or the system's, and shows the configured
+// certificate, if any; nil is what TLS is without.
 func brokerTLS(cfg *config.Config) (*tls.Config, error) {
-	if cfg.MQTTCAFile == "" {
+	if cfg.MQTTCAFile == "" && cfg.MQTTCertFile == "" {
 		return nil, nil
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if cfg.MQTTCertFile != "" {
+		pair, err := tls.LoadX509KeyPair(cfg.MQTTCertFile, cfg.MQTTKeyFile)
+		if err != nil {
+			return nil, ConfigError{errors.New("GATEWAY_MQTT_CERT_FILE: it cannot be used with GATEWAY_MQTT_KEY_FILE")}
+		}
+		conf.Certificates = []tls.Certificate{pair}
+	}
+	if cfg.MQTTCAFile == "" {
+		return conf, nil
 	}
 	pem, err := os.ReadFile(cfg.MQTTCAFile)
 	if err != nil {
@@ -46,5 +58,6 @@ func brokerTLS(cfg *config.Config) (*tls.Config, error) {
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, ConfigError{fmt.Errorf("GATEWAY_MQTT_CA_FILE: %q holds no certificate in PEM", cfg.MQTTCAFile)}
 	}
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+	conf.RootCAs = pool
+	return conf, nil
 }

@@ -56,6 +56,9 @@ func NewLog(format, level string, w io.Writer) *Log {
 // Dropped counts the lines that were not written.
 func (l *Log) Dropped() uint64 { return l.lines.dropped.Load() }
 
+// Waiting is how many bytes of lines are not written yet, and how many may be.
+func (l *Log) Waiting() (bytes, limit int64) { return l.lines.size(), logQueue }
+
 // Flush waits until all lines so far are written, or for limit.
 func (l *Log) Flush(limit time.Duration) { l.lines.flush(limit) }
 
@@ -82,7 +85,7 @@ type lineQueue struct {
 	closed  bool
 }
 
-// Write takes one line, or drops it. It does not fail: whoever logs can do
+// Write takes one line, or drops it. It does not fail: the caller can do
 // nothing about it.
 func (q *lineQueue) Write(line []byte) (int, error) {
 	q.mu.Lock()
@@ -100,6 +103,12 @@ func (q *lineQueue) Write(line []byte) (int, error) {
 func (q *lineQueue) drop(lines int) {
 	q.missing += uint64(lines)
 	q.dropped.Add(uint64(lines))
+}
+
+func (q *lineQueue) size() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return int64(len(q.waiting) + q.writing)
 }
 
 func (q *lineQueue) signal() {

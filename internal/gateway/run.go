@@ -64,6 +64,11 @@ func Run(ctx context.Context, cfg *config.Config, version string, log *Log, list
 	if err != nil {
 		return err
 	}
+	gate, err := openGate(cfg, log.Logger)
+	if err != nil {
+		return err
+	}
+	defer gate.close()
 	broker, isEmbedded := cfg.Broker()
 	if err := findBroker(ctx, cfg, broker); err != nil || ctx.Err() != nil {
 		return err
@@ -95,12 +100,14 @@ func Run(ctx context.Context, cfg *config.Config, version string, log *Log, list
 	p.hub = hub.New(with.hub(hubOptions(cfg, log.Logger, p.link, rules)))
 	in.hub = p.hub
 	defer p.hub.Close()
-	p.server = api.New(with.api(apiOptions(cfg, version, log, p.hub, p.link)))
+	p.server = api.New(with.api(apiOptions(cfg, version, log, p.hub, p.link, gate)))
+	gate.server.Store(p.server)
+	defer gate.follow(ctx)()
 	defer p.runLink(ctx, func(ctx context.Context) { hintAddress(ctx, cfg, broker, p.link, log.Logger) })()
 
 	p.public, p.admin = with.http(httpServer(p.server.Public(), log.Logger)), with.http(httpServer(p.server.Admin(), log.Logger))
 	failed := make(chan error, 2)
-	go func() { failed <- p.public.Serve(public) }()
+	go func() { failed <- gate.serve(p.public, public) }()
 	go func() { failed <- p.admin.Serve(admin) }()
 	defer announce(cfg, log.Logger, at, broker, isEmbedded)()
 	log.Info("gateway listens", "http", at.HTTP, "admin", at.Admin, "broker", broker.Redacted(), "embedded", isEmbedded, "version", version)
@@ -123,7 +130,7 @@ func (p *parts) runLink(ctx context.Context, hint func(context.Context)) (stop f
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { _ = p.link.Run(ctx) })
-	running.Go(func() { trimWhenIdle(ctx) })
+	running.Go(func() { tendMemory(ctx) })
 	running.Go(func() { hint(ctx) })
 	return func() {
 		cancel()

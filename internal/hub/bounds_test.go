@@ -52,7 +52,7 @@ func TestListThatMatchesNothingLooksAtFewTopicsUnderOneLock(t *testing.T) {
 		t.Fatalf("%d topics are remembered, want %d", got, n)
 	}
 	parts(t, h, n, walkSteps, func() {
-		if objects, next, err := h.List(t.Context(), "d/+/none", "", 10); len(objects) != 0 || next != "" || err != nil {
+		if objects, next, err := h.List(t.Context(), "d/+/none", "", 10, nil); len(objects) != 0 || next != "" || err != nil {
 			t.Errorf("got %d objects, next %q, %v", len(objects), next, err)
 		}
 	})
@@ -61,7 +61,7 @@ func TestListThatMatchesNothingLooksAtFewTopicsUnderOneLock(t *testing.T) {
 func TestSnapshotLooksAtFewTopicsUnderOneLock(t *testing.T) {
 	const n = 20_000
 	h := full(t, n, Options{})
-	c := h.Attach(&drain{}, &drain{}, nil)
+	c := h.Attach(&drain{}, &drain{}, nil, nil)
 	t.Cleanup(c.Detach)
 	req := ok("d/#")
 	req.Snapshot = true
@@ -73,7 +73,7 @@ func TestSearchForAHoleLooksAtFewTopicsUnderOneLock(t *testing.T) {
 	const n = 20_000
 	h := full(t, n, Options{HistoryBytes: 1 << 20})
 	parts(t, h, n, searchSteps, func() {
-		if p := h.History("d/+/x", &Position{Epoch: "e"}, 1); p.Gap == nil || !p.Gap.Certain {
+		if p := h.History("d/+/x", &Position{Epoch: "e"}, 1, nil); p.Gap == nil || !p.Gap.Certain {
 			t.Errorf("got %+v, want a certain gap", p)
 		}
 	})
@@ -83,7 +83,7 @@ func TestHistoryThatMatchesNothingLooksAtFewMessagesUnderOneLock(t *testing.T) {
 	const n = 20_000
 	h := full(t, n, Options{HistoryBytes: 64 << 20})
 	parts(t, h, n, replayLooks, func() {
-		if p := h.History("none", nil, 1); len(p.Objects) != 0 {
+		if p := h.History("none", nil, 1, nil); len(p.Objects) != 0 {
 			t.Errorf("got %d objects", len(p.Objects))
 		}
 	})
@@ -93,7 +93,7 @@ func TestReleaseOfMinIntervalTakesFewTopicsUnderOneLock(t *testing.T) {
 	const n = 20_000
 	h := setup(t, newBroker(), Options{QueueBytes: 64 << 20})
 	tap := &drain{}
-	c := h.Attach(tap, tap, nil)
+	c := h.Attach(tap, tap, nil, nil)
 	t.Cleanup(c.Detach)
 	req := ok("#")
 	req.MinInterval, req.Overflow = time.Hour, outbox.OverflowDrop
@@ -131,7 +131,7 @@ func TestLargeMessageEvictsFewMessagesUnderOneLock(t *testing.T) {
 		h.Accept(live("t/"+strconv.Itoa(i%2), "1"))
 	}
 	payload := strings.Repeat("x", 256<<10)
-	small := func() int { return len(h.History("t/#", nil, 10_000).Objects) }
+	small := func() int { return len(h.History("t/#", nil, 10_000, nil).Objects) }
 	before := small()
 	var evicted int
 	got := locks(h, func() { h.Accept(live("big", payload)) })
@@ -148,7 +148,7 @@ func TestGapsAndFramesForAllServeFewClientsUnderOneLock(t *testing.T) {
 	h := setup(t, newBroker(), Options{})
 	all := make([]*Client, clients)
 	for i := range all {
-		all[i] = h.Attach(&drain{}, &drain{}, nil)
+		all[i] = h.Attach(&drain{}, &drain{}, nil, nil)
 	}
 	parts(t, h, 3*clients, clientSteps, func() { h.BrokerDown(); h.BrokerUp(true) }) // a frame, a gap, a frame
 	parts(t, h, clients, clientSteps, func() { h.Dropped(true, time.Now()) })
@@ -163,7 +163,7 @@ func TestLeavingMovesOneOtherSubscription(t *testing.T) {
 	h := setup(t, newBroker(), Options{})
 	all := make([]*Client, clients)
 	for i := range all {
-		all[i] = h.Attach(&drain{}, &drain{}, nil)
+		all[i] = h.Attach(&drain{}, &drain{}, nil, nil)
 		all[i].Subscribe(t.Context(), ok("#"))
 	}
 	in := h.byFilter["#"]
@@ -248,9 +248,9 @@ func TestEndOfAWatchDoesNotLookAtTopicsOrFilters(t *testing.T) {
 	b := newBroker()
 	b.dynamic = true
 	h := setup(t, b, Options{Linger: time.Hour})
-	leaver := h.Attach(&drain{}, &drain{}, nil)
+	leaver := h.Attach(&drain{}, &drain{}, nil, nil)
 	leaver.Subscribe(t.Context(), ok("d/#"))
-	stayer := h.Attach(&drain{}, &drain{}, nil)
+	stayer := h.Attach(&drain{}, &drain{}, nil, nil)
 	var held []string
 	for i := range filters {
 		held = append(held, "f/"+strconv.Itoa(i)+"/+")
@@ -272,7 +272,7 @@ func TestEndOfAWatchDoesNotLookAtTopicsOrFilters(t *testing.T) {
 		t.Errorf("d/7 has the value %s although nobody watches it", m.JSON)
 	}
 	parts(t, h, topics, walkSteps, func() {
-		if objects, _, err := h.List(t.Context(), "d/#", "", 10); err != nil || len(objects) != 0 {
+		if objects, _, err := h.List(t.Context(), "d/#", "", 10, nil); err != nil || len(objects) != 0 {
 			t.Errorf("got %d objects, %v, want none that may be out of date", len(objects), err)
 		}
 	})
@@ -387,7 +387,7 @@ func TestOwedCopiesAreNotOlderThanWhatWasSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cp := h.collect(fetches, nil, false, true)
+	cp := h.collect(fetches, nil, nil, false, true)
 	for i := range 3 {
 		if i > 0 {
 			h.Ingest(live("a", strconv.Itoa(i)))

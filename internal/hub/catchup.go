@@ -91,6 +91,9 @@ func (c *Client) Feed() {
 
 // owes reports whether m is one that the client would have had live.
 func (c *Client) owes(m *message.Message) bool {
+	if !c.class.may(m) {
+		return false
+	}
 	for _, s := range c.matching(m.Topic) {
 		if s.throttle == nil && m.Seq > s.joined {
 			return true

@@ -53,7 +53,7 @@ func TestCatchUpIsWholeOrSaysWhatIsMissing(t *testing.T) {
 		for range rapid.IntRange(1, 4).Draw(t, "readers") {
 			r := reader{tap: newTap(), since: uint64(len(sent) - 1)}
 			r.filters = rapid.SampledFrom([][]string{{"#"}, {"a/#"}, {"a/+", "+/b"}, {"b/b"}, {"hot", "#"}, {"deep/#", "a"}}).Draw(t, "filters")
-			r.c = h.Attach(r.tap, r.tap, nil)
+			r.c = h.Attach(r.tap, r.tap, nil, nil)
 			defer r.c.Detach()
 			r.c.Subscribe(t.Context(), ok(r.filters...))
 			readers = append(readers, r)
@@ -140,7 +140,7 @@ func (o *inOrder) got(t *testing.T, n int) {
 func TestSlowerThanABurstLosesNothing(t *testing.T) {
 	h := setup(t, newBroker(), Options{HistoryBytes: 128 << 20})
 	tap := newInOrder()
-	c := h.Attach(tap, tap, nil)
+	c := h.Attach(tap, tap, nil, nil)
 	t.Cleanup(c.Detach)
 	c.Subscribe(t.Context(), ok("#"))
 	const n = 20_000
@@ -165,7 +165,7 @@ func TestManyLimitedReadersAllGetABurst(t *testing.T) {
 	taps := make([]*inOrder, readers)
 	for i := range taps {
 		taps[i] = newInOrder()
-		c := h.Attach(taps[i], taps[i], nil)
+		c := h.Attach(taps[i], taps[i], nil, nil)
 		t.Cleanup(c.Detach)
 		c.Subscribe(t.Context(), ok("#"))
 	}
@@ -215,7 +215,7 @@ func TestNoCursorPassesWhatIsLeftToTheHistory(t *testing.T) {
 		defer h.Close()
 		h.BrokerUp(false)
 		tap := newTap()
-		c := h.Attach(tap, tap, nil)
+		c := h.Attach(tap, tap, nil, nil)
 		defer c.Detach()
 		c.Subscribe(t.Context(), ok("a/#"))
 		plain := 0

@@ -24,8 +24,8 @@ type expected struct {
 }
 
 // ExpectClear announces an empty message that deletes the retained one of a
-// topic: when it comes, the topic has no value any more. Other empty messages
-// are values like any, because nothing tells them apart. The caller says what
+// topic: when it comes, the topic has no value any more. With MQTT 3.1.1 other
+// empty messages are values like any, because nothing tells them apart. The caller says what
 // became of the message with the function that it gets.
 func (h *Hub) ExpectClear(name string) (settle func(sent bool)) {
 	e := new(expected)

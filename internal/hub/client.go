@@ -24,6 +24,7 @@ type Client struct {
 	last      uint64      // newest message handed to out, so that overlapping filters deliver once
 	told      uint64      // newest gap for everybody that was queued
 	gone      bool
+	class     *class // of its rights
 	// replaying is the first message that a replay under way has not queued,
 	// 0 without one.
 	replaying uint64
@@ -32,10 +33,10 @@ type Client struct {
 // ID of an op, echoed in the answer; nil for none.
 type ID = json.RawMessage
 
-// Attach adds a connection. first, if not nil, gives the bytes that are sent
+// Attach adds a connection of somebody with these rights. first, if not nil, gives the bytes that are sent
 // before anything else, from the newest cursor. Attach fails (returns nil)
 // when the hub is shutting down.
-func (h *Hub) Attach(conn outbox.Conn, codec outbox.Codec, first func(cursor string) []byte) *Client {
+func (h *Hub) Attach(conn outbox.Conn, codec outbox.Codec, rights *Rights, first func(cursor string) []byte) *Client {
 	c := &Client{hub: h, id: h.nextID.Add(1), transport: codec.Name()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -43,6 +44,7 @@ func (h *Hub) Attach(conn outbox.Conn, codec outbox.Codec, first func(cursor str
 		return nil
 	}
 	c.out.Init(h.shared, h.writers, c.id, conn, codec, c, h.deliveredBy(c.transport))
+	c.class = h.enter(rights)
 	h.clients.add(c)
 	h.subscribers[c.transport]++
 	c.told = h.seq
@@ -75,6 +77,8 @@ func (c *Client) Detach() {
 	h.clients.remove(c)
 	h.subscribers[c.transport]--
 	h.forgetOwed(c, filters)
+	h.quit(c.class)
+	c.class = nil
 	h.mu.Unlock()
 	h.unwatch(filters)
 }

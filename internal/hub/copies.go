@@ -16,6 +16,7 @@ type copies struct {
 	fetches  []*fetch
 	snapshot bool // of everything, not only of what is retained
 	joined   bool // the client has seen the live messages itself
+	rights   *Rights
 	run      *outbox.Run
 	shared   bool           // run is a fetch's own, or clients have it: it must not change
 	places   map[string]int // in run, by topic
@@ -24,10 +25,11 @@ type copies struct {
 }
 
 // collect begins with what the fetches have brought, and, for a snapshot, with
-// what is remembered of the filters. The caller calls lock next.
-func (h *Hub) collect(fetches []*fetch, filters []string, snapshot, joined bool) *copies {
-	cp := &copies{hub: h, fetches: fetches, snapshot: snapshot, joined: joined, read: make([]int, len(fetches))}
-	if len(fetches) == 1 && !snapshot {
+// what is remembered of the filters, as far as the client's rights go. The
+// caller calls lock next.
+func (h *Hub) collect(fetches []*fetch, filters []string, rights *Rights, snapshot, joined bool) *copies {
+	cp := &copies{hub: h, fetches: fetches, snapshot: snapshot, joined: joined, rights: rights, read: make([]int, len(fetches))}
+	if len(fetches) == 1 && !snapshot && rights == nil {
 		cp.run, cp.shared = fetches[0].run, true // most often that is all
 		return cp
 	}
@@ -96,11 +98,12 @@ func (cp *copies) addValues(filters []string) {
 	cp.addFetched()
 }
 
-// set puts m, or nil for nothing, in the place of its topic.
+// set puts m, or nil for nothing, in the place of its topic, if the client may
+// be given it.
 func (cp *copies) set(topic string, m *message.Message) {
 	if i, known := cp.places[topic]; known {
 		cp.run.Set(i, m)
-	} else if m != nil {
+	} else if m != nil && cp.rights.may(topic) {
 		cp.places[topic] = cp.run.Len()
 		cp.run.Append(m)
 	}

@@ -61,7 +61,7 @@ func TestValueStandsInEveryCopy(t *testing.T) {
 		h.Ingest(live(topic, "21.50"))
 		h.Ingest(Inbound{Topic: "k" + topic, Payload: []byte("7"), Retain: true}) // told of once, and remembered
 	}
-	objects := h.History("#", nil, 100).Objects
+	objects := h.History("#", nil, 100, nil).Objects
 	if len(objects) != 4 {
 		t.Fatalf("history: got %d objects, want 4", len(objects))
 	}

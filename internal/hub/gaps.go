@@ -55,7 +55,7 @@ func (h *Hub) missing(seq uint64, s *memory.Search) (m hole) {
 
 // gap gives a hole a place of its own in the sequence, tells everybody, and
 // keeps it for those who come back later. It is called without the lock, by
-// whoever calls Accept, so no message comes in between.
+// the caller of Accept, so no message comes in between.
 func (h *Hub) gap(after func() uint64, reason string, certain bool) {
 	h.mu.Lock()
 	from := after()

@@ -38,7 +38,7 @@ func TestEveryByteHeldIsCounted(t *testing.T) {
 			if len(clients) == 0 || rapid.IntRange(0, 7).Draw(t, "new") == 0 && len(clients) < 5 {
 				tap := newTap()
 				taps = append(taps, tap)
-				clients = append(clients, h.Attach(tap, tap, nil))
+				clients = append(clients, h.Attach(tap, tap, nil, nil))
 			}
 			i := rapid.IntRange(0, len(clients)-1).Draw(t, "client")
 			c, tap := clients[i], taps[i]

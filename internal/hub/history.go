@@ -18,17 +18,19 @@ type Page struct {
 	// Next is the cursor to go on from, empty at the end.
 	Next string
 
-	bytes int
+	rights *Rights
+	bytes  int
 }
 
-// pageBytes is what a page may hold, and a little more: whoever reads it slowly
+// pageBytes is what a page may hold, and a little more: a slow reader
 // keeps it in memory meanwhile.
 const pageBytes = 4 << 20
 
 // History reads what is remembered of the topics that match filter: at most
-// limit objects behind since, or from the beginning when that is nil.
-func (h *Hub) History(filter string, since *Position, limit int) Page {
-	var p Page
+// limit objects behind since, or from the beginning when that is nil. Whoever
+// reads it has these rights.
+func (h *Hub) History(filter string, since *Position, limit int, rights *Rights) Page {
+	p := Page{rights: rights}
 	from := h.beginPage(&p, filter, since)
 	for last := uint64(0); !h.addToPage(&p, filter, limit, &from, &last); {
 	}
@@ -71,7 +73,7 @@ func (h *Hub) addToPage(p *Page, filter string, limit int, from, last *uint64) (
 	full := false
 	h.reading(func() {
 		*from, done = h.memory.After(*from, replayLooks, func(m *message.Message) bool {
-			if !m.IsGap && !topic.Match(filter, m.Topic) {
+			if !m.IsGap && (!topic.Match(filter, m.Topic) || !p.rights.may(m.Topic)) {
 				return true
 			}
 			if full = len(p.Objects) == limit || p.bytes > pageBytes; full {

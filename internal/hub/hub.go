@@ -14,8 +14,9 @@
 // one time is bounded:
 //
 //	Accept            a map look-up, a trie look-up, a heap of topics (logarithm),
-//	                  two look-ups for all waiters of a filter, and a step for
-//	                  each subscription that gets the message
+//	                  two look-ups for all waiters of a filter, a step for each
+//	                  subscription that matches the message, and a decision for
+//	                  each class of rights among them
 //	trimming          trimSteps messages or topics, then the lock is given back
 //	expiring          expireSteps topics or messages
 //	lists, snapshots  walkSteps topics, matching or not
@@ -73,7 +74,7 @@ type Options struct {
 	TotalQueue int64  // all outboxes together [256 MiB]
 	Log        *slog.Logger
 	Shards     int           // writers [GOMAXPROCS]
-	KeepAlive  time.Duration // how often each connection is looked at for keep-alives [5s]
+	KeepAlive  time.Duration // how often each connection is looked at for keep-alives [1s]
 	FetchTime  time.Duration // longest wait for retained messages before a subscription joins without [3s]
 	Linger     time.Duration // how long a filter that nobody wants any more is watched on [5s]
 
@@ -93,7 +94,7 @@ func (o *Options) complete() {
 	o.QueueBytes = cmp.Or(o.QueueBytes, 1<<20)
 	o.TotalQueue = cmp.Or(o.TotalQueue, 256<<20)
 	o.Shards = cmp.Or(o.Shards, runtime.GOMAXPROCS(0))
-	o.KeepAlive = cmp.Or(o.KeepAlive, 5*time.Second)
+	o.KeepAlive = cmp.Or(o.KeepAlive, time.Second)
 	o.FetchTime = cmp.Or(o.FetchTime, 3*time.Second)
 	o.Linger = cmp.Or(o.Linger, 5*time.Second)
 	o.HistoryAge = cmp.Or(o.HistoryAge, 10*time.Minute)
@@ -130,6 +131,7 @@ type Hub struct {
 	watches      map[string]*watch
 	watched      topic.Trie[*watch] // of them, those in force
 	clears       clears
+	classes      map[any]*class // of rights, by Rights.Class
 	memory       *memory.Memory
 	owed         owed
 	broker       wire.Broker
@@ -147,7 +149,7 @@ type Hub struct {
 	covering  [][]*watch
 	satisfied []*interest
 
-	// Of whoever calls Accept.
+	// Of the caller of Accept.
 	unflushed int  // bytes accepted since the writers were woken
 	wasUp     bool // the broker connection has been up before
 
@@ -185,6 +187,7 @@ func New(o Options) *Hub {
 		fetches:     map[string]*fetch{},
 		watches:     map[string]*watch{},
 		clears:      clears{byTopic: map[string][]*expected{}},
+		classes:     map[any]*class{},
 		memory:      memory.New(memory.Limits{History: o.HistoryBytes, Age: o.HistoryAge, Values: o.ValuesBytes, Index: o.IndexBytes}),
 		owed:        owed{},
 		broker:      wire.Broker{Type: "broker", Since: time.Now().UTC().Truncate(time.Microsecond)},

@@ -277,7 +277,7 @@ func setup(t *testing.T, b *broker, o Options) *Hub {
 func attach(t *testing.T, h *Hub) (*Client, *wireTap) {
 	t.Helper()
 	tap := newTap()
-	c := h.Attach(tap, tap, nil)
+	c := h.Attach(tap, tap, nil, nil)
 	t.Cleanup(c.Detach)
 	return c, tap
 }

@@ -16,6 +16,14 @@ type Inbound struct {
 	Payload []byte
 	QoS     byte
 	Retain  bool // the broker delivered it as a retained copy
+
+	// Retained: a live message was published as retained; false may be unknown.
+	Retained bool
+
+	// TooLarge is the size of a payload that was left out; 0: Payload is whole.
+	TooLarge int
+
+	Properties *wire.Properties // of MQTT 5; nil: none
 }
 
 // Ingest is Accept and Flush.
@@ -35,7 +43,7 @@ const kickBytes = 32 << 10
 func (h *Hub) Accept(in Inbound) {
 	m := h.encode(in, time.Now()) // without the lock: it may take its time
 	var payload payloadKey
-	if h.expecting.Load() > 0 {
+	if h.expecting.Load() > 0 && in.TooLarge == 0 {
 		payload = h.keyOf(in.Payload)
 	}
 	remembered := rememberable(in.Topic)
@@ -43,6 +51,7 @@ func (h *Hub) Accept(in Inbound) {
 	h.received++
 	if in.Retain {
 		if remembered && !m.Empty() {
+			m.StampCopy(h.opts.Epoch, h.seq)
 			h.memory.AddRetained(m, h.downAt, h.seq)
 		}
 		h.unlockTrimmed()
@@ -51,7 +60,7 @@ func (h *Hub) Accept(in Inbound) {
 	h.seq++
 	m.Stamp(h.opts.Epoch, h.seq)
 	if remembered {
-		h.memory.Add(m, m.Empty() && h.clears.take(m.Topic))
+		h.memory.Add(m, m.Empty() && (h.clears.take(m.Topic) || in.Retained))
 	} else {
 		h.memory.Pass(m.Seq)
 		h.unremembered++
@@ -82,7 +91,7 @@ func levels(topic string) int { return strings.Count(topic, "/") + 1 }
 // encode decodes the payload and encodes the message, outside of hub.mu.
 func (h *Hub) encode(in Inbound, now time.Time) *message.Message {
 	value, problem := h.decode(in)
-	return message.New(message.In{Topic: in.Topic, Payload: in.Payload, QoS: in.QoS, Retain: in.Retain, Value: value, Problem: problem}, now)
+	return message.New(message.In{Topic: in.Topic, Payload: in.Payload, QoS: in.QoS, Retain: in.Retain, TooLarge: in.TooLarge, Value: value, Problem: problem, Properties: in.Properties}, now)
 }
 
 // problemPanic is what a message says whose decoder broke down.
@@ -91,7 +100,7 @@ const problemPanic = "The decoder failed on this payload; that is a mistake in t
 // decode decodes the payload of in. Decoders read what strangers send: one that
 // breaks down must cost the value, not the message.
 func (h *Hub) decode(in Inbound) (value []byte, problem string) {
-	if h.opts.Decode == nil {
+	if h.opts.Decode == nil || in.TooLarge > 0 {
 		return nil, ""
 	}
 	defer func() {

@@ -7,13 +7,13 @@ import (
 	"github.com/vulturepi/gateway/internal/hub/outbox"
 )
 
-// interest is a filter that somebody holds, and who does. Guarded by hub.mu.
+// interest is a filter that clients hold, and who does. Guarded by hub.mu.
 // What deliver looks at stands together, one cache line.
 type interest struct {
 	subs      []*subscription
 	first     [1]*subscription // where subs begin: most filters are one client's
 	recorders []*recorder
-	waiting   map[payloadKey]map[string]waiters // by the payload that is wanted, and by the topic that does not count
+	waiting   map[payloadKey]map[exception]waiters // by the payload that is wanted, and by what does not count
 	filter    string
 }
 
@@ -107,6 +107,7 @@ func (s *subscription) take(m *message.Message) {
 	c := s.client
 	switch {
 	case c.last == m.Seq: // another of its filters matched already
+	case c.class != nil && !c.class.may(m):
 	case s.throttle != nil: // only if no other filter matches
 		c.hub.throttled = append(c.hub.throttled, s)
 	default:

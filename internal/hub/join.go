@@ -20,15 +20,14 @@ func (j *joining) join(ctx context.Context, gap *missed) bool {
 	c, h := j.client, j.client.hub
 	fetches, err := h.fetch(ctx, j.filters)
 	if err != nil {
-		return false // whoever asked has gone
+		return false // the caller has gone
 	}
 	if j.Snapshot { // few at a time, because each makes a run of its own
 		h.collectors <- struct{}{}
 		defer func() { <-h.collectors }()
 	}
-	cp := h.collect(fetches, j.filters, j.Snapshot, false)
+	cp, lost := j.copies(fetches)
 	defer cp.release()
-	lost := cp.lock()
 	defer c.out.Kick()
 	defer h.mu.Unlock()
 	defer h.leave(fetches)
@@ -67,6 +66,23 @@ func (j *joining) join(ctx context.Context, gap *missed) bool {
 	}
 	j.add(j.throttle())
 	return true
+}
+
+// copies collects what the client is sent before the live messages, and takes
+// hub.mu at a moment at which that is complete, and what its rights grant.
+func (j *joining) copies(fetches []*fetch) (cp *copies, lost bool) {
+	c, h := j.client, j.client.hub
+	for {
+		h.mu.Lock()
+		rights := c.class.own()
+		h.mu.Unlock()
+		cp = h.collect(fetches, j.filters, rights, j.Snapshot, false)
+		if lost = cp.lock(); c.gone || c.class.own() == rights {
+			return cp, lost
+		}
+		h.mu.Unlock()
+		cp.release()
+	}
 }
 
 // snapshotEnd is the frame behind the copies; without a snapshot it is only a

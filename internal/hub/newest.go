@@ -78,8 +78,9 @@ func (h *Hub) ask(ctx context.Context, filter string) error {
 // List is a page of the newest messages, as JSON, of the topics that match
 // filter, in the order of their names: at most limit, behind the topic after.
 // next is the topic to go on from, empty at the end. Topics whose newest
-// message is empty are left out: that is how MQTT deletes.
-func (h *Hub) List(ctx context.Context, filter, after string, limit int) (objects [][]byte, next string, err error) {
+// message is empty are left out: that is how MQTT deletes; and those that
+// rights do not grant.
+func (h *Hub) List(ctx context.Context, filter, after string, limit int, rights *Rights) (objects [][]byte, next string, err error) {
 	if after == "" { // the first page brings what the broker keeps for all of them
 		err = h.ask(ctx, filter)
 	}
@@ -93,7 +94,7 @@ func (h *Hub) List(ctx context.Context, filter, after string, limit int) (object
 		h.reading(func() {
 			after, done = h.memory.Walk(filter, after, walkSteps, func(name string, t *memory.Topic) bool {
 				m := h.value(name, t)
-				return m == nil || m.Empty() || p.add(name, m)
+				return m == nil || m.Empty() || !rights.may(name) || p.add(name, m)
 			})
 		})
 	}

@@ -61,7 +61,7 @@ func TestRetainedValueEndsWithTheConnection(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", topic, got, want)
 		}
 	}
-	objects, _, err := h.List(context.Background(), "#", "", 10)
+	objects, _, err := h.List(context.Background(), "#", "", 10, nil)
 	if len(objects) != 2 || err != nil {
 		t.Errorf("list: got %q %v, want stays and seen", objects, err)
 	}
@@ -88,7 +88,7 @@ func TestValueIsFoundInTheHistory(t *testing.T) {
 	if got := newest(t, h, "t/0"); got != "0" || kept > 64<<10 {
 		t.Errorf("got %s with %d bytes of values, want 0", got, kept)
 	}
-	if objects, next, _ := h.List(context.Background(), "t/+", "", 10_000); len(objects) != 1000 || next != "" {
+	if objects, next, _ := h.List(context.Background(), "t/+", "", 10_000, nil); len(objects) != 1000 || next != "" {
 		t.Errorf("list: got %d and a next page %q, want all 1000", len(objects), next)
 	}
 }
@@ -98,15 +98,15 @@ func TestListWithoutABrokerIsWhatIsKnown(t *testing.T) {
 	h := setup(t, b, Options{})
 	h.Ingest(live("a", "1"))
 	b.retained = func(string) ([]Inbound, error) { return nil, fmt.Errorf("no connection") }
-	if _, _, err := h.List(context.Background(), "#", "", 10); !errors.Is(err, ErrNoAnswer) {
+	if _, _, err := h.List(context.Background(), "#", "", 10, nil); !errors.Is(err, ErrNoAnswer) {
 		t.Errorf("the broker does not answer: got %v, want ErrNoAnswer", err)
 	}
 	h.BrokerDown()
-	if objects, _, err := h.List(context.Background(), "#", "", 10); len(objects) != 1 || err != nil {
+	if objects, _, err := h.List(context.Background(), "#", "", 10, nil); len(objects) != 1 || err != nil {
 		t.Errorf("there is no broker: got %q %v, want what is known", objects, err)
 	}
 	b.dynamic = true
-	if _, _, err := h.List(context.Background(), "#", "", 10); !errors.Is(err, ErrNoBroker) {
+	if _, _, err := h.List(context.Background(), "#", "", 10, nil); !errors.Is(err, ErrNoBroker) {
 		t.Errorf("nothing is watched for good: got %v, want ErrNoBroker", err)
 	}
 }
@@ -203,20 +203,20 @@ func TestPagesAreBoundedInBytes(t *testing.T) {
 	for i := range 100 {
 		h.Ingest(live(fmt.Sprintf("t/%03d", i), payload))
 	}
-	objects, next, _ := h.List(context.Background(), "#", "", 1000)
-	page := h.History("#", nil, 1000)
+	objects, next, _ := h.List(context.Background(), "#", "", 1000, nil)
+	page := h.History("#", nil, 1000, nil)
 	if len(objects) > 50 || len(page.Objects) > 50 || next == "" || page.Next == "" {
 		t.Errorf("got %d values and %d messages of 100 KiB in a page, want about 40 and a next page", len(objects), len(page.Objects))
 	}
 	seen := len(page.Objects)
 	for page.Next != "" {
 		since, _ := ParseCursor(page.Next)
-		page = h.History("#", since, 1000)
+		page = h.History("#", since, 1000, nil)
 		seen += len(page.Objects)
 	}
 	for next != "" {
 		var more [][]byte
-		more, next, _ = h.List(context.Background(), "#", next, 1000)
+		more, next, _ = h.List(context.Background(), "#", next, 1000, nil)
 		objects = append(objects, more...)
 	}
 	if seen != 100 || len(objects) != 100 {

@@ -59,7 +59,7 @@ func TestEveryHoleHasItsGap(t *testing.T) {
 		defer h.Close()
 		h.BrokerUp(false)
 		tap := newTap()
-		c := h.Attach(tap, tap, nil)
+		c := h.Attach(tap, tap, nil, nil)
 		defer c.Detach()
 		req := ok("#")
 		req.Overflow = rapid.SampledFrom([]outbox.Overflow{outbox.OverflowDrop, outbox.OverflowDrop}).Draw(rt, "policy")
@@ -238,7 +238,7 @@ func TestHistoryLongerThanOneLookIsWhole(t *testing.T) {
 	}
 	got, since := 0, (*Position)(nil)
 	for {
-		p := h.History("t/1", since, 1000)
+		p := h.History("t/1", since, 1000, nil)
 		got += len(p.Objects)
 		if p.Next == "" {
 			break

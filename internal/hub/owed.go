@@ -8,14 +8,20 @@ import (
 )
 
 // Retained messages that are owed to those who joined while the broker could
-// not be asked: for each filter its clients. Guarded by hub.mu.
-type owed map[string]map[*Client]struct{}
+// not be asked: for each filter its clients, by their rights. Guarded by hub.mu.
+type owed map[debt]map[*Client]struct{}
+
+type debt struct {
+	filter string
+	class  *class
+}
 
 func (h *Hub) owe(c *Client, filter string) {
-	if h.owed[filter] == nil {
-		h.owed[filter] = map[*Client]struct{}{}
+	d := debt{filter, c.class}
+	if h.owed[d] == nil {
+		h.owed[d] = map[*Client]struct{}{}
 	}
-	h.owed[filter][c] = struct{}{}
+	h.owed[d][c] = struct{}{}
 }
 
 func (h *Hub) forgetOwed(c *Client, filters []string) {
@@ -23,9 +29,27 @@ func (h *Hub) forgetOwed(c *Client, filters []string) {
 		return
 	}
 	for _, f := range filters {
-		if delete(h.owed[f], c); len(h.owed[f]) == 0 {
-			delete(h.owed, f)
+		d := debt{f, c.class}
+		if delete(h.owed[d], c); len(h.owed[d]) == 0 {
+			delete(h.owed, d)
 		}
+	}
+}
+
+// oweAnew moves what is owed to a client from its old class to its own.
+func (h *Hub) oweAnew(c *Client, old *class) {
+	if len(h.owed) == 0 || old == c.class {
+		return
+	}
+	for f := range c.subs {
+		d := debt{f, old}
+		if _, owing := h.owed[d][c]; !owing {
+			continue
+		}
+		if delete(h.owed[d], c); len(h.owed[d]) == 0 {
+			delete(h.owed, d)
+		}
+		h.owe(c, f)
 	}
 }
 
@@ -59,8 +83,9 @@ func (h *Hub) serveOwed() {
 func (h *Hub) payOwed() bool {
 	for {
 		h.mu.Lock()
-		filter, found := "", false
-		for filter = range h.owed {
+		var next debt
+		found := false
+		for next = range h.owed {
 			found = true
 			break
 		}
@@ -69,40 +94,40 @@ func (h *Hub) payOwed() bool {
 		if !found {
 			return true
 		}
-		if !connected || !h.pay(filter) {
+		if !connected || !h.pay(next) {
 			return !connected // BrokerUp wakes the worker
 		}
 	}
 }
 
-// pay sends the retained messages of a filter to all who wait for them.
-func (h *Hub) pay(filter string) bool {
-	fetches, err := h.fetch(h.ctx, []string{filter})
+// pay sends the retained messages of a filter to all of a class who wait for
+// them.
+func (h *Hub) pay(d debt) bool {
+	fetches, err := h.fetch(h.ctx, []string{d.filter})
 	if err != nil {
 		return false
 	}
-	cp := h.collect(fetches, nil, false, true)
+	cp := h.collect(fetches, nil, d.class.own(), false, true)
 	defer func() { cp.release() }()
 	for {
 		lost := cp.lock()
-		if lost || fetches[0].err != nil || len(h.owed[filter]) == 0 {
+		if lost || fetches[0].err != nil || len(h.owed[d]) == 0 {
 			h.leave(fetches)
 			h.mu.Unlock()
 			return !lost && fetches[0].err == nil
 		}
-		h.paySome(filter, cp.run)
+		h.paySome(d, cp.run)
 		cp.shared = true
 		h.mu.Unlock()
 	}
 }
 
-// paySome sends a run to some of those who wait for a filter's. Called under
-// hub.mu.
-func (h *Hub) paySome(filter string, run *outbox.Run) {
+// paySome sends a run to some of those who wait for it. Called under hub.mu.
+func (h *Hub) paySome(d debt, run *outbox.Run) {
 	steps := 0
-	for c := range h.owed[filter] {
-		h.forgetOwed(c, []string{filter})
-		if c.subs[filter] != nil {
+	for c := range h.owed[d] {
+		h.forgetOwed(c, []string{d.filter})
+		if c.subs[d.filter] != nil {
 			c.out.PushRun(run, message.Form{})
 			c.out.Kick()
 		}

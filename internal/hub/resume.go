@@ -160,7 +160,7 @@ func (r *replay) read(run *outbox.Run) (end bool) {
 }
 
 func (r *replay) wanted(m *message.Message) bool {
-	if r.scratch = r.match.Match(r.scratch[:0], m.Topic); len(r.scratch) == 0 {
+	if r.scratch = r.match.Match(r.scratch[:0], m.Topic); len(r.scratch) == 0 || !r.client.class.may(m) {
 		return false
 	}
 	for _, s := range r.client.matching(m.Topic) { // what another of its filters has delivered, and not only the newest

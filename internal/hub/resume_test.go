@@ -106,7 +106,7 @@ func TestResumeIsWholeOrSaysWhatIsMissing(t *testing.T) {
 			}
 			r := reader{tap: newTap(), since: rapid.Uint64Range(0, uint64(len(sent)-1)).Draw(t, "since")}
 			r.filters = rapid.SampledFrom([][]string{{"#"}, {"a/#"}, {"a/+", "+/b"}, {"b/b"}, {"hot", "#"}}).Draw(t, "filters")
-			r.c = h.Attach(r.tap, r.tap, nil)
+			r.c = h.Attach(r.tap, r.tap, nil, nil)
 			req := ok(r.filters...)
 			req.Since = &Position{Epoch: "e", Seq: r.since}
 			r.c.Subscribe(context.Background(), req)
@@ -232,7 +232,7 @@ func TestHistoryExpiresByAge(t *testing.T) {
 	h := setup(t, newBroker(), Options{HistoryBytes: 1 << 20, HistoryAge: 20 * time.Millisecond})
 	h.Ingest(live("a", "1"))
 	eventually(t, "the message expires", func() bool { return h.Stats().Memory.History == 0 })
-	if p := h.History("#", &Position{Epoch: "e"}, 10); len(p.Objects) != 0 || p.Gap == nil || p.Gap.Reason != wire.GapHistoryExpired {
+	if p := h.History("#", &Position{Epoch: "e"}, 10, nil); len(p.Objects) != 0 || p.Gap == nil || p.Gap.Reason != wire.GapHistoryExpired {
 		t.Errorf("got %+v", p)
 	}
 }

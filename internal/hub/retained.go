@@ -67,11 +67,16 @@ func (h *Hub) runFetch(f *fetch) {
 	defer cancel()
 	got, err := h.opts.Upstream.Retained(ctx, f.filter)
 	now := time.Now()
+	h.mu.Lock()
+	asOf := h.seq
+	h.mu.Unlock()
 	f.run, f.err = h.queued.NewRun(), err
 	f.copies = make([]*message.Message, 0, len(got))
 	for _, in := range got {
 		in.Retain = true
-		f.copies = append(f.copies, h.encode(in, now))
+		m := h.encode(in, now)
+		m.StampCopy(h.opts.Epoch, asOf)
+		f.copies = append(f.copies, m)
 	}
 	h.shareCopies(f)
 	for _, m := range f.copies {

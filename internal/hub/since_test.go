@@ -61,15 +61,15 @@ func TestSinceATimeGivesWhatCameFromThenOn(t *testing.T) {
 		for _, back := range []int{0, 1, 2, 3, 4, 5, 100, 1237, n - 2, n - 1, n, 2 * n} {
 			at := now.Add(-time.Duration(back) * 250 * time.Millisecond)
 			first := max(0, n-1-back)
-			if got, want := payloads(h.History("#", Since(at), 10_000)), from(first, n, 1); !slices.Equal(got, want) {
+			if got, want := payloads(h.History("#", Since(at), 10_000, nil)), from(first, n, 1); !slices.Equal(got, want) {
 				t.Errorf("%d back: got %s, want %s", back, brief(got), brief(want))
 			}
 			// A moment later that message is out.
-			if got, want := payloads(h.History("#", Since(at.Add(time.Microsecond)), 10_000)), from(max(0, n-back), n, 1); back < n && !slices.Equal(got, want) {
+			if got, want := payloads(h.History("#", Since(at.Add(time.Microsecond)), 10_000, nil)), from(max(0, n-back), n, 1); back < n && !slices.Equal(got, want) {
 				t.Errorf("less than %d back: got %s, want %s", back, brief(got), brief(want))
 			}
 		}
-		if got := payloads(h.History("a", Since(now.Add(-1500*time.Millisecond)), 10)); len(got) != 2 {
+		if got := payloads(h.History("a", Since(now.Add(-1500*time.Millisecond)), 10, nil)); len(got) != 2 {
 			t.Errorf("of one topic: got %v, want 2", got)
 		}
 	})
@@ -82,15 +82,15 @@ func TestSinceATimeBeforeTheHistoryGivesAGapAndTheRest(t *testing.T) {
 		h := timed(t, n, Options{HistoryBytes: 64 << 20, HistoryAge: 30 * time.Second})
 		time.Sleep(5 * time.Second) // so that what is due is expired
 		synctest.Wait()
-		kept := payloads(h.History("#", nil, 10_000))
+		kept := payloads(h.History("#", nil, 10_000, nil))
 		if len(kept) < 50 || len(kept) > 150 {
 			t.Fatalf("got %d messages in a history of 30 s, want about 100", len(kept))
 		}
 		want := append([]string{"gap"}, kept...)
-		if got := payloads(h.History("#", Since(time.Now().Add(-time.Minute)), 10_000)); !slices.Equal(got, want) {
+		if got := payloads(h.History("#", Since(time.Now().Add(-time.Minute)), 10_000, nil)); !slices.Equal(got, want) {
 			t.Errorf("history: got %v, want %v", got, want)
 		}
-		if got := payloads(h.History("#", Since(time.Now().Add(-15*time.Second)), 10_000)); got[0] == "gap" {
+		if got := payloads(h.History("#", Since(time.Now().Add(-15*time.Second)), 10_000, nil)); got[0] == "gap" {
 			t.Errorf("history: got a gap within the window")
 		}
 		c, tap := attach(t, h)
@@ -133,7 +133,7 @@ func TestSinceATimeWithinTheHistoryResumes(t *testing.T) {
 func TestSinceTheZeroTimeIsEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := timed(t, 3, Options{HistoryBytes: 1 << 20})
-		if got := payloads(h.History("#", Since(time.Time{}), 10)); !slices.Equal(got, from(0, 3, 1)) {
+		if got := payloads(h.History("#", Since(time.Time{}), 10, nil)); !slices.Equal(got, from(0, 3, 1)) {
 			t.Errorf("history: got %v, want all three", got)
 		}
 		c, tap := attach(t, h)

@@ -43,7 +43,7 @@ func crowd(tb testing.TB, clients int, filters func(i int) []string) *Hub {
 	tb.Cleanup(h.Close)
 	h.BrokerUp(false)
 	for i := range clients {
-		c := h.Attach(&drain{}, &drain{}, nil)
+		c := h.Attach(&drain{}, &drain{}, nil, nil)
 		c.Subscribe(context.Background(), &Request{Results: results(filters(i)...)})
 	}
 	return h

@@ -11,7 +11,7 @@ import (
 func newGapCounts() map[string]*atomic.Uint64 {
 	counts := map[string]*atomic.Uint64{}
 	for _, reason := range []string{
-		wire.GapHistoryExpired, wire.GapGatewayRestarted, wire.GapBrokerConnectionLost, wire.GapSlowConsumer, wire.GapBrokerOverflow,
+		wire.GapHistoryExpired, wire.GapGatewayRestarted, wire.GapBrokerConnectionLost, wire.GapSlowConsumer, wire.GapBrokerOverflow, wire.GapTooLarge,
 	} {
 		counts[reason] = new(atomic.Uint64)
 	}

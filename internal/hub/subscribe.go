@@ -37,7 +37,7 @@ type joining struct {
 // A filter that the client holds already stays as it is.
 func (c *Client) Subscribe(ctx context.Context, r *Request) {
 	// Runs of copies do not count against the client's limit, so there is one
-	// at a time: whoever does not take it is not given another.
+	// at a time: a client that does not take it is not given another.
 	if !c.out.WaitRuns() {
 		return
 	}

@@ -147,6 +147,9 @@ func (t *throttle) unhold(p *paced) {
 func (t *throttle) release(p *paced, now time.Time) {
 	m, f := p.waits, message.Form{Skipped: p.skipped}
 	t.delivered(p, now)
+	if !t.client.class.may(m) { // its rights have changed since
+		return
+	}
 	f.Place = t.client.form(m).Place
 	t.client.out.PushPaced(m, f, t.overflow)
 }

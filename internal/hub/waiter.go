@@ -9,8 +9,9 @@ import (
 
 // Want says which message a Waiter waits for.
 type Want struct {
-	Payload []byte // exactly these bytes; nil: any
-	Except  string // not on this topic; empty: on any
+	Payload []byte  // exactly these bytes; nil: any
+	Except  string  // not on this topic; empty: on any
+	Rights  *Rights // and only what they grant
 }
 
 // Waiter hears the live messages that match one filter, without being a
@@ -21,9 +22,15 @@ type Waiter struct {
 	hub      *Hub
 	found    chan *message.Message
 	key      payloadKey
-	except   string
+	except   exception
 	interest *interest // nil: satisfied or stopped. Guarded by hub.mu.
 	filter   string
+}
+
+// exception is what does not count: a topic, and what rights do not grant.
+type exception struct {
+	topic string
+	class *class
 }
 
 // waiters of the same payload and exception.
@@ -48,7 +55,7 @@ func (h *Hub) Wait(ctx context.Context, filter string, want Want) (*Waiter, erro
 	if err := h.hold(ctx, filter); err != nil {
 		return nil, err
 	}
-	w := &Waiter{hub: h, filter: filter, found: make(chan *message.Message, 1), except: want.Except}
+	w := &Waiter{hub: h, filter: filter, found: make(chan *message.Message, 1)}
 	w.C = w.found
 	if want.Payload != nil {
 		w.key = h.keyOf(want.Payload)
@@ -56,6 +63,7 @@ func (h *Hub) Wait(ctx context.Context, filter string, want Want) (*Waiter, erro
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	w.except = exception{want.Except, h.enter(want.Rights)}
 	w.interest = h.interested(filter)
 	w.interest.wait(w)
 	return w, nil
@@ -69,6 +77,7 @@ func (w *Waiter) Stop() {
 		in.forget(w)
 		h.dropped(in)
 	}
+	h.quit(w.except.class)
 	h.mu.Unlock()
 	if w.key.set {
 		h.expecting.Add(-1)
@@ -78,10 +87,10 @@ func (w *Waiter) Stop() {
 
 func (in *interest) wait(w *Waiter) {
 	if in.waiting == nil {
-		in.waiting = map[payloadKey]map[string]waiters{}
+		in.waiting = map[payloadKey]map[exception]waiters{}
 	}
 	if in.waiting[w.key] == nil {
-		in.waiting[w.key] = map[string]waiters{}
+		in.waiting[w.key] = map[exception]waiters{}
 	}
 	if in.waiting[w.key][w.except] == nil {
 		in.waiting[w.key][w.except] = waiters{}
@@ -104,13 +113,16 @@ func (in *interest) forget(w *Waiter) {
 }
 
 // offer gives m to those who wait for it, and to each once: two look-ups,
-// however many wait, and a step for each who gets it. An interest that has lost
+// however many wait, and a step for each who gets it, and for each class of
+// rights. An interest that has lost
 // waiters is added to changed. Called under hub.mu.
 func (in *interest) offer(m *message.Message, payload payloadKey, changed []*interest) []*interest {
 	before := len(changed)
 	for _, key := range [...]payloadKey{{}, payload} {
 		for except, all := range in.waiting[key] {
-			if except == m.Topic { // one of the map's keys at the most
+			// One topic of the map's keys at the most, and the classes that must
+			// not have it: each is of a request that waits, and those are few.
+			if except.topic == m.Topic || !except.class.may(m) {
 				continue
 			}
 			for w := range all {

@@ -39,4 +39,8 @@ type Filter struct {
 	NoLocal           bool // without what this connection publishes
 	RetainAsPublished bool // live messages keep the retain flag that they were published with
 	RetainHandling    byte // retained copies: 0 now, 1 if the subscription is new, 2 never
+
+	// Identifier of the subscription, 0 for none. Filters that are asked for together have that of the first. Where
+	// filters overlap that were asked for one after the other, with identifiers, a message is handed over once.
+	Identifier uint32
 }

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,6 +31,8 @@ type Conn struct {
 	read   chan struct{} // closed when the reader has ended
 	ended  chan struct{} // closed when everything has, and every publication has its outcome
 	others sync.WaitGroup
+
+	identified atomic.Bool // a subscription has an identifier
 
 	// Owned by the goroutine that reads.
 	in reader

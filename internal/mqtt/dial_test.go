@@ -7,8 +7,6 @@ import (
 	"errors"
 	"io"
 	"log"
-	"log/slog"
-	"net"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -17,10 +15,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/hooks/auth"
-	"github.com/mochi-mqtt/server/v2/listeners"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
 )
@@ -34,34 +28,10 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	return server.TLS.Certificates[0], roots
 }
 
-// webBroker is a broker on WebSocket, with TLS and without, which the mosquitto of some distributions is not.
+// webBroker is a real mosquitto behind WebSocket, without TLS and with it.
 func webBroker(t *testing.T, cert tls.Certificate) (wsURL, wssURL string) {
-	s := mochi.New(&mochi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	if err := s.AddHook(new(auth.AllowHook), nil); err != nil {
-		t.Fatal(err)
-	}
-	ws := listeners.NewWebsocket(listeners.Config{ID: "ws", Address: freeAddr(t)})
-	wss := listeners.NewWebsocket(listeners.Config{ID: "wss", Address: freeAddr(t), TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}})
-	for _, l := range []listeners.Listener{ws, wss} {
-		if err := s.AddListener(l); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.Serve(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return "ws://" + ws.Address(), "wss://" + wss.Address()
-}
-
-// freeAddr is an address that nobody listens on: these listeners do not say which one they got.
-func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	addr := brokertest.Start(t).Addr()
+	return brokertest.StartWebSocket(t, addr), brokertest.StartWebSocket(t, addr, cert)
 }
 
 // secureMosquitto is a real mosquitto behind TLS.

@@ -32,10 +32,11 @@ func (r *reader) publish(flags byte, length int) error {
 	}
 	large := length-head.size > r.conn.cfg.MaxPayload
 	var alias uint16
+	var subscriptions []uint32
 	if head.size > len(packet) || len(head.properties) > maxProperties {
 		large = true // the properties alone
 	} else if len(head.properties) > 0 {
-		if m.Properties, alias, err = parseProperties(head.properties); err != nil {
+		if m.Properties, alias, subscriptions, err = parseProperties(head.properties); err != nil {
 			return err
 		}
 	}
@@ -43,6 +44,7 @@ func (r *reader) publish(flags byte, length int) error {
 		return err
 	}
 	if large {
+		r.latest.forget()
 		return r.skip(m, head, length)
 	}
 	if length <= len(packet) {
@@ -53,6 +55,9 @@ func (r *reader) publish(flags byte, length int) error {
 		if m.Payload, err = r.payload(length - head.size); err != nil {
 			return err
 		}
+	}
+	if r.conn.identified.Load() && !r.open[head.id] && r.latest.copied(m, subscriptions) {
+		return r.hand(m.QoS, head.id, func(Handler) bool { return true })
 	}
 	return r.hand(m.QoS, head.id, func(h Handler) bool { return h.Message(m) })
 }

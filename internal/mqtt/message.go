@@ -27,6 +27,9 @@ type Properties struct {
 	User          []UserProperty // in order; names may repeat
 }
 
+// Size is how many bytes the properties have; those of nil are none.
+func (p *Properties) Size() int { return p.size(0) }
+
 // A UserProperty is a pair that MQTT passes on without looking at it, 3.3.2.3.7.
 type UserProperty struct{ Name, Value string }
 
@@ -170,9 +173,9 @@ func cutProperty(packet PacketType, id byte, b []byte) (value, rest []byte, err 
 	return value, rest, nil
 }
 
-// parseProperties decodes the properties of a PUBLISH. Nothing of b is kept. They are nil where nothing in them is the
+// parseProperties decodes the properties of a PUBLISH, and gives apart what is the connection's. Nothing of b is kept. They are nil where nothing in them is the
 // receiver's: an empty value is as good as none.
-func parseProperties(b []byte) (p *Properties, alias uint16, err error) {
+func parseProperties(b []byte) (p *Properties, alias uint16, subscriptions []uint32, err error) {
 	var out Properties
 	some := false
 	err = eachProperty(PUBLISH, b, func(id byte, v []byte) error {
@@ -181,7 +184,12 @@ func parseProperties(b []byte) (p *Properties, alias uint16, err error) {
 			if alias = binary.BigEndian.Uint16(v); alias == 0 {
 				return broken(PUBLISH, "3.3.2.3.4", "has the topic alias 0")
 			}
-		case propSubscriptionID: // none is ever asked for
+		case propSubscriptionID:
+			n, _, _ := cutLength(v)
+			if n == 0 {
+				return broken(PUBLISH, "3.3.2.3.8", "has the subscription identifier 0")
+			}
+			subscriptions = append(subscriptions, uint32(n))
 		default:
 			taken, err := out.take(id, v)
 			some = some || taken
@@ -190,9 +198,9 @@ func parseProperties(b []byte) (p *Properties, alias uint16, err error) {
 		return nil
 	})
 	if err != nil || !some {
-		return nil, alias, err
+		return nil, alias, subscriptions, err
 	}
-	return &out, alias, nil
+	return &out, alias, subscriptions, nil
 }
 
 // take sets the field of one checked property, if there is something to set.

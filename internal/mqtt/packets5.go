@@ -41,6 +41,9 @@ func (codec5) disconnect() []byte { return []byte{byte(DISCONNECT) << 4, 0} } //
 
 func (codec5) subscribe(id uint16, filters []Filter) []byte {
 	p := &packets.Subscribe{PacketID: id, Properties: &packets.Properties{}}
+	if n := int(filters[0].Identifier); n > 0 {
+		p.Properties.SubscriptionIdentifier = &n
+	}
 	for _, f := range filters {
 		p.Subscriptions = append(p.Subscriptions, packets.SubOptions{
 			Topic: f.Filter, QoS: f.QoS, NoLocal: f.NoLocal, RetainAsPublished: f.RetainAsPublished, RetainHandling: f.RetainHandling,

@@ -33,6 +33,7 @@ type reader struct {
 	open   map[uint16]bool // QoS 2: handed over, and not released yet
 	alias  []string        // the topics of the broker's aliases
 	seed   maphash.Seed
+	latest latest
 	names  [256]string // topics seen last, so that a topic is not checked and allocated for every message
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -33,6 +34,14 @@ func (c *Conn) Subscribe(ctx context.Context, filters []Filter) ([]ReasonCode, e
 // for a place in the broker's window.
 func (c *Conn) SubscribeThenPublish(ctx context.Context, filters []Filter, p *Publication) ([]ReasonCode, error) {
 	c.mu.Lock()
+	if len(filters) > 0 && filters[0].Identifier > 0 {
+		if c.limits.SubscriptionIDs {
+			c.identified.Store(true)
+		} else {
+			filters = slices.Clone(filters)
+			filters[0].Identifier = 0
+		}
+	}
 	r := c.ask(SUBACK, len(filters), func(id uint16) []byte { return c.codec.subscribe(id, filters) })
 	switch {
 	case p == nil:
@@ -97,6 +106,7 @@ func (c *Conn) wait(ctx context.Context, r *request) ([]ReasonCode, error) {
 
 // answered serves a SUBACK or UNSUBACK. It answers as many filters as were asked for.
 func (c *Conn) answered(kind PacketType, id uint16, body []byte) error {
+	c.in.latest.forget()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.requests[id]

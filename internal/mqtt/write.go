@@ -1,7 +1,9 @@
 package mqtt
 
 import (
+	"errors"
 	"runtime"
+	"syscall"
 	"time"
 )
 
@@ -80,12 +82,29 @@ func (c *Conn) writeLoop() {
 		}
 		c.moved.Broadcast()
 		if err != nil {
-			c.failLocked(err)
+			c.awaitReason(err)
+			c.failLocked(err) // keeps an earlier reason
 			break
 		}
 	}
-	c.failLocked(ErrClosed) // keeps an earlier reason
+	c.failLocked(ErrClosed)
 	c.finish()
+}
+
+// awaitReason lets the reader say why the connection has ended, where the writer only learns that it has: a socket tells
+// its error once, and EPIPE from then on. It is called with the lock held, and releases it meanwhile.
+func (c *Conn) awaitReason(err error) {
+	if !errors.Is(err, syscall.EPIPE) || c.closed {
+		return
+	}
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	limit := time.NewTimer(c.cfg.CloseTime)
+	defer limit.Stop()
+	select {
+	case <-c.read:
+	case <-limit.C:
+	}
 }
 
 // finish closes the stream and settles what is open. It is called with the lock held, and releases it.

@@ -66,9 +66,16 @@ func (d *Document) CheckObjects(t testing.TB, media, mediaType, body string) {
 			continue
 		}
 		if o.Data == nil {
-			if mediaType != "text/event-stream" || (i != 0 || o.Retry == "") && o.ID == "" {
-				t.Errorf("%s: object %d has no data", media, i)
+			t.Errorf("%s: object %d has no data", media, i)
+			continue
+		}
+		if mediaType == "text/event-stream" && string(o.Data) == "{}" {
+			if want := o.Event == "cursor"; (o.ID != "") != want || !want && o.Event != "keepalive" {
+				t.Errorf("%s: got event %q with id %q and no data, want a cursor with one or a keepalive without", media, o.Event, o.ID)
 			}
+			continue
+		}
+		if isKeepAlive(o.Data) {
 			continue
 		}
 		if err := d.Validate(media+"/schema/contentSchema", o.Data); err != nil {
@@ -99,3 +106,6 @@ func (d *Document) CheckObjects(t testing.TB, media, mediaType, body string) {
 		}
 	}
 }
+
+// isKeepAlive: it is in no stream but one that asked for it.
+func isKeepAlive(object []byte) bool { return string(object) == `{"type":"keepalive"}` }

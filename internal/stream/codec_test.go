@@ -32,7 +32,7 @@ func TestCursorStandsAloneInServerSentEventsOnly(t *testing.T) {
 	for name, c := range codecs() {
 		want := ""
 		if name == string(FormatSSE) {
-			want = "id: e-7\n\n"
+			want = "event: cursor\nid: e-7\ndata: {}\n\n"
 		}
 		if got := c.AppendFrame(nil, outbox.Frame{Cursor: "e-7"}); string(got) != want {
 			t.Errorf("%s: got %q, want %q", name, got, want)

@@ -1,12 +1,15 @@
 package stream
 
 import (
-	"fmt"
-	"github.com/vulturepi/gateway/internal/hub/outbox"
+	"cmp"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/hub/outbox"
+	"github.com/vulturepi/gateway/wire"
 )
 
 // Format is how a response writes a stream.
@@ -40,29 +43,32 @@ type Response struct {
 	// Chunked: the body comes in chunks, and so has an end of its own. Clients
 	// of HTTP/1.0 see it end with the connection.
 	Chunked bool
-	Timing  Timing
+	// KeepAlive is how often the stream shows life while it is quiet. 0: as
+	// Timing says for server-sent events, never for others.
+	KeepAlive time.Duration
+	// Notes writes what is no payload into FormatText, too.
+	Notes  bool
+	Timing Timing
 }
 
 // Codec frames the response's body. It is one client's.
 func (r Response) Codec() outbox.Codec {
-	body := chunked(r.Chunked)
+	body, quiet := chunked(r.Chunked), life{every: r.KeepAlive, shown: time.Now()}
 	switch r.Format {
 	case FormatSSE:
-		return &sse{chunked: body, every: r.Timing.withDefaults().KeepAlive}
+		quiet.every = cmp.Or(r.KeepAlive, r.Timing.withDefaults().KeepAlive)
+		return &sse{chunked: body, life: quiet, retry: 1000 + rand.IntN(4000)} // spreads the reconnects of many clients
 	case FormatText:
-		return text{body}
+		return &text{chunked: body, life: quiet, notes: r.Notes}
 	default:
-		return ndjson{body}
+		return &ndjson{chunked: body, life: quiet}
 	}
 }
 
-// Head is the response's head, with more headers, and the first bytes of the
-// body.
+// Head is the response's head, with more headers.
 func (r Response) Head(more http.Header) []byte {
 	h := more.Clone()
-	h.Set("Content-Type", r.Format.MediaType())
-	h.Set("Cache-Control", "no-cache, no-transform")
-	h.Set("X-Accel-Buffering", "no") // nginx passes it on at once
+	r.describe(h)
 	if r.Chunked {
 		h.Set("Transfer-Encoding", "chunked")
 	} else {
@@ -72,14 +78,37 @@ func (r Response) Head(more http.Header) []byte {
 	b.WriteString("HTTP/1.1 200 OK\r\n")
 	_ = h.Write(&b)
 	b.WriteString("\r\n")
-	head := []byte(b.String())
-	if r.Format != FormatSSE {
-		return head
+	return []byte(b.String())
+}
+
+// life is when a quiet stream shows that it lives. Its client's shard uses it.
+type life struct {
+	every time.Duration // 0: never
+	shown time.Time
+}
+
+// due reports whether it is time, and notes that it was.
+func (l *life) due(now time.Time) bool {
+	if l.every == 0 || now.Sub(l.shown) < l.every {
+		return false
 	}
-	// Spread the reconnects of many clients.
-	body := chunked(r.Chunked)
-	head, start := body.begin(head)
-	return body.end(fmt.Appendf(head, "retry: %d\n\n", 1000+rand.IntN(4000)), start)
+	l.shown = now
+	return true
+}
+
+// describe sets the header fields that say what the body is.
+func (r Response) describe(h http.Header) {
+	h.Set("Content-Type", r.Format.MediaType())
+	h.Set("Cache-Control", "no-cache, no-transform")
+	h.Set("X-Accel-Buffering", "no") // nginx passes it on at once
+}
+
+// expired is the last frame of a response whose reader is let in no longer.
+var expired = outbox.Frame{Kind: wire.TypeExpired, Body: []byte(`{"type":"` + wire.TypeExpired + `"}`)}
+
+// ofReader reports whether a stream ends because of who reads it.
+func ofReader(why outbox.CloseReason) bool {
+	return why == outbox.CloseExpired || why == outbox.CloseRights
 }
 
 // chunked says whether a body is framed in chunks (RFC 9112 section 7.1).

@@ -68,10 +68,13 @@ func (s *Socket) TryWrite(p []byte) (int, error) {
 // Timing.Write that is os.ErrDeadlineExceeded; however little it takes, the wait
 // begins anew.
 func (s *Socket) WriteAll(p []byte) (int, error) {
-	done := 0
+	done, piece := 0, 16<<10
+	if s.raw == nil {
+		piece = 4 << 10 // over TLS, a write that has begun and is not taken in time ends the connection
+	}
 	for done < len(p) {
 		_ = s.conn.SetWriteDeadline(s.deadline())
-		n, err := s.conn.Write(p[done:min(done+16<<10, len(p))])
+		n, err := s.conn.Write(p[done:min(done+piece, len(p))])
 		if done += n; n > 0 {
 			s.took.Store(time.Now().UnixNano())
 		}

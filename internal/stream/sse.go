@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/hub/message"
@@ -12,8 +13,8 @@ import (
 // data.
 type sse struct {
 	chunked
-	every time.Duration
-	shown time.Time // when it last showed life; the shard's
+	life
+	retry int // milliseconds until the client may come back, told with the ack
 }
 
 // Name implements Codec, as do the methods below.
@@ -31,35 +32,53 @@ func (s *sse) AppendMessage(dst []byte, _ *message.Message, body []byte) []byte 
 	return s.end(append(appendLine(dst, "data: ", body), '\n'), start)
 }
 
-// AppendFrame frames a control object as a named event. A cursor alone sets
-// the browser's last event id, without an event.
+// AppendFrame frames a control object as a named event. Every block of lines
+// has data: what the standard ignores without it, common readers take for an
+// empty event. So a cursor alone is an event, too, and retry stands in the
+// ack.
 func (s *sse) AppendFrame(dst []byte, f outbox.Frame) []byte {
 	dst, start := s.begin(dst)
-	if f.Kind != "" {
-		dst = appendLine(dst, "event: ", f.Kind)
+	if f.Kind == wire.TypeAck {
+		dst = appendLine(dst, "retry: ", strconv.Itoa(s.retry))
 	}
+	kind, body := f.Kind, f.Body
+	if kind == "" {
+		kind, body = eventCursor, empty
+	}
+	dst = appendLine(dst, "event: ", kind)
 	if f.Cursor != "" {
 		dst = appendLine(dst, "id: ", f.Cursor)
 	}
-	if f.Kind != "" {
-		dst = appendLine(dst, "data: ", f.Body)
-	}
-	return s.end(append(dst, '\n'), start)
+	return s.end(append(appendLine(dst, "data: ", body), '\n'), start)
 }
+
+// Names of events that have no object.
+const (
+	eventCursor    = "cursor"    // its id is the place to resume from
+	eventKeepAlive = "keepalive" // the stream lives
+)
+
+var empty = []byte("{}") // nobody changes it
 
 func appendLine[T ~string | ~[]byte](dst []byte, field string, value T) []byte {
 	return append(append(append(dst, field...), value...), '\n')
 }
 
-// KeepAlive is a comment.
+// KeepAlive is an event without an id, so that a page can tell a dead stream
+// from a quiet one.
 func (s *sse) KeepAlive(now time.Time) []byte {
-	if now.Sub(s.shown) < s.every {
+	if !s.due(now) {
 		return nil
 	}
-	s.shown = now
 	dst, start := s.begin(nil)
-	return s.end(append(dst, ":\n\n"...), start)
+	return s.end(append(dst, "event: "+eventKeepAlive+"\ndata: {}\n\n"...), start)
 }
 
-// AppendClose ends the response in order.
-func (s *sse) AppendClose(dst []byte, _ outbox.CloseReason) []byte { return s.last(dst) }
+// AppendClose ends the response in order, and says so when it is because of who
+// reads it.
+func (s *sse) AppendClose(dst []byte, why outbox.CloseReason) []byte {
+	if ofReader(why) {
+		dst = s.AppendFrame(dst, expired)
+	}
+	return s.last(dst)
+}

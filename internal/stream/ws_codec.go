@@ -60,8 +60,16 @@ func (c *webSocketCodec) KeepAlive(now time.Time) []byte {
 // AppendClose appends a close frame.
 func (c *webSocketCodec) AppendClose(dst []byte, why outbox.CloseReason) []byte {
 	code, reason := wire.CloseGoingAway, "the gateway is going down"
-	if why == outbox.CloseSlow {
+	switch why {
+	case outbox.CloseShutdown:
+	case outbox.CloseSlow:
 		code, reason = wire.CloseSlow, "too slow: reconnect and resume"
+	case outbox.CloseExpired:
+		code, reason = wire.CloseExpired, "expired: reconnect with credentials that are good, and resume"
+	case outbox.CloseRights:
+		code, reason = wire.CloseRights, "the rights are gone"
+	case outbox.CloseUnknown:
+		code, reason = wire.CloseUnknown, "no credentials in time"
 	}
 	c.conn.ended(code)
 	return closeFrame(dst, code, reason)

@@ -28,6 +28,7 @@ for v in connect_broker():
 `
 
 func TestBrokerMayStartLater(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	b.Stop()
 	p := start(t, ini(b.Addr()), listen)
@@ -39,6 +40,7 @@ func TestBrokerMayStartLater(t *testing.T) {
 }
 
 func TestValuesGoOnAfterTheBrokerWasKilled(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	p := start(t, ini(b.Addr()), listen)
 	for i := range 3 {
@@ -57,6 +59,7 @@ func TestValuesGoOnAfterTheBrokerWasKilled(t *testing.T) {
 
 // A network that drops everything is noticed by the pings that stay unanswered.
 func TestSilentConnectionIsGivenUp(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	network := brokertest.StartProxy(t, b.URL())
 	p := start(t, ini(network.Addr()), "import device_com\ndevice_com._KEEP_ALIVE = device_com._PATIENCE = 0.5\n"+listen)
@@ -72,6 +75,7 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 // The broker closes connections that are silent for one and a half times what
 // CONNECT says; pings prevent that, and so they do while messages come in.
 func TestPingsKeepTheConnection(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
 	network := brokertest.StartProxy(t, b.URL())
@@ -98,6 +102,7 @@ func TestPingsKeepTheConnection(t *testing.T) {
 }
 
 func TestTimeoutEndsTheWaiting(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	source := `
 import device_com
@@ -117,6 +122,7 @@ except device_com.DeviceError as e:
 // While on_message is set, what counts is to be connected: there may be no
 // message for a long time, and the program has other things to do.
 func TestWithOnMessageTheFirstMessageIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	p := start(t, ini(b.Addr()), `
 import device_com
@@ -134,6 +140,7 @@ except device_com.NoMessage as e:
 }
 
 func TestUserAndPassword(t *testing.T) {
+	t.Parallel()
 	passwords := filepath.Join(t.TempDir(), "passwords")
 	if out, err := exec.CommandContext(t.Context(), "mosquitto_passwd", "-c", "-b", passwords, "lamp", "se cret#1").CombinedOutput(); err != nil {
 		t.Fatalf("mosquitto_passwd: %v: %s", err, out)
@@ -151,6 +158,7 @@ func TestUserAndPassword(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	ca, cert, key := certificates(t, "127.0.0.1")
 	b := startBroker(t, brokertest.Conf("cafile "+ca, "certfile "+cert, "keyfile "+key))
 	plain := startBroker(t)

@@ -28,6 +28,7 @@ else:
 )
 
 func TestListingsOfThePageRunUnchanged(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct{ source, payload, out string }{
 		{pageListen, "0", ""},
 		{pageListen, "\xff", ""},
@@ -53,6 +54,7 @@ func TestListingsOfThePageRunUnchanged(t *testing.T) {
 
 // A retained value is there at once.
 func TestListingsOfThePageGetRetainedValues(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	if err := brokertest.Dial(t, b.URL()).Publish("pi/3/door", []byte("0"), 1, true); err != nil {
 		t.Fatal(err)
@@ -126,6 +128,7 @@ func announced(t *testing.T, place, comment string) *listing {
 }
 
 func TestDocumentedListingsDoWhatTheySay(t *testing.T) {
+	t.Parallel()
 	for file, least := range map[string]int{"docs/device-sdk.md": 9, "sdk/python/README.md": 1} {
 		all := listings(t, file)
 		if len(all) < least {
@@ -165,6 +168,7 @@ func (l *listing) run(t *testing.T) {
 
 // The error that the document shows is the one that is printed.
 func TestDocumentedErrorIsPrinted(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../../docs/device-sdk.md")
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 // and none comes twice, though the program sends again what NotConnected says
 // was not sent.
 func TestConfirmedMessagesArriveOverBrokerRestarts(t *testing.T) {
+	t.Parallel()
 	const n = 10_000
 	b := startBroker(t)
 	oracle := brokertest.Dial(t, b.URL(), brokertest.ClientID("oracle"), brokertest.PersistentSession(), brokertest.AutoReconnect())

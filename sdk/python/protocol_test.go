@@ -11,6 +11,7 @@ import (
 // that does otherwise is answered as MQTT says, and a QoS 2 message that comes
 // twice is handed out once.
 func TestInboundQoSIsAcknowledged(t *testing.T) {
+	t.Parallel()
 	acks := make(chan byte, 10)
 	f := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
 		if c.AcceptConnect(0) != nil {
@@ -59,6 +60,7 @@ Message(topic='end', value='', qos=0, retain=False)
 
 // What a broker must not send ends the connection, and never confirms anything.
 func TestProtocolErrorsConfirmNothing(t *testing.T) {
+	t.Parallel()
 	for name, reply := range map[string]func(c *brokertest.FakeConn, id uint16) error{
 		"PUBCOMP without PUBREC": func(c *brokertest.FakeConn, id uint16) error { return c.Ack(brokertest.PUBCOMP, id) },
 		"PUBACK at QoS 2":        func(c *brokertest.FakeConn, id uint16) error { return c.Puback(id) },
@@ -102,6 +104,7 @@ except device_com.OutcomeUnknown as e:
 
 // A message of many megabytes is not kept in memory; it is told and counted.
 func TestTooLargeMessageIsLeftOut(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t, brokertest.Set("max_packet_size", "40000000"))
 	c := brokertest.Dial(t, b.URL())
 	p := start(t, ini(b.Addr()), `
@@ -121,6 +124,7 @@ print(vals, vals.skipped)
 // A message that the broker does not take costs the connection, which comes
 // back; whether it has arrived is for nobody to know.
 func TestMessageTooLargeForTheBrokerIsUnknown(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	p := start(t, ini(b.Addr()), `
 import device_com

@@ -13,6 +13,7 @@ import (
 // A program that only publishes needs no connect_broker(): it would wait for a
 // message.
 func TestPublishConnectsByItself(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
 	c.Subscribe("#", 2)
@@ -55,6 +56,7 @@ publish("large", "x" * 1000000, qos=2)
 }
 
 func TestPublishFromSeveralThreads(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
 	c.Subscribe("#", 2)
@@ -83,6 +85,7 @@ for t in threads: t.join()
 }
 
 func TestPublishWhileDisconnectedIsRefused(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL(), brokertest.AutoReconnect())
 	c.Subscribe("#", 1)
@@ -120,6 +123,7 @@ while True:
 
 // The proxy swallows the confirmation: nobody can know.
 func TestUnconfirmedPublishIsUnknown(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		qos    int
 		answer byte
@@ -170,6 +174,7 @@ except device_com.OutcomeUnknown as e:
 }
 
 func TestWill(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		end    string // what the program does at last
 		signal syscall.Signal
@@ -231,6 +236,7 @@ print("ready")
 }
 
 func TestWrongWillIsRefused(t *testing.T) {
+	t.Parallel()
 	for will, words := range map[string]string{
 		"'state'":                  "connect_broker.will must be (topic, value)",
 		"('a',)":                   "connect_broker.will must be (topic, value)",
@@ -248,6 +254,7 @@ func TestWrongWillIsRefused(t *testing.T) {
 // close() sends what waits; what it leaves open is told apart as ever: what was
 // not sent has not arrived.
 func TestCloseTellsWhatWasSent(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
 	c.Subscribe("#", 1)

@@ -16,6 +16,7 @@ const connect = "from device_com import connect_broker\n\nconnect_broker()\n"
 // Uncaught, every mistake is one line on stderr and exit status 2. The rules
 // for settings.ini have their cases in test_device_com.py.
 func TestMistakesEndTheProgramInOneLine(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		settings, source string
 		words            []string
@@ -36,6 +37,7 @@ func TestMistakesEndTheProgramInOneLine(t *testing.T) {
 }
 
 func TestErrorsCanBeCaught(t *testing.T) {
+	t.Parallel()
 	start(t, "", `
 import device_com
 
@@ -49,6 +51,7 @@ for kind in (device_com.DeviceError, Exception):
 
 // Other exceptions are printed as ever, and a hook that was there before is still called.
 func TestOtherExceptionsAreLeftAlone(t *testing.T) {
+	t.Parallel()
 	p := start(t, "", "import sys\nsys.excepthook = lambda *e: print('hook', e[0].__name__)\nimport device_com\n1 / 0\n")
 	p.ends(1, "hook ZeroDivisionError\n")
 }
@@ -56,6 +59,7 @@ func TestOtherExceptionsAreLeftAlone(t *testing.T) {
 // An address where nobody answers is tried until connect_broker.timeout, and
 // what is in the way is said.
 func TestUnreachableAddressIsSaid(t *testing.T) {
+	t.Parallel()
 	p := start(t, ini("192.0.2.77:1883"), "import device_com\ndevice_com._PATIENCE = 0.3\ndevice_com._EVERY = 0.5\n"+
 		"device_com.connect_broker.timeout = 2\ndevice_com.connect_broker()\n")
 	p.complains("device_com: waiting for 192.0.2.77:1883: ")
@@ -64,6 +68,7 @@ func TestUnreachableAddressIsSaid(t *testing.T) {
 
 // What is no MQTT broker is said in words.
 func TestStrangersAreNamed(t *testing.T) {
+	t.Parallel()
 	web := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(web.Close)
 	for name, tc := range map[string]struct {
@@ -129,6 +134,7 @@ func stranger(t *testing.T, talk func(net.Conn)) (addr string) {
 
 // A broker that does not let the user read says so in its SUBACK.
 func TestRefusedSubscriptionIsSaid(t *testing.T) {
+	t.Parallel()
 	f := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
 		if c.AcceptConnect(0) != nil {
 			return

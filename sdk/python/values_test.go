@@ -11,6 +11,7 @@ import (
 )
 
 func TestFirstValueIsWaitedForAndThenValsFollow(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
 	p := start(t, ini(b.Addr()), `
@@ -34,6 +35,7 @@ print("last", vals["temp"], vals.get("x"), vals == {"temp": 3})
 }
 
 func TestValuesAreDecoded(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
 	p := start(t, ini(b.Addr()), `
@@ -53,6 +55,7 @@ for message in connect_broker().messages():
 }
 
 func TestNextHandsOutEachMessageOnceAndInOrder(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
 	p := start(t, ini(b.Addr()), `
@@ -82,6 +85,7 @@ print(vals == "end", vals.skipped)
 }
 
 func TestWhatIsNotReadIsBoundedAndCounted(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
 	p := start(t, ini(b.Addr()), `
@@ -102,6 +106,7 @@ print(vals.skipped, vals.next(), vals.skipped)
 }
 
 func TestValuesCanBeAwaited(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
 	p := start(t, ini(b.Addr()), `
@@ -138,6 +143,7 @@ asyncio.run(main())
 }
 
 func TestOnMessageIsCalledForEachUntilCtrlC(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
 	p := start(t, ini(b.Addr()), `
@@ -173,6 +179,7 @@ print("main has ended")
 }
 
 func TestOnMessageCanEndTheProgram(t *testing.T) {
+	t.Parallel()
 	for _, end := range []string{"device_com.on_message = None", "sys.exit()", "device_com.close()"} {
 		t.Run(end, func(t *testing.T) {
 			b := startBroker(t)
@@ -199,6 +206,7 @@ device_com.connect_broker()
 
 // A handler that blocks holds up nobody but itself, and what it misses is told.
 func TestSlowHandlerDoesNotHoldUpReception(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
 	p := start(t, ini(b.Addr()), `
@@ -241,6 +249,7 @@ device_com.on_message = None
 
 // Ctrl-C while device_com waits ends the program like Ctrl-C ends any, without a traceback.
 func TestCtrlCEndsWaiting(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	for name, source := range map[string]string{
 		"for the connection":    "connect_broker()",
@@ -278,6 +287,7 @@ threading.Thread(target=interrupt, daemon=True).start()
 // A program that catches Ctrl-C to end its main wants to end, also while
 // on_message is set.
 func TestOneCtrlCIsEnough(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	for name, tc := range map[string]struct {
 		source string
@@ -308,6 +318,7 @@ device_com.connect_broker()
 }
 
 func TestSecondCallGivesTheSameVals(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
 	p := start(t, ini(b.Addr()), `
@@ -330,6 +341,7 @@ print(again is vals, again)
 
 // A burst is received completely: reading waits for nothing.
 func TestBurstIsReceivedCompletely(t *testing.T) {
+	t.Parallel()
 	const n = 20_000
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
@@ -360,6 +372,7 @@ print(got + vals.skipped)
 
 // An exception that ends main ends the program, also while on_message is set.
 func TestFaultInMainEndsTheProgram(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	p := start(t, ini(b.Addr()), "import device_com\ndevice_com.on_message = print\ndevice_com.connect_broker()\n1 / 0\n")
 	if got := p.status(); got != 1 || !strings.HasSuffix(p.err.String(), "ZeroDivisionError: division by zero\n") {
@@ -369,6 +382,7 @@ func TestFaultInMainEndsTheProgram(t *testing.T) {
 
 // The child of a fork has no network thread; it connects by itself.
 func TestForkedChildConnectsByItself(t *testing.T) {
+	t.Parallel()
 	b := startBroker(t)
 	c := brokertest.Dial(t, b.URL())
 	c.Subscribe("#", 1)

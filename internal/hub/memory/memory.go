@@ -1,6 +1,6 @@
 // Package memory is what the hub remembers: for each topic a window of its
 // messages (the history) and the newest one (the values). It has no lock and no
-// goroutine; whoever calls it does so one at a time.
+// goroutine; calls come one at a time.
 //
 // The history is bounded in bytes and age, the values and the index of topics
 // in bytes. When the history is full, the topic that holds the most gives up

@@ -14,6 +14,9 @@ type CloseReason int
 const (
 	CloseShutdown CloseReason = iota // the gateway stops
 	CloseSlow                        // the client does not keep up
+	CloseExpired                     // the time of its credentials is over, or it has to show them again
+	CloseRights                      // it has lost its rights
+	CloseUnknown                     // it has not said in time who it is
 )
 
 // Frame is a control frame on its way to a client.

@@ -11,9 +11,13 @@ func (o *Outbox) frame(m *message.Message, f message.Form) {
 	if o.buf == nil {
 		o.buf = getBuf(len(body) + frameOverhead)
 	}
-	if m.IsGap {
-		o.buf = o.codec.AppendFrame(o.buf, Frame{Kind: "gap", Cursor: o.shared.cursor(m.ResumeFrom(f)), Body: body})
-		o.shared.Gaps[m.Topic].Add(1)
+	if reason := m.GapReason(); reason != "" {
+		gap := Frame{Kind: "gap", Body: body}
+		if m.Seq != 0 && !f.Copy {
+			gap.Cursor = o.shared.cursor(m.ResumeFrom(f))
+		}
+		o.buf = o.codec.AppendFrame(o.buf, gap)
+		o.shared.Gaps[reason].Add(1)
 	} else {
 		o.buf = o.codec.AppendMessage(o.buf, m, body)
 		o.delivered.Add(1)
@@ -47,7 +51,7 @@ func (o *Outbox) batchBacklog() {
 	}
 	for o.batch.bytes < batchBytes && o.backlog.len() > 0 {
 		e := o.backlog.first()
-		if e.m == nil || e.m.IsGap || e.x != nil {
+		if e.m == nil || e.m.GapReason() != "" || e.x != nil {
 			return
 		}
 		o.batch.push(e.m)

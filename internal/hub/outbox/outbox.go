@@ -1,5 +1,5 @@
 // Package outbox is what waits for one client, and who writes it: a queue that
-// is bounded in bytes, written without ever blocking whoever fills it.
+// is bounded in bytes, written and never blocks who fills it.
 //
 // Locks: an Outbox's mutex is taken under the hub's, never the other way round;
 // a shard's under an Outbox's. None is held while a socket is written to.
@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/vulturepi/gateway/internal/hub/message"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -123,48 +122,6 @@ func (o *Outbox) Init(shared *Shared, w *Writers, id uint64, conn Conn, codec Co
 // Codec is how the client is written to.
 func (o *Outbox) Codec() Codec { return o.codec }
 
-// Push queues m in that form, unless the client is behind: then m stands in
-// the history.
-func (o *Outbox) Push(m *message.Message, f message.Form, policy Overflow) {
-	o.mu.Lock()
-	switch {
-	case o.life != open || o.behind != 0:
-	case f == (message.Form{}) && len(o.buf) == 0 && o.direct():
-		o.pushBatch(m)
-	default:
-		o.push(entry{m: m, policy: policy}, f)
-	}
-	o.mu.Unlock()
-}
-
-// pushBatch is the way of most messages: nothing is in front of m, and it goes
-// out as it is for everybody.
-func (o *Outbox) pushBatch(m *message.Message) {
-	o.batch.push(m)
-	o.framed = m.Seq
-	if o.writer == nobody {
-		o.writer = theShard
-		o.shard.add(o)
-	}
-	if o.batch.bytes-o.batched >= reportEvery { // seldom
-		o.settle()
-	}
-}
-
-// PushPaced queues a message that was held back, which the source does not
-// have.
-func (o *Outbox) PushPaced(m *message.Message, f message.Form, policy Overflow) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.life != open {
-		return
-	}
-	if o.behind != 0 {
-		f = o.notBeyond(f)
-	}
-	o.push(entry{m: m, policy: policy, paced: true}, f)
-}
-
 // Ended reports whether the client is being ended, or has been.
 func (o *Outbox) Ended() bool {
 	o.mu.Lock()
@@ -179,134 +136,11 @@ func (o *Outbox) Busy() bool {
 	return o.life == open && !o.direct()
 }
 
-func (o *Outbox) push(e entry, f message.Form) {
-	m := e.m
-	if o.direct() {
-		o.frameBatch()
-		o.frame(m, f)
-		o.schedule()
-		return
-	}
-	if e.policy == OverflowLatest {
-		if n, replaced := o.backlog.supersede(m.Topic); replaced {
-			f.Skipped += n
-			o.shared.Superseded.Add(1)
-		}
-	}
-	if f != (message.Form{}) {
-		e.x = &extra{form: f}
-	}
-	o.admit(e, m.Seq)
-}
-
-// notBeyond lets the cursor of a message lead back to before what the client
-// does not have yet.
-func (o *Outbox) notBeyond(f message.Form) message.Form {
-	if f.Place == 0 || f.Place > o.behind {
-		f.Place = o.behind
-	}
-	return f
-}
-
-// PushRaw queues framed bytes that have no place in the sequence: messages that
-// are left to the source may come behind them.
-func (o *Outbox) PushRaw(p []byte) {
+// Waits reports whether something waits for the socket, or is under way to it.
+func (o *Outbox) Waits() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.pushRaw(&extra{raw: p})
-}
-
-// PushPlaced queues framed bytes behind which a client resumes from place. It
-// is false, and nothing is queued, when messages up to there are left to the
-// source, perhaps only now, to make room: a lower place may do.
-func (o *Outbox) PushPlaced(p []byte, place uint64) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.pushRaw(&extra{raw: p, placed: true, form: message.Form{Place: place}})
-}
-
-func (o *Outbox) pushRaw(x *extra) bool {
-	switch {
-	case o.life != open:
-		return true
-	case o.passes(x):
-		return false
-	case !o.direct():
-		return o.admit(entry{x: x}, o.framed)
-	}
-	o.frameBatch()
-	o.frameRaw(x)
-	o.schedule()
-	return true
-}
-
-// passes reports whether a place is behind what the client does not have yet.
-func (o *Outbox) passes(x *extra) bool {
-	return x.placed && o.behind != 0 && x.form.Place >= o.behind
-}
-
-// PushRun queues a run. It does not count against the client's limit: it exists
-// once, whoever waits for it.
-func (o *Outbox) PushRun(r *Run, f message.Form) {
-	if r.Len() == 0 {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.life == open {
-		o.pushRun(r, f)
-	}
-}
-
-func (o *Outbox) pushRun(r *Run, f message.Form) {
-	r.hold()
-	if o.behind != 0 && !f.Copy {
-		f = o.notBeyond(f)
-	}
-	o.backlog.push(entry{x: &extra{run: r, form: f}})
-	if o.writer != itsOwn {
-		o.refill()
-	}
-	o.schedule()
-}
-
-// PushHole queues the news that messages were dropped there, and the place to
-// resume from behind it. Holes that nothing stands between become one.
-func (o *Outbox) PushHole(first, last, place uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.life != open {
-		return
-	}
-	if o.behind != 0 {
-		place = min(place, o.behind-1)
-	}
-	h := hole{first: first, last: last, place: place}
-	if o.direct() {
-		o.frameBatch()
-		o.frameHole(&h)
-	} else {
-		o.backlog.pushHole(h)
-	}
-	o.schedule()
-}
-
-// Fed queues what the source has found for a client that is behind: everything
-// up to the place at. End: nothing is left, so what comes next is live.
-func (o *Outbox) Fed(r *Run, f message.Form, at uint64, end bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.life != open {
-		return
-	}
-	if o.behind = at + 1; end {
-		o.behind = 0
-	}
-	if r.Len() > 0 {
-		r.hold()
-		o.backlog.push(entry{x: &extra{run: r, form: f}})
-	}
-	o.settle()
+	return o.life == open && (o.backlog.len() > 0 || o.writer == itsOwn && o.behind == 0 && o.writing > 0)
 }
 
 // Behind is the first message that is left to the source, 0 if none is.
@@ -440,7 +274,7 @@ func (o *Outbox) tellDrained() {
 	}
 }
 
-// schedule makes sure that somebody looks at the outbox, and counts what it
+// schedule makes sure that a writer looks at the outbox, and counts what it
 // holds. The caller kicks.
 func (o *Outbox) schedule() {
 	if o.writer == nobody {
@@ -481,93 +315,6 @@ func (o *Outbox) settle() {
 // themselves.
 func (o *Outbox) bytes() int {
 	return len(o.buf) + o.batch.bytes + o.backlog.bytes + o.held + o.noted + o.writing + len(o.final)
-}
-
-// Overflow ends a client that does not keep up.
-func (o *Outbox) Overflow(seq uint64) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.life == open {
-		o.overflow(seq, 1, true)
-	}
-}
-
-// overflow: the client does not keep up. It gets a final gap behind what is
-// framed already, and a close. lost is how many were not queued.
-func (o *Outbox) overflow(seq uint64, lost int, certain bool) {
-	n := o.backlog.messages()
-	if certain {
-		n += lost
-	}
-	o.shared.Gaps[wire.GapSlowConsumer].Add(1)
-	o.shared.DroppedSlow.Add(uint64(n))
-	after := o.shared.cursor(o.framed)
-	// What is missing is in the history, most likely: resume before it.
-	last := o.codec.AppendFrame(nil, Frame{Kind: "gap", Cursor: after, Body: wire.Encode(&wire.Gap{
-		Type: "gap", After: after, Before: o.shared.cursor(max(seq, o.framed, o.behind, o.backlog.newestSeq())), Reason: wire.GapSlowConsumer, Certain: n > 0 || o.behind != 0,
-	})})
-	o.close(o.codec.AppendClose(last, CloseSlow))
-}
-
-// Shed takes from the client what it can do without, because all clients
-// together hold too much, or ends it.
-func (o *Outbox) Shed() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.life != open {
-		return
-	}
-	o.shared.Shed.Add(1)
-	if o.retreat(o.backlog.bytes) > 0 {
-		o.schedule()
-		return
-	}
-	o.overflow(o.framed, 0, false)
-}
-
-// Finish lets what is framed go out, then last, then ends the connection.
-func (o *Outbox) Finish(last []byte) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.life == open {
-		o.shared.DroppedClosed.Add(uint64(o.backlog.messages()))
-		o.close(last)
-	}
-}
-
-func (o *Outbox) close(last []byte) {
-	o.life = closing
-	o.final = last
-	o.conn.Hurry()
-	o.clear()
-	o.schedule()
-}
-
-func (o *Outbox) clear() {
-	o.backlog.release()
-	o.backlog, o.behind, o.held, o.noted = backlog{}, 0, 0, 0
-	o.tellDrained()
-}
-
-// Abort drops everything and ends the connection at once.
-func (o *Outbox) Abort() {
-	o.mu.Lock()
-	if o.life != ended {
-		o.life = ended
-		o.shared.DroppedClosed.Add(uint64(len(o.batch.run) + o.backlog.messages()))
-		putBuf(o.buf)
-		o.buf, o.final, o.batch = nil, nil, batch{}
-		o.clear()
-		o.settle()
-	}
-	o.mu.Unlock()
-	o.conn.Abort()
-}
-
-// Detach is Abort, and takes the outbox from its shard.
-func (o *Outbox) Detach() {
-	o.Abort()
-	o.shard.untrack(o)
 }
 
 // Bytes is what waits for the client, runs included; 0 when it is being ended.

@@ -13,7 +13,7 @@ type Writers struct {
 	wg     sync.WaitGroup
 	done   chan struct{}
 
-	// Of whoever calls Flush.
+	// Of the caller of Flush.
 	press press
 	few   []*Outbox
 }
@@ -85,7 +85,7 @@ type shard struct {
 }
 
 // wheelSlots spreads the keep-alives of one period.
-const wheelSlots = 20
+const wheelSlots = 10
 
 func (s *shard) spoke(o *Outbox) map[*Outbox]struct{} { return s.wheel[o.id/s.shards%wheelSlots] }
 

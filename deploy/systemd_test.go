@@ -1,0 +1,77 @@
+package deploy_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// directives are the lines of a unit, by name; a name may stand there several
+// times.
+func directives(t *testing.T, path string) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	for line := range strings.Lines(read(t, path)) {
+		name, value, found := strings.Cut(strings.TrimSpace(line), "=")
+		if found && !strings.HasPrefix(name, "#") {
+			all[name] = append(all[name], value)
+		}
+	}
+	return all
+}
+
+const (
+	gatewayUnit   = "deploy/systemd/gateway.service"
+	mosquittoUnit = "deploy/systemd/mosquitto.service.d/hardening.conf"
+)
+
+// Both services are nobody, have no capability, and see little of the machine.
+func TestUnitsHaveNoPrivilege(t *testing.T) {
+	for _, unit := range []string{gatewayUnit, mosquittoUnit} {
+		d := directives(t, unit)
+		for name, want := range map[string]string{
+			"NoNewPrivileges": "yes", "CapabilityBoundingSet": "", "ProtectSystem": "strict", "ProtectHome": "yes", "PrivateDevices": "yes",
+			"RestrictNamespaces": "yes", "MemoryDenyWriteExecute": "yes", "SystemCallArchitectures": "native", "UMask": "0077",
+		} {
+			if got := d[name]; len(got) != 1 || got[0] != want {
+				t.Errorf("%s: %s is %q, want %q", unit, name, got, want)
+			}
+		}
+		if d["DynamicUser"] == nil && d["User"] == nil {
+			t.Errorf("%s: the service runs as root", unit)
+		}
+	}
+	if got := directives(t, gatewayUnit)["RestartPreventExitStatus"]; len(got) != 1 || got[0] != "2" {
+		t.Errorf("%s: RestartPreventExitStatus is %q, want 2, that of a wrong configuration", gatewayUnit, got)
+	}
+}
+
+var exposure = regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`)
+
+// systemd's own judgement, where it is there to be asked.
+func TestUnitsAreExposedLittle(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Log("systemd-analyze is not on this machine; TestUnitsHaveNoPrivilege is what is left")
+		return
+	}
+	mosquitto := "[Unit]\nDescription=mosquitto\n[Service]\nExecStart=/usr/sbin/mosquitto\n" + read(t, mosquittoUnit)
+	for name, unit := range map[string]string{"gateway.service": read(t, gatewayUnit), "mosquitto.service": mosquitto} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(unit), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		said, err := exec.Command("systemd-analyze", "security", "--offline=true", "--no-pager", path).CombinedOutput()
+		found := exposure.FindSubmatch(said)
+		if found == nil {
+			t.Logf("systemd-analyze cannot judge a file here: %v %.200s", err, said)
+			continue
+		}
+		if level, err := strconv.ParseFloat(string(found[1]), 64); err != nil || level >= 2 {
+			t.Errorf("%s: got an exposure of %s, want less than 2.0", name, found[1])
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package api
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vulturepi/gateway/internal/access"
+	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/hub/outbox"
+	"github.com/vulturepi/gateway/wire"
+)
+
+// guest is an open stream and who has it. While it is open, its rights may
+// change and its time may end.
+type guest struct {
+	server *Server
+	client *hub.Client
+	leave  func() // gives its place among its caller's streams back
+	// response: it is an HTTP response, which ends when no filter is left.
+	response bool
+
+	caller     atomic.Pointer[caller]
+	generation atomic.Uint64 // of the rights that it was checked by
+
+	mu     sync.Mutex // held while it is checked; guards the rest
+	expiry *time.Timer
+	gone   bool
+}
+
+// guests are all open streams that have to be checked when rights change.
+type guests struct {
+	mu  sync.Mutex // guards all
+	all map[*guest]struct{}
+}
+
+// enter makes a guest of an open stream.
+func (s *Server) enter(g *guest, c *caller) {
+	g.server = s
+	g.caller.Store(c)
+	if !s.asks {
+		return
+	}
+	s.guests.mu.Lock()
+	s.guests.all[g] = struct{}{}
+	s.guests.mu.Unlock()
+	g.check() // by what has changed since it was let in
+}
+
+// exit is the end of the stream.
+func (g *guest) exit() {
+	g.leave()
+	s := g.server
+	if !s.asks {
+		return
+	}
+	s.guests.mu.Lock()
+	delete(s.guests.all, g)
+	s.guests.mu.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.gone = true
+	if g.expiry != nil {
+		g.expiry.Stop()
+	}
+}
+
+// watchRights checks all streams whenever other rights are in force, until the
+// gateway goes down.
+func (s *Server) watchRights() {
+	for {
+		_, changed := s.access.Generation()
+		s.checkGuests()
+		select {
+		case <-changed:
+		case <-s.closing:
+			return
+		}
+	}
+}
+
+func (s *Server) checkGuests() {
+	s.guests.mu.Lock()
+	all := make([]*guest, 0, len(s.guests.all))
+	for g := range s.guests.all {
+		all = append(all, g)
+	}
+	s.guests.mu.Unlock()
+	for _, g := range all {
+		g.check()
+	}
+}
+
+// now is who has the stream, with the rights that are in force.
+func (g *guest) now() *caller {
+	if g.server.asks {
+		if generation, _ := g.server.access.Generation(); generation != g.generation.Load() {
+			g.check()
+		}
+	}
+	return g.caller.Load()
+}
+
+// settle is called when filters have come into force that were granted to c. If
+// the rights have changed while they were on their way, they are looked at again.
+func (g *guest) settle(c *caller) {
+	if !g.server.asks || g.now() == c {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.gone {
+		g.drop(g.caller.Load().principal)
+	}
+}
+
+// check finds out what has become of the stream's principal.
+func (g *guest) check() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gone {
+		return
+	}
+	generation, _ := g.server.access.Generation()
+	p, err := g.server.access.Revalidate(g.caller.Load().principal)
+	g.generation.Store(generation)
+	switch {
+	case errors.Is(err, access.ErrExpired):
+		g.end(outbox.CloseExpired)
+	case err != nil:
+		g.end(outbox.CloseRights)
+	default:
+		g.become(p)
+	}
+}
+
+// renew makes the stream another principal's, or the same one's for longer.
+func (g *guest) renew(p *access.Principal) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.gone {
+		g.become(p)
+	}
+}
+
+func (g *guest) end(why outbox.CloseReason) {
+	g.gone = true
+	none := *g.caller.Load()
+	none.principal = &access.Principal{Name: none.principal.Name, Via: none.principal.Via, Rights: new(access.Rights)}
+	g.caller.Store(&none) // what is still on its way in is refused
+	g.client.SetRights(noRights, g.client.Held())
+	g.client.Close(why)
+}
+
+// noRights are those of who is let in no longer.
+var noRights = &hub.Rights{May: func(string) bool { return false }}
+
+// become puts the principal's rights in force. Called under mu.
+func (g *guest) become(p *access.Principal) {
+	old := g.caller.Load().principal
+	if p != old {
+		changed := *g.caller.Load()
+		changed.principal = p
+		g.caller.Store(&changed)
+	}
+	g.schedule(p)
+	if p.Rights.Class() == old.Rights.Class() {
+		return
+	}
+	g.drop(p)
+}
+
+// drop gives the client the principal's rights, and ends the filters that they
+// do not grant. Called under mu.
+func (g *guest) drop(p *access.Principal) {
+	held := g.client.Held()
+	var lost []string
+	for _, f := range held {
+		if !p.Rights.MaySubscribe(f) {
+			lost = append(lost, f)
+		}
+	}
+	ok := g.client.SetRights(g.server.readable(p), lost)
+	for _, f := range lost {
+		bad := filterForbidden(f, "/topics")
+		bad.RequestID = g.caller.Load().requestID
+		g.client.Send(wire.TypeError, &wire.ErrorFrame{Type: wire.TypeError, Problem: bad})
+	}
+	switch {
+	case p.Rights.Empty(), g.response && len(held) > 0 && len(lost) == len(held):
+		g.end(outbox.CloseRights)
+	case !ok: // it comes back, and has what it may have
+		g.end(outbox.CloseExpired)
+	}
+}
+
+// schedule checks the stream again when its time is over. Called under mu.
+func (g *guest) schedule(p *access.Principal) {
+	if g.expiry != nil {
+		g.expiry.Stop()
+	}
+	if !p.Expires.IsZero() {
+		g.expiry = time.AfterFunc(max(0, time.Until(p.Expires)), g.check)
+	}
+}

@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+)
+
+// auditLog is where the lines of GATEWAY_AUDIT_LOG go.
+type auditLog struct {
+	*Log  // nil: there is none
+	file  *auditFile
+	lines *slog.Logger // nil: likewise
+}
+
+// openAudit opens the audit log, if there is to be one.
+func openAudit(path string, stdout io.Writer) (*auditLog, error) {
+	switch path {
+	case "":
+		return &auditLog{}, nil
+	case "stdout":
+		log := NewLog("json", "info", stdout)
+		return &auditLog{Log: log, lines: log.Logger}, nil
+	}
+	file := &auditFile{path: path}
+	if err := file.reopen(); err != nil {
+		return nil, ConfigError{fmt.Errorf("GATEWAY_AUDIT_LOG: %w", err)}
+	}
+	log := NewLog("json", "info", file)
+	return &auditLog{Log: log, file: file, lines: log.Logger}, nil
+}
+
+// reopen goes on in the file that has the path now: another one, if somebody
+// has moved it away.
+func (a *auditLog) reopen(log *slog.Logger) {
+	if a.file == nil {
+		return
+	}
+	a.Flush(logFlush) // what was said before stands in the old file
+	if err := a.file.reopen(); err != nil {
+		log.Error("the audit log cannot be opened anew, and goes on in the old file", "err", err)
+	}
+}
+
+// close writes what waits, and ends.
+func (a *auditLog) close() {
+	if a.Log == nil {
+		return
+	}
+	a.Close()
+	if a.file != nil {
+		a.file.close()
+	}
+}
+
+// auditFile is a file that can be opened anew. Any goroutine may use it.
+type auditFile struct {
+	path string
+
+	mu   sync.Mutex // guards file
+	file *os.File
+}
+
+func (f *auditFile) reopen() error {
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		var inner *fs.PathError
+		if errors.As(err, &inner) {
+			err = inner.Err
+		}
+		return fmt.Errorf("cannot write %q: %w", f.path, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file != nil {
+		_ = f.file.Close()
+	}
+	f.file = file
+	return nil
+}
+
+// Write implements io.Writer.
+func (f *auditFile) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.file.Write(p)
+}
+
+func (f *auditFile) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_ = f.file.Close()
+}

@@ -1,0 +1,38 @@
+package gateway
+
+import (
+	"os"
+	"runtime/debug"
+
+	"github.com/vulturepi/gateway/internal/api"
+	"github.com/vulturepi/gateway/internal/bridge"
+	"github.com/vulturepi/gateway/internal/config"
+)
+
+// What the process takes besides the sums that are counted.
+const (
+	// memoryFixed is the program, its runtime, and the buffers of its broker
+	// connections and list makers.
+	memoryFixed = 64 << 20
+	// memoryStream is a stream that waits for messages.
+	memoryStream = 16 << 10
+)
+
+// Memory is what the gateway takes at most with this configuration, in bytes:
+// the limits of all sums, and a rest that does not depend on what clients
+// bring. What Go's collector has not collected yet comes on top.
+func Memory(cfg *config.Config) int64 {
+	sums := cfg.HistoryBytes + cfg.ValuesBytes + cfg.IndexBytes + cfg.ClientsQueueBytes + cfg.BodiesBytes + cfg.AnswersBytes +
+		api.IdempotencyBytes + bridge.InFlightLimit(cfg.MQTTPool, cfg.MaxPayloadBytes) + logQueue
+	return sums + memoryFixed + int64(cfg.MaxConnections)*memoryStream
+}
+
+// LimitMemory tells Go's collector how much the process may take: Memory, and
+// an eighth for what is not collected yet. GOMEMLIMIT, where it is set, stays
+// in force.
+func LimitMemory(cfg *config.Config) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		m := Memory(cfg)
+		debug.SetMemoryLimit(m + m/8)
+	}
+}
