@@ -134,6 +134,40 @@ func TestConsoleKeepsAKeyInMemoryOnly(t *testing.T) {
 	}
 }
 
+// playedRights refuses the filter # as a gateway does to who may read a part.
+const playedRights = `
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (text) {
+  const f = JSON.parse(text);
+  if (f.op !== 'subscribe' || !f.topics.includes('#')) return send.call(this, text);
+  const results = [{topic: '#', ok: false, code: 'filter_forbidden', detail: 'You may not read #.'}];
+  queueMicrotask(() => this.onmessage({data: JSON.stringify({type: 'ack', id: f.id, results, cursor: ''})}));
+};
+`
+
+// Who may read a part of the topics sees that part, and is told.
+func TestConsoleShowsWhatMayBeRead(t *testing.T) {
+	t.Parallel()
+	c := &console{t: t, broker: brokertest.Start(t)}
+	c.g = startReady(t, c.broker.URL(), nil)
+	c.proxy = brokertest.StartProxy(t, c.g.host())
+	c.raw = brokertest.Dial(t, c.broker.Addr())
+	c.publish("mine/a", "1", true)
+	c.publish("others/a", "1", true)
+	c.tab = openTab(t)
+	rights := strings.Replace(playedAccess, "subscribe: ['#']", "subscribe: ['mine/#'], deny: ['mine/secret']", 1) + playedRights
+	if _, err := chromedp.Call(c.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: rights}); err != nil {
+		t.Fatal(err)
+	}
+	c.do(chromedp.Navigate("http://"+c.proxy.Addr()+"/"), chromedp.Evaluate[chromedp.Void](consoleScript))
+	c.until(`document.querySelector('#login-dialog').open`)
+	c.js(`(type('login-token', 'gwk_good'), press('login-send'))`)
+	c.until(`row('mine/a') && words('state').includes('live')`)
+	c.want(`document.querySelector('#tree-rights').innerText`, "You may read mine/#, without mine/secret; other topics are not shown.")
+	c.want(`!row('others/a')`, "true")
+	c.wellBehaved()
+}
+
 // Many topics at once: the page answers all the same. How fast it does on a
 // machine of its own is bench's business; here only that it does.
 func TestConsoleStandsManyTopics(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -233,7 +234,7 @@ func TestConsoleShowsAValueInAllItsViews(t *testing.T) {
 	png := "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89\x00\x00\x00\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\x00\x05\x00\x01\xff\x89\x99=\x1d\x00\x00\x00\x00IEND\xaeB`\x82"
 	c := openConsole(t, map[string]string{"GATEWAY_DECODERS_FILE": decoders},
 		[2]string{"v/json", `{"t":21.50,"big":12345678901234567890,"deep":{"a":[1,2,{"b":null}]}}`}, [2]string{"v/long", strings.Repeat("line of text\n", 10000)},
-		[2]string{"v/image", png}, [2]string{"v/empty", " "}, [2]string{"v/n", "1"})
+		[2]string{"v/image", png}, [2]string{"v/tricky", `{"a":1.0,"encoding":"json","qos":{"b":2.50,"encoding":"json"}}`}, [2]string{"v/empty", " "}, [2]string{"v/n", "1"})
 	c.open("v/json")
 	c.until(`words('value').includes('t: 21.50') && words('value').includes('big: 12345678901234567890')`)
 	c.want(`words('value').includes('{ 1 field }') && !words('value').includes('null')`, "true")
@@ -248,9 +249,12 @@ func TestConsoleShowsAValueInAllItsViews(t *testing.T) {
 	c.until(`words('value').startsWith('000000 7b 22 74 22 3a 32 32')`)
 
 	c.open("v/long")
-	c.until(`words('value').includes('The first 20 000 of 130 000 characters.'.replaceAll(' ', ' ')) || words('value').includes('The first 20\u202f000 of 130\u202f000 characters.')`)
+	c.until(`words('value').includes('The first 20 000 of 130 000 characters.')`)
 	c.js(`([...part('value').querySelectorAll('button')].find(b => b.innerText === 'Show all').click(), 'all')`)
 	c.want(`part('value').querySelector('pre').textContent.length`, "130000")
+	c.open("v/tricky")
+	c.js(`(document.querySelector('[data-view=text]').click(), 'text')`)
+	c.until(`words('value') === '{"a":1.0,"encoding":"json","qos":{"b":2.50,"encoding":"json"}}'`)
 	c.open("v/image")
 	c.until(`words('value').includes('PNG image, 70 B, 1 × 1')`)
 
@@ -326,10 +330,12 @@ func TestConsoleStreams(t *testing.T) {
 	c.until(`words('gaps').includes('the gateway had lost its broker')`)
 	c.js(`type('stream-pace', '200ms')`)
 	c.until(`words('state').includes('broker connected')`)
-	for i := range 50 {
-		c.publish("s/fast", fmt.Sprint(i), false)
-	}
-	c.until(`/ skipped by the gateway/.test(words('stream-facts'))`)
+	eventually(t, "the gateway skips some, once the new pace is in force", func() bool {
+		for i := range 10 {
+			c.publish("s/fast", fmt.Sprint(i), false)
+		}
+		return c.js(`/ skipped by the gateway/.test(words('stream-facts'))`) == "true"
+	})
 	c.js(`type('stream-filter', 'bad/#/x')`)
 	c.js(`([...document.querySelectorAll('#stream-form button')][0].click(), 'refused')`)
 	c.until(`words('stream-said').includes('filter_syntax')`)
@@ -394,6 +400,20 @@ func TestConsoleIsNotImpressedByHostileTopics(t *testing.T) {
 		c.js(`([...document.querySelectorAll('#tree [data-testid=topic]')].find(r => r.dataset.topic === %s).click(), 'clicked')`, quoteJS(topic))
 		c.until(fmt.Sprintf(`part('topic-name').textContent === %s && words('value').length > 0 && part('history').querySelectorAll('.entry:not([hidden])').length > 0`, quoteJS(topic)))
 	}
+	// What is copied is one word for a shell, whatever is in it.
+	const hostile = "x/'; touch hacked; '\"$(touch hacked)`touch hacked`"
+	c.js(`(navigator.clipboard.writeText = async text => { window.copied = text; }, location.hash = '#/publish', type('publish-topic', %s), type('publish-payload', %[1]s + '\n!'), document.querySelector('#publish-curl').click(), 'copied')`, quoteJS(hostile))
+	c.until(`copied`)
+	dir := t.TempDir()
+	cmd := exec.Command("sh", "-c", c.js(`copied`)+" -s")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), `"delivery":"acknowledged"`) {
+		t.Errorf("the copied command says %s %v", out, err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("the copied command has left %v", left)
+	}
+	c.until(`[...document.querySelectorAll('#tree [data-testid=topic]')].some(r => r.dataset.topic === ` + quoteJS(hostile) + `)`)
 	c.js(`(location.hash = '#/stream/%%23', 'stream')`)
 	c.publish("x/"+script, script, false)
 	c.until(`part('stream').innerText.includes('<img src=x')`)

@@ -173,12 +173,13 @@ func TestSDKLosesNothingOverCutsAndStalls(t *testing.T) {
 			n++
 		}
 	}
-	for range 2 {
+	for _, name := range []string{"past", "older"} {
 		more()
 		proxy.Refuse(true)
 		proxy.Cut()
 		more() // while it is away
 		b.js(`until(() => gw.state === 'waiting')`)
+		b.js(`(window.%s = watch('c/+', {since: '1h'}), 'begun')`, name) // joins with those who resume, from elsewhere
 		proxy.Refuse(false)
 		b.js(`(gw.wake(), until(() => gw.state === 'open'))`)
 		more()
@@ -189,7 +190,7 @@ func TestSDKLosesNothingOverCutsAndStalls(t *testing.T) {
 	proxy.Cut()
 	proxy.Heal()
 	more()
-	for _, log := range []string{"all", "some", "slow", "late", "listed"} {
+	for _, log := range []string{"all", "some", "slow", "late", "listed", "past", "older"} {
 		b.js(`until(() => %s.some(m => m.payload === %d))`, log, n-1)
 		b.want("payloads("+log+")", numbers(n))
 	}
@@ -311,4 +312,28 @@ func TestSDKShowsItsTokenInTheFirstFrame(t *testing.T) {
 	b.want(`made[2].url.split('/').at(-1) + made[2].sent.length`, "ws?ticket=t+10")
 	b.js(`made[2].onclose({code: 4503, reason: 'rights lost'}) || 'done'`)
 	b.want(`gw.state`, "closed")
+}
+
+// Whoever closes in a callback leaves nothing behind, either.
+func TestSDKMayBeClosedAtAnyTime(t *testing.T) {
+	t.Parallel()
+	b, _, proxy, publish := sdkPage(t, nil, "")
+	publish("e/kept", "1", true)
+	b.js(`(gw.close(), 'closed')`)
+	const closing = `new Promise(resolve => {
+		const gw = window.gw = sdk.connect(), end = () => { gw.close(); setTimeout(() => resolve([gw.state, timers.size].join()), 50); };
+		gw.onstate = s => s.state === '%[1]s' && end();
+		gw.onbroker = () => '%[1]s' === 'broker' && end();
+		gw.subscribe('e/#', {onReady: () => '%[1]s' === 'ready' && end(), onMessage: () => '%[1]s' === 'message' && end()});
+	})`
+	for _, at := range []string{"connecting", "broker", "open", "message", "ready"} {
+		if got := b.js(closing, at); got != "closed,0" {
+			t.Errorf("closed at %s: got state and timers %s, want closed,0", at, got)
+		}
+	}
+	proxy.Refuse(true)
+	if got := b.js(closing, "waiting"); got != "closed,0" {
+		t.Errorf("closed while waiting: got state and timers %s, want closed,0", got)
+	}
+	b.want(`outcome(gw.publish('e/x', 1))`, "GatewayError 503 not_connected true")
 }

@@ -25,14 +25,17 @@ const unknown = () => new GatewayError({ status: 504, code: 'outcome_unknown', d
 const value = v => (typeof v === 'function' ? v() : v);
 const sequence = cursor => Number(cursor.slice(cursor.lastIndexOf('-') + 1));
 
-// tell calls back; what the callee throws is not our failure.
+// What is called back may throw; that is not our failure.
 function tell(f, x) {
   try { f?.(x); } catch (e) { (globalThis.reportError || console.error)(e); }
 }
 
 // message gives bytes as Uint8Array, and keeps its own text.
 function message(m, text = JSON.stringify(m)) {
-  if (m.encoding === 'base64') m.payload = Uint8Array.from(atob(m.payload), c => c.charCodeAt(0));
+  if (m.encoding === 'base64') {
+    const s = atob(m.payload), bytes = (m.payload = new Uint8Array(s.length));
+    for (let i = 0; i < s.length; i++) bytes[i] = s.charCodeAt(i);
+  }
   return Object.defineProperty(m, 'json', { value: text });
 }
 
@@ -105,8 +108,8 @@ class Gateway {
     this.#redial?.();
     const life = ++this.#life, lost = (code, reason) => life === this.#life && this.#lost(code, reason);
     this.#since = this.#heard = Date.now();
-    this.#say('connecting');
     this.#beat(life);
+    this.#say('connecting');
     try {
       const url = new URL('ws', this.#http), ticket = await value(this.#o.ticket), token = !ticket && (await value(this.#o.token));
       url.protocol = url.protocol.replace('http', 'ws');
@@ -127,7 +130,7 @@ class Gateway {
     }
   }
 
-  // A socket from which nothing comes, not even the answer to a ping, is given up.
+  // A socket from which not even the answer to a ping comes is given up.
   #beat(life) {
     this.#after(this.#o.heartbeat, () => {
       if (life !== this.#life) return;
@@ -174,14 +177,15 @@ class Gateway {
   }
 
   async #greeted({ limits, epoch }, token) {
+    const life = this.#life;
     Object.assign(this, { limits, epoch });
     tell(this.onbroker, { connected: true });
-    const life = this.#life;
     try {
       if (token) await this.#auth(token);
     } catch (e) {
-      return life === this.#life && this.#end(e.detail);
+      if (life === this.#life) this.#end(e.detail);
     }
+    if (life !== this.#life) return;
     this.#ready = true;
     this.#wire.clear();
     this.#ops = [];
@@ -248,7 +252,7 @@ class Gateway {
       const [min_interval, overflow] = this.#wire.get(topics[0]);
       this.#send({ op: 'subscribe', id, topics, since, snapshot: subs.some(s => s.options.snapshot), overflow, min_interval });
     }
-    this.#send({ op: 'ping', id }); // its answer comes behind what comes before the live messages
+    this.#send({ op: 'ping', id }); // answered behind all that comes before the live messages
     this.#ops.push(op);
     return groups.size;
   }
@@ -406,7 +410,7 @@ class Gateway {
 
   async publish(topic, payload, { key, queue, ...options } = {}) {
     const op = { op: 'publish', ...fields(topic, payload, options) }, { op: _, ...object } = op, body = JSON.stringify(object);
-    if (key || body.length * 3 > this.limits.max_frame_bytes) { // a frame may be too long, and has no key
+    if (key || body.length * 3 > this.limits.max_frame_bytes) {
       const headers = { 'Content-Type': 'application/json', ...(key && { 'Idempotency-Key': key }) };
       const res = await this.fetch('publish', { method: 'POST', headers, body }, unknown);
       return { status: res.status, ...(await res.json()) };

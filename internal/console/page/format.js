@@ -33,28 +33,34 @@ const encoder = new TextEncoder();
 
 /** textOf is a payload's exact text, undefined for bytes that are none. */
 export function textOf(m) {
-  if (m.encoding === 'text') return m.payload;
-  if (m.encoding === 'json') return member(m.json, 'payload') ?? JSON.stringify(m.payload);
+  if (m.encoding !== 'json') return m.encoding === 'text' ? m.payload : undefined;
+  let text = texts.get(m);
+  if (text === undefined) texts.set(m, (text = written(m)));
+  return text;
 }
+const texts = new WeakMap(), sizes = new WeakMap();
 
 export const bytesOf = m => (m.encoding === 'base64' ? m.payload : encoder.encode(textOf(m)));
 
-/** member is the text of an object's member as it was written: 21.50 stays 21.50. */
-function member(object, name) {
-  const at = object.indexOf(`,"${name}":`); // in a string its quotes would be escaped
-  if (at < 0) return;
-  const start = at + name.length + 4;
-  let depth = 0, quoted = false;
-  for (let i = start; i < object.length; i++) {
-    const c = object[i];
-    if (quoted) {
-      if (c === '\\') i++;
-      else if (c === '"') quoted = false;
-    } else if (c === '"') quoted = true;
-    else if (c === '{' || c === '[') depth++;
-    else if ((c === '}' || c === ']' || c === ',') && depth === 0) return object.slice(start, i);
-    else if (c === '}' || c === ']') depth--;
+/** sizeOf is how many bytes a payload has. */
+export function sizeOf(m) {
+  if (m.encoding === 'base64') return m.payload.length;
+  if (!sizes.has(m)) sizes.set(m, bytesOf(m).length);
+  return sizes.get(m);
+}
+
+// written is a JSON payload as it was written: 21.50 stays 21.50. It stands
+// between two fields; what is behind it must be whole, or the field is one of
+// the payload, or of something behind it.
+function written({ json, payload }) {
+  const start = json.indexOf(',"payload":') + 11; // in a string its quotes would be escaped
+  for (let end = json.length; start > 10 && (end = json.lastIndexOf(',"encoding":"json"', end - 1)) >= start;) {
+    try {
+      JSON.parse('{"":0' + json.slice(end));
+      return json.slice(start, end);
+    } catch { /* further to the left */ }
   }
+  return JSON.stringify(payload);
 }
 
 /** preview is one short line; it ends with … where there is more. */
@@ -101,7 +107,11 @@ export const base = new URL('.', location.href.replace(/[?#].*/, '')).href;
 /** received is a message object as the gateway wrote it. */
 export function received(line) {
   const m = JSON.parse(line);
-  if (m.encoding === 'base64') m.payload = Uint8Array.from(atob(m.payload), c => c.charCodeAt(0));
+  if (m.encoding === 'base64') {
+    const s = atob(m.payload);
+    m.payload = new Uint8Array(s.length);
+    for (let i = 0; i < s.length; i++) m.payload[i] = s.charCodeAt(i);
+  }
   return Object.defineProperty(m, 'json', { value: line });
 }
 

@@ -39,7 +39,7 @@ export class Session {
       if (gw !== this.gw) return;
       this.reason = reason ?? '';
       if (state !== 'open') this.live = false;
-      if (state === 'open' || state === 'waiting') this.#ask(gw);
+      if (state !== 'connecting') this.#ask(gw);
       this.changed();
     };
     gw.onbroker = b => {
@@ -67,13 +67,15 @@ export class Session {
   async #ask(gw) {
     try {
       const who = await (await gw.fetch('auth/whoami')).json();
-      if (gw === this.gw) this.who = who;
+      if (gw !== this.gw) return;
+      const mayNothing = who.via === 'anonymous' && !who.subscribe.length && !who.publish.length;
+      this.who = mayNothing ? { via: 'nobody' } : who;
     } catch (e) {
       if (gw !== this.gw) return;
       if (e.status === 401) this.who = { via: 'nobody' };
       else if (e.status === 404) this.who = { via: 'none' };
-      if (e.status === 401) this.onlogin?.();
     }
+    if (this.who?.via === 'nobody') this.onlogin?.();
     this.changed();
   }
 
@@ -119,14 +121,16 @@ export function showState(session, summary) {
     document.body.dataset.state = open ? (lost ? 'lost' : 'open') : state;
     const since = session.seen ? ` What is shown is of ${clock(session.seen, false)}.` : '';
     const text =
-      state === 'closed' ? `The gateway ended the connection: ${session.reason}. ` + (session.loggedIn ? 'Log in again.' : 'Reload the page.')
+      state === 'closed' ? `The gateway ended the connection: ${session.reason}. ` + (session.loggedIn || session.who?.via === 'nobody' ? 'Log in.' : 'Reload the page.')
       : state === 'waiting' ? `The gateway cannot be reached (${session.reason}).${since} The page tries again by itself.`
       : state === 'connecting' ? `Connecting to the gateway.${since}`
       : lost ? `The gateway has no connection to its broker${session.broker.since ? ' since ' + clock(session.broker.since, false) : ''}.${since} Publishing is answered with 503.`
       : session.denied ? session.denied
       : summary();
     put(notice, text);
-    notice.dataset.kind = open && !lost && !session.denied ? 'fine' : state === 'connecting' ? 'warn' : 'bad';
+    const fine = open && !lost && !session.denied;
+    notice.dataset.kind = fine ? 'fine' : state === 'connecting' ? 'warn' : 'bad';
+    notice.setAttribute('aria-live', fine ? 'off' : 'polite'); // figures that change every second are not read out
     show(gaps, session.gapCount > 0);
     if (session.gapCount) put(byId('gap-button'), `${count(session.gapCount)} ${session.gapCount === 1 ? 'gap' : 'gaps'}. ${clock(session.gaps[0].at, false)}  ${session.gaps[0].text}`);
     drawWho(session);

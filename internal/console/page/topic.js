@@ -1,6 +1,6 @@
 // One topic: its value in all views, what changed, a chart, and what came before.
 import { el, byId, put, show, button, often, copy } from './dom.js';
-import { age, base, clock, count, failure, gapText, pathOf, preview, quoted, received, size, bytesOf } from './format.js';
+import { age, base, clock, count, failure, gapText, pathOf, preview, quoted, received, size, sizeOf } from './format.js';
 import { Rows } from './rows.js';
 import { viewsOf, view } from './values.js';
 import { changes, showChanges } from './diff.js';
@@ -9,7 +9,7 @@ import { Chart, fieldsOf, fieldOf } from './chart.js';
 const mostEntries = 1000, mostHeld = 8 << 20;
 
 const names = { image: 'Image', decoded: 'Decoded', json: 'JSON', text: 'Text', hex: 'Hex' };
-const meaning = m => (m.value !== undefined ? m.value : m.payload);
+const meaning = m => (m.value !== undefined ? m.value : m.encoding === 'base64' ? undefined : m.payload);
 
 export class TopicPanel {
   topic;
@@ -112,7 +112,7 @@ export class TopicPanel {
   }
 
   #meta(m) {
-    return [`${clock(m.time)} (${age(Date.now() - Date.parse(m.time))} ago)`, `QoS ${m.qos}`, m.retain && 'retained', size(bytesOf(m).length), m.encoding, m.content_type, m.skipped && `${count(m.skipped)} skipped`].filter(Boolean).join(' · ');
+    return [`${clock(m.time)} (${age(Date.now() - Date.parse(m.time))} ago)`, `QoS ${m.qos}`, m.retain && 'retained', size(sizeOf(m)), m.encoding, m.content_type, m.skipped && `${count(m.skipped)} skipped`].filter(Boolean).join(' · ');
   }
 
   #drawValue(m) {
@@ -178,7 +178,7 @@ export class TopicPanel {
     put(time, clock(x.time));
     put(value, preview(x));
     put(flags, [`QoS ${x.qos}`, x.retain && 'retained', x.skipped && `+${count(x.skipped)} skipped`].filter(Boolean).join(', '));
-    put(bytes, x.encoding === 'base64' ? size(x.payload.length) : size(bytesOf(x).length));
+    put(bytes, size(sizeOf(x)));
   }
 
   #pin(entry) {

@@ -49,7 +49,7 @@ export class Topics {
     }
     const n = 1 + (m.skipped ?? 0), isCopy = !m.cursor;
     const time = Date.parse(m.time);
-    node.last = { preview: preview(m), encoding: m.encoding, retain: m.retain, size: m.encoding === 'base64' ? m.payload.length : undefined, value: m.value };
+    node.last = { preview: preview(m), encoding: m.encoding, retain: m.retain, value: m.value };
     for (let at = node; at; at = at.parent) {
       if (!isCopy) at.messages += n;
       if (time > at.time) at.time = time;

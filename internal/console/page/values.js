@@ -18,7 +18,8 @@ export function viewsOf(m) {
 
 // jsonOf is the JSON text of objects and arrays, also of those with line breaks.
 function jsonOf(m) {
-  const text = m.encoding === 'base64' ? undefined : textOf(m).trim();
+  if (m.encoding === 'base64') return;
+  const text = m.encoding === 'json' ? textOf(m) : textOf(m).trim();
   if (!text || !'{['.includes(text[0])) return;
   if (m.encoding === 'json') return text;
   try {
