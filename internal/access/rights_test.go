@@ -220,11 +220,11 @@ func TestGrantsAreChecked(t *testing.T) {
 		{listDeny, "$SYS/broker/log/#", "", true},
 		{listDeny, "$share/g/a", "reserved", true},
 		{listDeny, "#", "", true},
-		{listSubscribe, "+/+/+/+/+/+/+/+/+", "wildcards", true},
-		{listSubscribe, strings.Repeat("a/", 32) + "a", "levels", true},
-		{listSubscribe, strings.Repeat("a", 1025), "bytes long", true},
-		{listSubscribe, strings.Repeat("a", 1024-65) + "/{principal}", "", true},
-		{listSubscribe, strings.Repeat("a", 1024-64) + "/{principal}", "bytes long", true}, // with the longest name
+		{listSubscribe, "+/+/+/+/+/+/+/+/+", "", true},
+		{listSubscribe, strings.Repeat("a/", 200) + "a", "levels", true},
+		{listSubscribe, strings.Repeat("a", 4097), "bytes long", true},
+		{listSubscribe, strings.Repeat("a", 4096-65) + "/{principal}", "", true},
+		{listSubscribe, strings.Repeat("a", 4096-64) + "/{principal}", "bytes long", true}, // with the longest name
 	} {
 		got := ""
 		if err := c.list.check(c.filter, c.named); err != nil {

@@ -3,7 +3,9 @@ package api
 import (
 	"errors"
 	"net/http"
+	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -65,7 +67,7 @@ type requestMetrics struct {
 	duration prometheus.Observer
 }
 
-func newMetrics(hubStats func() hub.Stats, brokerStats func() BrokerStats, own func() serverStats) *metrics {
+func newMetrics(version string, hubStats func() hub.Stats, brokerStats func() BrokerStats, own func() serverStats) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		publishes: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -90,7 +92,7 @@ func newMetrics(hubStats func() hub.Stats, brokerStats func() BrokerStats, own f
 	m.registry.MustRegister(m.access.logins, m.access.denials, m.access.limits, m.access.reloads)
 	m.registry.MustRegister(m.publishes, m.publishDuration, m.requests, m.requestDuration, m.wsCloses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&readings{hub: hubStats, broker: brokerStats, own: own})
+		&readings{hub: hubStats, broker: brokerStats, own: own}, buildInfo(version))
 	m.publishOutcomes = map[string]*[3]map[string]prometheus.Counter{}
 	for _, via := range []string{"http", "batch", "request", stream.NameWebSocket} {
 		m.publishOutcomes[via] = new([3]map[string]prometheus.Counter)
@@ -103,6 +105,16 @@ func newMetrics(hubStats func() hub.Stats, brokerStats func() BrokerStats, own f
 		}
 	}
 	return m
+}
+
+// buildInfo is 1, with what the program was built from as labels.
+func buildInfo(version string) prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "gateway_build_info", Help: "1, with the gateway's version and that of Go.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
+	})
+	g.Set(1)
+	return g
 }
 
 func (m *metrics) handler() http.Handler {
@@ -290,7 +302,11 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 		send(descSubscribers, prometheus.GaugeValue, float64(h.Subscribers[transport]), transport)
 	}
 	for name, v := range b.Sys {
-		send(desc(name, "From the broker's $SYS topics."), prometheus.GaugeValue, v)
+		kind := prometheus.GaugeValue
+		if strings.HasSuffix(name, "_total") {
+			kind = prometheus.CounterValue
+		}
+		send(desc(name, "From the broker's $SYS topics."), kind, v)
 	}
 }
 

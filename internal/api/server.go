@@ -114,7 +114,7 @@ func New(o Options) *Server {
 	s.idempotency = newOnceStore(cmp.Or(o.IdempotencyBytes, IdempotencyBytes))
 	s.brokerLog = logLimit{log: o.Log, level: slog.LevelWarn, window: o.Timing.Log}
 	s.openAccess()
-	s.metrics = newMetrics(o.Hub.Stats, o.BrokerStats, s.stats)
+	s.metrics = newMetrics(o.Version, o.Hub.Stats, o.BrokerStats, s.stats)
 	return s
 }
 

@@ -38,7 +38,7 @@ func testBrokerDropsAreAnnounced(t *testing.T, v mqtt.Version) {
 	if !strings.Contains(b.logs.String(), "the broker has dropped messages") {
 		t.Error("the log does not say so")
 	}
-	if b.Stats().Sys["broker_messages_dropped"] == 0 {
+	if b.Stats().Sys["broker_messages_dropped_total"] == 0 {
 		t.Errorf("figures: got %v", b.Stats().Sys)
 	}
 }
@@ -89,13 +89,13 @@ func testOverflowOfAFetchIsNotAnnounced(t *testing.T, v mqtt.Version) {
 	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"other"}}).ready(t)
 	waitControl(t, b)
 	eventually(t, "first figures", func() bool { return b.Stats().Sys["broker_uptime_seconds"] > 0 })
-	before := b.Stats().Sys["broker_messages_dropped"]
+	before := b.Stats().Sys["broker_messages_dropped_total"]
 	got, err := b.Retained(within(t), "#")
 	if err != nil {
 		t.Fatal(err)
 	}
 	complete(t, got, 5000)
-	eventually(t, "the broker to count", func() bool { return b.Stats().Sys["broker_messages_dropped"] > before })
+	eventually(t, "the broker to count", func() bool { return b.Stats().Sys["broker_messages_dropped_total"] > before })
 	if got, want := b.rec.told(), "up"; got != want {
 		t.Errorf("events: got %q, want %q", got, want)
 	}
@@ -109,7 +109,7 @@ func TestFirstLiveReadingOfTheDroppedCounterIsARise(t *testing.T) {
 	l.rise(false)
 	start := time.Now()
 	s := newSys(l, withDefaults(Config{}).Log)
-	if got, ok := s.figures()["broker_messages_dropped"]; got != 0 || !ok {
+	if got, ok := s.figures()["broker_messages_dropped_total"]; got != 0 || !ok {
 		t.Errorf("before any reading: got %v, %t", got, ok)
 	}
 	s.got(Message{Topic: sysDropped, Payload: []byte("0")})
