@@ -22,6 +22,11 @@ func batchAnswers(t *testing.T, a *answers) {
 		r.header = with(r.header, header, value)
 		return r
 	}
+	asking := func(r request, results string) request {
+		r.name += ", results=" + results
+		r.path += "?results=" + results
+		return r
+	}
 	var wrong []string
 	for _, r := range unprocessable() {
 		wrong = append(wrong, r.body)
@@ -33,6 +38,10 @@ func batchAnswers(t *testing.T, a *answers) {
 		{ndjsonBatch("every way to be wrong", strings.Join(wrong, "\n")), 200},
 		{ndjsonBatch("no JSON, and too long", "{\n\n{}\n"+strings.Repeat("x", 6*maxPayload+16<<10+1)), 200},
 		{ndjsonBatch("none", ""), 200},
+		{asking(ndjsonBatch("two", "{}\n"+one), "errors"), 200},
+		{asking(ndjsonBatch("two", "{}\n"+one), "all"), 200},
+		{asking(ndjsonBatch("two", "{}\n"+one), "some"), 400},
+		{asking(arrayBatch("two", "["+one+"]"), "errors"), 400},
 		{arrayBatch("empty", " "), 400},
 		{arrayBatch("cut short", `[{"topic":"a"`), 400},
 		{arrayBatch("two arrays", `[] []`), 400},

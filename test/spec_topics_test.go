@@ -43,6 +43,9 @@ func rawRequests(method, prefix, query, body string) []expected {
 	all := nameRequests(func(name, topic string) request {
 		return changed(name, func(r *request) { r.path = prefix + topic + query })
 	})
+	if method != "DELETE" { // a device may have published with it
+		all = append(all, expected{changed("format character", func(r *request) { r.path = prefix + "a%E2%80%8B" + query }), 422})
+	}
 	return append(all, []expected{
 		{plain, 200},
 		{changed("from no page", header("Content-Type", "application/x-www-form-urlencoded")), 200},

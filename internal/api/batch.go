@@ -24,10 +24,16 @@ const (
 	sliceHeader   = 24
 )
 
+// paramResults says which results of a batch stream are written: all, or errors.
+const paramResults = "results"
+
 // postBatch is POST /publish/batch: many messages, each with its own outcome.
 func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
-	bad := onlyParams(r)
-	key := ""
+	query, bad := queryOnce(r, paramResults)
+	key, failures := "", query.Get(paramResults) == "errors"
+	if bad == nil && query.Has(paramResults) && !failures && query.Get(paramResults) != "all" {
+		bad = fieldProblem(wire.CodeInvalidParameter, "/results", "results must be all or errors.")
+	}
 	if bad == nil {
 		key, bad = idempotencyKey(r)
 	}
@@ -38,10 +44,12 @@ func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case bad != nil:
 		writeProblem(w, bad)
+	case mediaType == typeJSON && failures:
+		writeProblem(w, fieldProblem(wire.CodeInvalidParameter, "/results", "An array is answered as a whole; results=errors is for application/x-ndjson."))
 	case mediaType == typeJSON:
 		s.batchArray(w, r)
 	case mediaType == typeNDJSON || mediaType == "application/ndjson" || mediaType == "application/jsonl":
-		s.batchStream(w, r, key)
+		s.batchStream(w, r, key, failures)
 	default:
 		writeProblem(w, problem(wire.CodeUnsupportedMediaType, "Send Content-Type: application/json with an array, or application/x-ndjson with one object a line, in UTF-8."))
 	}

@@ -21,8 +21,9 @@ const (
 )
 
 // batchStream publishes one object a line and answers with one line each,
-// while the body is still being read.
-func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string) {
+// while the body is still being read; with failures only with what did not go
+// well, and a summary.
+func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string, failures bool) {
 	held := hold{budget: s.bodies}
 	defer held.release()
 	if !held.Take(readBytes + writeBytes) {
@@ -49,13 +50,38 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string)
 		_, _ = lines.buf.Peek(1) // reading is what answers 100 Continue
 	}
 	results := newResultWriter(w, control, s.opts.Timing.Line)
-	s.pipeline(func() (batchItem, bool) { return s.nextLine(lines, r, key) }, func(line []byte, _ *batchResult, more bool) bool {
-		return results.put(line, more)
+	heard, summary := true, batchSummary{Type: "summary"}
+	s.pipeline(func() (batchItem, bool) { return s.nextLine(lines, r, key) }, func(line []byte, res *batchResult, more bool) bool {
+		if line != nil {
+			summary.Total++
+			if res.problem != nil {
+				summary.Failed++
+			} else if failures {
+				line = nil
+			}
+		}
+		heard = results.put(line, more)
+		return heard
 	})
 	if lines.failed != nil { // says at which line it ended, and why
-		results.put(appendResult(nil, lines.count, &batchResult{problem: s.streamProblem(lines.failed)}), true)
+		heard = results.put(appendResult(nil, lines.count, &batchResult{problem: s.streamProblem(lines.failed)}), true) && heard
 	}
-	_ = results.flush()
+	if failures {
+		heard = results.put(marshal(&summary), true) && heard
+	}
+	if heard = results.flush() && heard; !heard {
+		s.metrics.unheard.Inc()
+		s.opts.Log.Warn("the results of a batch stream are not read; what was under way ended unheard",
+			"request_id", requestID(w), "results", summary.Total, "hint", "read while you write, or ask for results=errors")
+	}
+}
+
+// batchSummary is the last line of the results, where only failures were asked
+// for.
+type batchSummary struct {
+	Type   string `json:"type"`   // summary
+	Total  int    `json:"total"`  // messages taken
+	Failed int    `json:"failed"` // of them, those that did not go well
 }
 
 // endReading ends the reading of a body when the gateway goes down, which must

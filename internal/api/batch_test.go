@@ -232,6 +232,26 @@ func TestStopOfTheGatewayEndsAStream(t *testing.T) {
 	exchange(t, g.public, request("POST", "/publish/batch", `{"topic":"a","payload":1}`, ndjsonType)).wantProblem(t, 503, "shutting_down")
 }
 
+// A client that sends everything before it reads is not drowned in results.
+func TestOnlyFailuresAreAnsweredWhereAskedFor(t *testing.T) {
+	g := startRig(t)
+	body := strings.Repeat(valid+"\n", 20_000) + `{"topic":"+","payload":1}` + "\n" + strings.Repeat(valid+"\n", 20_000)
+	a := exchange(t, g.public, request("POST", "/publish/batch?results=errors", body, ndjsonType))
+	lines := strings.Split(strings.TrimSpace(string(a.body)), "\n")
+	if a.status != 200 || len(lines) != 2 || !strings.HasPrefix(lines[0], `{"index":20000,"status":422,"code":"topic_wildcard"`) || lines[1] != `{"type":"summary","total":40001,"failed":1}` {
+		t.Errorf("got %d %.500s, want the failure and the summary", a.status, a.body)
+	}
+	g.wantPublishes(t, 40_000)
+	a = exchange(t, g.public, request("POST", "/publish/batch?results=errors", "", ndjsonType))
+	if got := string(a.body); got != `{"type":"summary","total":0,"failed":0}`+"\n" {
+		t.Errorf("of nothing: got %q, want an empty summary", got)
+	}
+	for _, target := range []string{"/publish/batch?results=", "/publish/batch?results=some", "/publish/batch?results=all&results=all"} {
+		exchange(t, g.public, request("POST", target, valid, ndjsonType)).wantProblem(t, 400, "invalid_parameter")
+	}
+	exchange(t, g.public, request("POST", "/publish/batch?results=errors", "[]", jsonType)).wantProblem(t, 400, "invalid_parameter")
+}
+
 // Whoever does not read results is not read, and holds little.
 func TestStreamOfAClientThatDoesNotReadStops(t *testing.T) {
 	g := startRig(t)

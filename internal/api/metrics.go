@@ -47,6 +47,7 @@ type metrics struct {
 	publishDuration *prometheus.HistogramVec
 	requests        *prometheus.CounterVec
 	requestDuration *prometheus.HistogramVec
+	unheard         prometheus.Counter
 	wsCloses        *prometheus.CounterVec
 	access          accessMetrics
 
@@ -88,6 +89,10 @@ func newMetrics(version string, hubStats func() hub.Stats, brokerStats func() Br
 			Name: "gateway_ws_closes_total", Help: "WebSockets that ended, by close code; 1006: without a close frame.",
 		}, []string{"code"}),
 	}
+	m.unheard = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gateway_batch_unheard_total", Help: "Batch streams that ended because their results were not read.",
+	})
+	m.registry.MustRegister(m.unheard)
 	m.access = newAccessMetrics()
 	m.registry.MustRegister(m.access.logins, m.access.denials, m.access.limits, m.access.reloads)
 	m.registry.MustRegister(m.publishes, m.publishDuration, m.requests, m.requestDuration, m.wsCloses,

@@ -55,7 +55,6 @@ func residentMiB(t *testing.T) int {
 }
 
 func TestHugePacketEndsTheLinkAtItsHeader(t *testing.T) {
-	t.Parallel()
 	bothVersions(t, testHugePacketEndsTheLinkAtItsHeader)
 }
 
