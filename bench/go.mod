@@ -1,6 +1,8 @@
 module github.com/vulturepi/gateway/bench
 
-go 1.26.8
+go 1.26.0
+
+toolchain go1.26.8
 
 require (
 	github.com/eclipse/paho.mqtt.golang v1.5.1

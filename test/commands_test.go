@@ -25,6 +25,11 @@ func TestCommandLine(t *testing.T) {
 		{"--help", nil, 0, "Subcommands:", ""},
 		{"help", nil, 0, "GATEWAY_MQTT_URL", ""},
 		{"version", nil, 0, "gateway dev go1.", ""},
+		{"--version", nil, 0, "gateway dev go1.", ""},
+		{"-v", nil, 0, "gateway dev go1.", ""},
+		{"check -h", nil, 0, "", "Usage: gateway check\n\nCheck the configuration"},
+		{"key new -h", nil, 0, "", "-expires"},
+		{"lan --writ", nil, 2, "", "gateway lan -h lists the flags"},
 		{"check", env, 0, "publishing and subscribing work", ""},
 		{"check", map[string]string{"GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0"}, 0, "built-in", ""},
 		{"health", env, 0, `"status":"ready"`, ""},
@@ -106,8 +111,8 @@ func TestTakenAddressEndsTheStart(t *testing.T) {
 		variable string
 		want     []string
 	}{
-		{"GATEWAY_HTTP_ADDR", []string{"GATEWAY_HTTP_ADDR", "address already in use"}},
-		{"GATEWAY_ADMIN_ADDR", []string{"GATEWAY_ADMIN_ADDR", "address already in use"}},
+		{"GATEWAY_HTTP_ADDR", []string{"GATEWAY_HTTP_ADDR", "taken by another program", "choose another address"}},
+		{"GATEWAY_ADMIN_ADDR", []string{"GATEWAY_ADMIN_ADDR", "taken by another program", "choose another address"}},
 		{"GATEWAY_EMBEDDED_ADDR", []string{"GATEWAY_EMBEDDED_ADDR", "GATEWAY_MQTT_URL", "taken"}},
 	} {
 		env := map[string]string{"GATEWAY_HTTP_ADDR": "127.0.0.1:0", "GATEWAY_ADMIN_ADDR": "127.0.0.1:0", "GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0"}

@@ -44,6 +44,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		usage(stdout)
 		return nil
 	}
+	if len(args) > 0 && name == "serve" && isVersion(args[0]) {
+		name, args = "version", nil
+	}
 	for _, c := range commands() {
 		if c.name == name {
 			err := c.run(ctx, args, stdin, stdout, stderr)
@@ -58,6 +61,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 func isHelp(arg string) bool { return arg == "-h" || arg == "-help" || arg == "--help" }
 
+func isVersion(arg string) bool { return arg == "-v" || arg == "-version" || arg == "--version" }
+
 func usage(w io.Writer) {
 	fmt.Fprint(w, "Usage: gateway [subcommand]\n\nSubcommands:\n")
 	for _, c := range commands() {
@@ -69,17 +74,29 @@ func usage(w io.Writer) {
 
 // parseFlags reads the flags of a subcommand, which takes no other arguments.
 func parseFlags(flags *flag.FlagSet, args []string, stderr io.Writer) error {
-	flags.SetOutput(stderr)
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return usageError{err}
+	flags.SetOutput(io.Discard) // which says what is wrong once more
+	flags.Usage = func() {}
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		explain(flags, stderr)
+		return err
+	} else if err != nil {
+		return usageError{fmt.Errorf("%w; gateway %s -h lists the flags", err, flags.Name())}
 	}
 	if flags.NArg() > 0 {
 		return usageError{fmt.Errorf("%s takes no argument %q", flags.Name(), flags.Arg(0))}
 	}
 	return nil
+}
+
+// explain prints what a subcommand is for, and its flags.
+func explain(flags *flag.FlagSet, w io.Writer) {
+	for _, c := range commands() {
+		if c.name == strings.Fields(flags.Name())[0] {
+			fmt.Fprintf(w, "Usage: gateway %s\n\n%s%s.\n", flags.Name(), strings.ToUpper(c.meaning[:1]), c.meaning[1:])
+		}
+	}
+	flags.SetOutput(w)
+	flags.PrintDefaults()
 }
 
 // load reads the configuration for a subcommand without flags.

@@ -26,6 +26,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/api"
@@ -162,6 +163,9 @@ func listen(variable, addr string) (net.Listener, error) {
 		var op *net.OpError
 		if errors.As(err, &op) {
 			err = op.Err
+		}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("%s: the address %s is taken by another program, perhaps another gateway; stop it, or choose another address with %[1]s", variable, addr)
 		}
 		return nil, fmt.Errorf("%s: cannot listen on %s: %w", variable, addr, err)
 	}
