@@ -269,8 +269,8 @@ func TestOversizedHeadsAreRefused(t *testing.T) {
 	}{
 		"header of 64 KiB":       {"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-A: " + strings.Repeat("a", 64<<10) + "\r\n\r\n", 431},
 		"200 headers of 200 B":   {"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("X-A: "+strings.Repeat("a", 200)+"\r\n", 200) + "\r\n", 431},
-		"path of 12 KiB":         {"GET /" + strings.Repeat("a", 12<<10) + " HTTP/1.1\r\nHost: localhost\r\n\r\n", 414},
-		"filters of 12 KiB":      {"GET /ws?topic=" + strings.Repeat("a&topic=", 1500) + "a HTTP/1.1\r\nHost: localhost\r\n\r\n", 414},
+		"path of 20 KiB":         {"GET /" + strings.Repeat("a", 20<<10) + " HTTP/1.1\r\nHost: localhost\r\n\r\n", 414},
+		"filters of 20 KiB":      {"GET /ws?topic=" + strings.Repeat("a&topic=", 2500) + "a HTTP/1.1\r\nHost: localhost\r\n\r\n", 414},
 		"filters of 1 MiB":       {"GET /ws?topic=" + strings.Repeat("a", 1<<20) + " HTTP/1.1\r\nHost: localhost\r\n\r\n", 431},
 		"header that never ends": {"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("a", 1<<20), 431},
 	} {

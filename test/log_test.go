@@ -19,6 +19,9 @@ func (g *gateway) ask(id, method, path, body string, header http.Header) int {
 	for k, v := range header {
 		req.Header[k] = v
 	}
+	if host := header.Get("Host"); host != "" {
+		req.Host = host
+	}
 	req.Header.Set("X-Request-Id", id)
 	res, err := g.client.Do(req)
 	if err != nil {
@@ -53,6 +56,7 @@ func TestEachRequestLeavesOneLineWithItsRoute(t *testing.T) {
 		"upgrade":  {"GET", "/ws?topic=a", "", upgrade, 101, "/ws", "GET"},
 		"noupgrad": {"GET", "/ws", "", nil, 426, "/ws", "GET"},
 		"foreign":  {"POST", "/publish", `{}`, http.Header{"Origin": {"https://evil.example"}}, 403, "", "POST"},
+		"rebound":  {"GET", "/topics", "", http.Header{"Host": {"evil.example"}}, 421, "", "GET"},
 	}
 	for id, tt := range tests {
 		if got := g.ask(id, tt.method, tt.path, tt.body, tt.header); got != tt.status {
@@ -81,6 +85,10 @@ func TestEachRequestLeavesOneLineWithItsRoute(t *testing.T) {
 		l := lines[id][0]
 		if l.Status != tt.status || l.Method != tt.logged || tt.route != "" && l.Route != tt.route || l.Remote != "127.0.0.1" || l.TookMS == nil {
 			t.Errorf("%s %s: got %+v, want method %s, route %q, status %d", tt.method, tt.path, l, tt.logged, tt.route, tt.status)
+		}
+		want := map[string]string{"bad": "invalid_json", "unknown": "not_found", "method": "method_not_allowed", "noupgrad": "upgrade_required", "foreign": "cross_origin", "rebound": "host_not_allowed"}[id]
+		if l.Code != want || (l.Origin == "https://evil.example") != (id == "foreign") || (l.Host == "evil.example") != (id == "rebound") {
+			t.Errorf("%s %s: got code %q, origin %q, host %q, want code %q", tt.method, tt.path, l.Code, l.Origin, l.Host, want)
 		}
 		if strings.Contains(l.Route, "secret") {
 			t.Errorf("%s %s: got route %q, want no path", tt.method, tt.path, l.Route)

@@ -80,6 +80,7 @@ type logLine struct {
 	HTTP, Admin                   string
 	Addr                          string // of the built-in broker
 	Method, Route, Remote         string
+	Code, Origin, Host            string
 	Status, Lines                 int
 	RequestID                     string   `json:"request_id"`
 	TookMS                        *float64 `json:"took_ms"`

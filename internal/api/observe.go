@@ -49,7 +49,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				}
 			}
 			s.writing.remove(res)
-			s.observed(r, res.status, res.bytes, time.Since(start), id)
+			s.observed(r, res, time.Since(start), id)
 		}()
 		next.ServeHTTP(res, r)
 	})
@@ -95,7 +95,8 @@ func (s *Server) expectBody(w http.ResponseWriter, r *http.Request) {
 
 var connectionClose = []string{"close"} // nobody changes it
 
-func (s *Server) observed(r *http.Request, status, bytes int, took time.Duration, id string) {
+func (s *Server) observed(r *http.Request, res *response, took time.Duration, id string) {
+	status := res.status
 	route := "none" // no route matched
 	if c := chi.RouteContext(r.Context()); c != nil {
 		if p := c.RoutePattern(); p != "" {
@@ -119,14 +120,26 @@ func (s *Server) observed(r *http.Request, status, bytes int, took time.Duration
 	}
 	attrs := []slog.Attr{
 		slog.String("method", methodLabel(r.Method)), slog.String("route", route), slog.Int("status", status),
-		slog.Int("bytes", bytes), slog.Float64("took_ms", float64(took.Microseconds())/1000),
+		slog.Int("bytes", res.bytes), slog.Float64("took_ms", float64(took.Microseconds())/1000),
 		slog.String("remote", s.remote(r)), slog.String("request_id", id),
+	}
+	switch res.code {
+	case "":
+	case wire.CodeCrossOrigin:
+		attrs = append(attrs, slog.String("code", string(res.code)), slog.String("origin", shortened(r.Header.Get("Origin"))))
+	case wire.CodeHostNotAllowed, wire.CodeInvalidHost:
+		attrs = append(attrs, slog.String("code", string(res.code)), slog.String("host", shortened(r.Host)))
+	default:
+		attrs = append(attrs, slog.String("code", string(res.code)))
 	}
 	if trace := traceparent(r); trace != "" {
 		attrs = append(attrs, slog.String("traceparent", trace))
 	}
 	s.opts.Log.LogAttrs(r.Context(), level, "request", attrs...)
 }
+
+// shortened is the beginning of what a client has sent, for the log.
+func shortened(s string) string { return s[:min(len(s), 100)] }
 
 func validRequestID(id string) bool {
 	if id == "" || len(id) > 64 {

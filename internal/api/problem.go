@@ -113,6 +113,9 @@ const retryAfter = "1"
 // writeProblem answers with p.
 func writeProblem(w http.ResponseWriter, p *wire.Problem) {
 	p.RequestID = requestID(w)
+	if res := responseOf(w); res != nil {
+		res.code = p.Code
+	}
 	h := w.Header()
 	switch {
 	case p.Code == wire.CodeTooManyConnections: // spread those who were turned away

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/vulturepi/gateway/wire"
 )
 
 // response is what a handler answers with. It sees to it that every answer
@@ -13,6 +15,7 @@ import (
 // the gateway waits for the broker, not for the client.
 type response struct {
 	http.ResponseWriter
+	code    wire.Code // of the problem that it is; empty: it is none
 	writing *writing
 	timing  *Timing
 	status  int // 0: nothing was written
