@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -192,6 +193,22 @@ func (g *gateway) waitReady(status int) {
 		_, _ = io.Copy(io.Discard, res.Body)
 		return res.StatusCode == status
 	})
+}
+
+// metrics reads all samples of /metrics, by name and labels as written there.
+func (g *gateway) metrics() map[string]float64 {
+	g.t.Helper()
+	all := map[string]float64{}
+	for line := range strings.Lines(g.get(g.admin + "/metrics")) {
+		if at := strings.LastIndexByte(line, ' '); at > 0 && line[0] != '#' {
+			v, err := strconv.ParseFloat(strings.TrimSpace(line[at:]), 64)
+			if err != nil {
+				g.t.Fatalf("metric %s: %v", line, err)
+			}
+			all[line[:at]] = v
+		}
+	}
+	return all
 }
 
 // metric reads one sample from /metrics; labels are written as there.
