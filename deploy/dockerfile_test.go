@@ -78,9 +78,9 @@ func TestBaseImagesArePinnedArguments(t *testing.T) {
 		}
 	}
 	// An older compiler could not build the module, a newer one is not tested.
-	want := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, "go.mod"))[1]
+	want := regexp.MustCompile(`(?m)^toolchain go(\S+)$`).FindStringSubmatch(read(t, "go.mod"))[1]
 	if got := defaults["${BUILD_IMAGE}"]; !strings.HasPrefix(got, "golang:"+want+"-") {
-		t.Errorf("build image: got %q, want Go %s as in go.mod", got, want)
+		t.Errorf("build image: got %q, want Go %s as the toolchain of go.mod", got, want)
 	}
 }
 

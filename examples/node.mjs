@@ -23,8 +23,10 @@ const waiting = new Map(); // publishes without an answer, by id
 function connect() {
   socket = new WebSocket(url, 'gateway.v1');
   socket.onmessage = event => receive(JSON.parse(event.data));
-  socket.onerror = () => {}; // onclose follows and says more
-  socket.onclose = event => {
+  let over = false;
+  const ended = event => {
+    if (over) return;
+    over = true;
     for (const what of waiting.values()) console.log(`unknown: ${what}: the connection ended before the answer`);
     waiting.clear();
     if (!worthAnotherTry(event.code)) {
@@ -36,6 +38,9 @@ function connect() {
     console.error(`connection ended (${event.code}), again in ${(delay / 1000).toFixed(1)} s`);
     setTimeout(connect, delay);
   };
+  socket.onclose = ended;
+  // An onclose that follows says more. Node.js 22 has none when the connection could not be made.
+  socket.onerror = () => setTimeout(ended, 0, { code: 1006, reason: 'no connection' });
 }
 
 // 4500 to 4999 and malformed frames are mistakes of this program: the same again would end the same way.

@@ -287,7 +287,7 @@ func TestErrorLinkLeadsToItsEntry(t *testing.T) {
 	g := start(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"})
 	b := openTab(t)
 	link := g.post(`{"topic":"a/+","payload":"x"}`).problem.Type
-	b.do(chromedp.Navigate(g.url+link), chromedp.WaitVisible(chromedp.CSS(`:target`)))
+	b.do(chromedp.Navigate(g.url+"/"+link), chromedp.WaitVisible(chromedp.CSS(`:target`)))
 	if got := b.js(`document.querySelector(':target').textContent`); got != "topic_wildcard" {
 		t.Errorf("%s leads to %q, want topic_wildcard", link, got)
 	}

@@ -346,6 +346,9 @@ func TestExampleNode(t *testing.T) {
 	p.until([]string{`message pi/3/led "on"`, "published: pi/3/led on: acknowledged", "refused: pi/+/led on: topic_wildcard"})
 	p.kill()
 	comesBack(t, g, func(addr string) *terminal { return client(addr, "cut/+", "") })
+	p = client("127.0.0.1:1", "pi/#", "") // where nobody listens
+	eventually(t, "it has tried again", func() bool { return strings.Count(p.err.String(), "again in") >= 2 })
+	p.kill()
 }
 
 // comesBack cuts a client's connection, and holds the client to its promise:

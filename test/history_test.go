@@ -69,6 +69,9 @@ func (g *gateway) pages(path, accept string, limit int) (all []string) {
 		if path = strings.TrimPrefix(next, "<"); found != (path != "") || messages > limit || found && messages < limit {
 			g.t.Fatalf("got Link %q behind %d messages, the limit is %d", a.header.Get("Link"), messages, limit)
 		}
+		if found {
+			path = "/history" + path // it is query-only
+		}
 	}
 	return all
 }

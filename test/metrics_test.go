@@ -72,7 +72,7 @@ func TestMetricsCountWhatHappened(t *testing.T) {
 			t.Errorf("%s: got %v (there: %t), want %v", name, got, all[name], v)
 		}
 	}
-	for _, name := range []string{"go_goroutines", "process_open_fds", "broker_messages_received"} {
+	for _, name := range []string{"go_goroutines", "process_open_fds", "broker_messages_received_total"} {
 		if !all[name] {
 			t.Errorf("%s is missing", name)
 		}

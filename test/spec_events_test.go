@@ -166,7 +166,11 @@ func (g *played) follow(t *testing.T, path string) (all []any, pages int) {
 			t.Fatalf("%s: got %d objects on page %d, want 1 on each of 3", path, len(page), pages)
 		}
 		all = append(all, page...)
-		path, _, _ = strings.Cut(strings.TrimPrefix(a.header.Get("Link"), "<"), ">")
+		query, _, _ := strings.Cut(strings.TrimPrefix(a.header.Get("Link"), "<"), ">")
+		if path, _, _ = strings.Cut(path, "?"); query == "" {
+			path = ""
+		}
+		path += query
 	}
 	return all, pages
 }

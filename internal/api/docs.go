@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"html/template"
+	"io"
 	"net/http"
 	"strings"
 
@@ -29,11 +30,36 @@ func (s *Server) getDocs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Security-Policy",
 		"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'")
 	if strings.TrimSuffix(r.URL.Path, "/") == "/docs" {
-		r = r.Clone(r.Context())
-		r.URL.Path = "/docs/"
+		writeDocsPage(w, r)
+		return
 	}
 	docsReader.ServeHTTP(&missing{ResponseWriter: w}, r)
 }
+
+// writeDocsPage writes the reader's page with links that are relative to the
+// path it was asked for at, because the gateway may be below another one.
+func writeDocsPage(w http.ResponseWriter, r *http.Request) {
+	page := &recorded{header: http.Header{}}
+	asked := r.Clone(r.Context())
+	asked.Method, asked.URL.Path, asked.Header = http.MethodGet, "/docs/", http.Header{}
+	docsReader.ServeHTTP(page, asked)
+	root := rootOf(r)
+	// The page puts it behind its own path, and a slash.
+	text := strings.ReplaceAll(page.body.String(), `"/openapi.yaml"`, `"../openapi.yaml"`)
+	text = strings.ReplaceAll(text, `"/docs/`, `"`+root+`docs/`)
+	w.Header().Set("Content-Type", page.header.Get("Content-Type"))
+	_, _ = io.WriteString(w, text)
+}
+
+// recorded is an answer in memory.
+type recorded struct {
+	header http.Header
+	body   bytes.Buffer
+}
+
+func (r *recorded) Header() http.Header         { return r.header }
+func (r *recorded) Write(p []byte) (int, error) { return r.body.Write(p) }
+func (*recorded) WriteHeader(int)               {}
 
 // missing answers in our words when the reader has no such file.
 type missing struct {

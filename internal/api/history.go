@@ -45,7 +45,7 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 	}
 	if page.Next != "" {
 		next := url.Values{"filter": {filter}, "since": {page.Next}, "limit": {strconv.Itoa(limit)}}
-		w.Header().Set("Link", `</history?`+next.Encode()+`>; rel="next"`)
+		w.Header().Set("Link", `<?`+next.Encode()+`>; rel="next"`)
 	}
 	writeObjects(w, r, objects)
 }

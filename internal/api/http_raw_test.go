@@ -153,7 +153,7 @@ func checkProblem(t testing.TB, p *wire.Problem, status int, code wire.Code) {
 	if p.Code != code || p.Status != status {
 		t.Errorf("got code %q status %d, want %q %d; detail %q", p.Code, p.Status, code, status, p.Detail)
 	}
-	if p.Type != "/docs/errors#"+string(p.Code) || p.Title == "" || p.Detail == "" || p.RequestID == "" {
+	if strings.TrimLeft(p.Type, "./") != "docs/errors#"+string(p.Code) || p.Title == "" || p.Detail == "" || p.RequestID == "" {
 		t.Errorf("got an incomplete problem %+v", p)
 	}
 	for _, f := range p.Errors {

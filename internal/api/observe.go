@@ -33,7 +33,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		}
 		w.Header()[requestIDHeader] = []string{id}
 		w.Header()["X-Content-Type-Options"] = nosniff
-		res := &response{ResponseWriter: w, writing: &s.writing, timing: &s.opts.Timing}
+		res := &response{ResponseWriter: w, root: rootOf(r), writing: &s.writing, timing: &s.opts.Timing}
 		if r.ContentLength != 0 {
 			s.expectBody(res, r)
 		}
@@ -136,6 +136,13 @@ func (s *Server) observed(r *http.Request, res *response, took time.Duration, id
 		attrs = append(attrs, slog.String("traceparent", trace))
 	}
 	s.opts.Log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// rootOf is the way from the request's path to the gateway's root, as a relative
+// reference (RFC 3986, 4.2): a proxy may have put the gateway below a path that
+// nobody here knows.
+func rootOf(r *http.Request) string {
+	return strings.Repeat("../", strings.Count(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/"))
 }
 
 // shortened is the beginning of what a client has sent, for the log.

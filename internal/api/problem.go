@@ -14,8 +14,8 @@ import (
 )
 
 // problemTypeBase and a code make a problem's type: a link into the error
-// list that the gateway serves.
-const problemTypeBase = "/docs/errors#"
+// documentation, relative to the gateway's root, which may be below a path.
+const problemTypeBase = "docs/errors#"
 
 // problem makes the answer for code.
 func problem(code wire.Code, detail string, fields ...wire.FieldError) *wire.Problem {
@@ -115,6 +115,7 @@ func writeProblem(w http.ResponseWriter, p *wire.Problem) {
 	p.RequestID = requestID(w)
 	if res := responseOf(w); res != nil {
 		res.code = p.Code
+		p.Type = res.root + problemTypeBase + string(p.Code)
 	}
 	h := w.Header()
 	switch {

@@ -16,6 +16,7 @@ import (
 type response struct {
 	http.ResponseWriter
 	code    wire.Code // of the problem that it is; empty: it is none
+	root    string    // the way from the request's path to the gateway's root: ../../
 	writing *writing
 	timing  *Timing
 	status  int // 0: nothing was written

@@ -40,7 +40,10 @@ func (s *Server) Public() http.Handler {
 	both(r, "/sdk.js", plain(s.getSDK))
 	both(r, "/", plain(s.getConsole))
 	both(r, "/console/*", plain(s.getConsole))
-	return r
+	if s.opts.BasePath == "" {
+		return r
+	}
+	return under(s.opts.BasePath, r, s.router())
 }
 
 // Admin is the handler of the admin listener.

@@ -2,9 +2,11 @@ package api
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -220,5 +222,57 @@ func TestLabelsComeFromClosedSets(t *testing.T) {
 	}
 	if m := exchange(t, g.admin, request("GET", "/metrics", "")).body; bytes.Contains(m, []byte(canary)) {
 		t.Error("a raw path is in the metrics")
+	}
+}
+
+// Every link leads to the same place wherever a proxy has put the gateway.
+func TestLinksAreRelative(t *testing.T) {
+	g := startStreams(t)
+	g.ingest("list/1", "x")
+	g.ingest("list/2", "x")
+	for _, path := range []string{"/nothing", "/topics/a?x=1", "/topics/a//b/?x=1", "/topics/a%2Fb?x=1", "/docs/nothing", "/publish/batch"} {
+		a := exchange(t, g.public, request("GET", path, ""))
+		var p wire.Problem
+		if err := json.Unmarshal(a.body, &p); err != nil {
+			t.Fatalf("%s: %v %s", path, err, a.body)
+		}
+		at, err := url.Parse("http://gateway.example/below/here" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, err := at.Parse(p.Type)
+		if want := "http://gateway.example/below/here/docs/errors#" + string(p.Code); err != nil || to.String() != want {
+			t.Errorf("%s: got type %q, which leads to %v, want %s", path, p.Type, to, want)
+		}
+	}
+	for _, path := range []string{"/topics?limit=1", "/history?filter=%23&limit=1"} {
+		if link := exchange(t, g.public, request("GET", path, "")).header.Get("Link"); !strings.HasPrefix(link, "<?") {
+			t.Errorf("%s: got Link %q, want it query-only", path, link)
+		}
+	}
+	for _, path := range []string{"/docs", "/docs/"} {
+		if page := exchange(t, g.public, request("GET", path, "")).body; bytes.Contains(page, []byte(`"/docs`)) || bytes.Contains(page, []byte(`"/openapi`)) || !bytes.Contains(page, []byte("docs/swagger-ui.css")) {
+			t.Errorf("%s: got links from the root: %.1500s", path, page)
+		}
+	}
+}
+
+func TestBasePathIsStripped(t *testing.T) {
+	g := startRig(t, func(o *Options) { o.BasePath = "/mqtt/x" })
+	for path, want := range map[string]int{
+		"/mqtt/x/topics": 200, "/mqtt/x/livez": 200, "/livez": 200, "/readyz": 200, "/topics": 404, "/mqtt/xtopics": 404, "/mqtt/topics": 404, "/mqtt/x": 308,
+		"/mqtt/x/topics/a/b": 404, "/mqtt%2Fx/topics": 404, "/mqtt/x/mqtt/x/topics": 404,
+	} {
+		if a := exchange(t, g.public, request("GET", path, "")); a.status != want {
+			t.Errorf("%s: got %d %s, want %d", path, a.status, a.body, want)
+		}
+	}
+	for _, path := range []string{"/mqtt/x/topics/a%2Fb//c", "/mqtt/x/topics/a/b"} {
+		if a := exchange(t, g.public, request("POST", path, "1")); a.status != 200 {
+			t.Errorf("%s: got %d %s, want 200", path, a.status, a.body)
+		}
+	}
+	if got := strings.Join(g.published(), "|"); got != "a/b//c 1 1 false|a/b 1 1 false" {
+		t.Errorf("got %s, want the topics as they were", got)
 	}
 }

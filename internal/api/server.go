@@ -36,6 +36,7 @@ type Options struct {
 	AnswersBytes     int64 // answers that are being written; 0: 64 MiB
 	IdempotencyBytes int   // what is remembered by Idempotency-Key; 0: 32 MiB
 
+	BasePath       string         // the path below which the public handler answers: /mqtt; empty: none
 	AllowedHosts   []string       // besides localhost and the machine's addresses; may be empty
 	AllowedOrigins []string       // besides same-origin; may be empty
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For counts; may be empty

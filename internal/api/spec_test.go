@@ -28,7 +28,7 @@ Every error of the gateway is a problem ([RFC 9457](https://www.rfc-editor.org/r
 ` + "`application/problem+json`" + ` answer, on a WebSocket the ` + "`problem`" + ` of an ` + "`error`" + ` frame.
 
 ` + "```json" + `
-{"type":"/docs/errors#invalid_qos","title":"Invalid QoS","status":422,"detail":"The QoS must be the number 0, 1 or 2.",
+{"type":"docs/errors#invalid_qos","title":"Invalid QoS","status":422,"detail":"The QoS must be the number 0, 1 or 2.",
  "code":"invalid_qos","retryable":false,"request_id":"q7d2m5x0a9",
  "errors":[{"pointer":"/qos","detail":"The QoS must be the number 0, 1 or 2."}]}
 ` + "```" + `

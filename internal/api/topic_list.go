@@ -65,7 +65,7 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 	}
 	if next != "" {
 		more := url.Values{"filter": {filter}, "after": {next}, "limit": {strconv.Itoa(limit)}}
-		w.Header().Set("Link", `</topics?`+more.Encode()+`>; rel="next"`)
+		w.Header().Set("Link", `<?`+more.Encode()+`>; rel="next"`)
 	}
 	writeObjects(w, r, objects)
 }

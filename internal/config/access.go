@@ -35,8 +35,15 @@ func (c *CIDRs) Decode(value string) error {
 	return nil
 }
 
-// checkGuard checks which hosts and origins are let in.
+// basePathSyntax is a path of unreserved characters (RFC 3986, 2.3), without a
+// slash at its end.
+var basePathSyntax = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
+
+// checkGuard checks which paths, hosts and origins are let in.
 func checkGuard(c *Config) ([]string, error) {
+	if c.BasePath != "" && (!basePathSyntax.MatchString(c.BasePath) || strings.Contains(c.BasePath+"/", "/./") || strings.Contains(c.BasePath+"/", "/../")) {
+		return nil, refuse("GATEWAY_BASE_PATH", "%q is not a path such as /mqtt: a slash first, none last, and letters, digits, . _ ~ - in between", c.BasePath)
+	}
 	for i, host := range c.AllowedHosts {
 		clean, err := cleanHost(strings.TrimSpace(host))
 		if err != nil {

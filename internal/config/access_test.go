@@ -72,3 +72,14 @@ func TestTrustedProxyIsANetwork(t *testing.T) {
 	}
 	wantRefused(t, cases)
 }
+
+func TestBasePathIsAPath(t *testing.T) {
+	var cases []refused
+	for _, path := range []string{"/", "mqtt", "/mqtt/", "/a//b", "/a/../b", "/.", "/a b", "/a%2Fb", "/a?b", "https://a.example/b", "/\u00e9"} {
+		cases = append(cases, refused{path, env{"GATEWAY_BASE_PATH": path}, []string{"GATEWAY_BASE_PATH", "such as /mqtt"}})
+	}
+	wantRefused(t, cases)
+	if cfg, _ := mustLoad(t, env{"GATEWAY_BASE_PATH": "/a/b.c"}); cfg.BasePath != "/a/b.c" {
+		t.Errorf("got %q, want /a/b.c", cfg.BasePath)
+	}
+}

@@ -105,6 +105,7 @@ type Config struct {
 	MaxStreamsPerClient int    `envconfig:"GATEWAY_MAX_STREAMS_PER_CLIENT" default:"0" min:"0" max:"1000000" desc:"Streams that a principal, or an address without one, may have open at once. 0: no limit."`
 	AuditLog            string `envconfig:"GATEWAY_AUDIT_LOG" desc:"File, or stdout, that gets a line of JSON for each publish, refusal, failed login, ticket and reload. The file is opened anew on SIGHUP."`
 
+	BasePath       string   `envconfig:"GATEWAY_BASE_PATH" desc:"Path below which the public listener answers, such as /mqtt, for a proxy that does not strip it."`
 	AllowedHosts   []string `envconfig:"GATEWAY_ALLOWED_HOSTS" desc:"Comma-separated host names, each with an optional port, that requests may ask for besides localhost and this machine's addresses."`
 	AllowedOrigins []string `envconfig:"GATEWAY_ALLOWED_ORIGINS" desc:"Comma-separated origins of web pages and apps that may use the gateway, such as https://app.example or capacitor://localhost."`
 	TrustedProxies CIDRs    `envconfig:"GATEWAY_TRUSTED_PROXIES" desc:"Comma-separated networks (CIDR) of proxies whose forwarding headers, and GATEWAY_AUTH_HEADER, count."`

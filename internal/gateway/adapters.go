@@ -199,7 +199,7 @@ func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Brok
 		},
 		MaxPayload: cfg.MaxPayloadBytes, QueueBytes: cfg.ClientQueueBytes, MaxConnections: cfg.MaxConnections,
 		BodiesBytes: cfg.BodiesBytes, AnswersBytes: cfg.AnswersBytes,
-		PublishTimeout: cfg.PublishTimeout, Timing: api.Timing{Body: cfg.BodyTimeout}, AllowedHosts: allowedHosts(cfg), AllowedOrigins: cfg.AllowedOrigins,
+		PublishTimeout: cfg.PublishTimeout, Timing: api.Timing{Body: cfg.BodyTimeout}, BasePath: cfg.BasePath, AllowedHosts: allowedHosts(cfg), AllowedOrigins: cfg.AllowedOrigins,
 		TrustedProxies: cfg.TrustedProxies, PProf: cfg.PProf, Console: page(cfg),
 	}
 	if cfg.Auths(config.AuthHeader) {
