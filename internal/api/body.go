@@ -23,7 +23,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, limit int64, h
 		return nil, problem(wire.CodeBodyTooLarge, "The body is larger than any allowed message.")
 	}
 	framed := r.ContentLength >= 0
-	if r.ContentLength != 0 {
+	if r.ContentLength < 0 || r.ContentLength > steadyBytes { // the first deadline is enough for less
 		r.Body = s.steady(w, r.Body)
 	}
 	if bad := decodeBody(w, r, h); bad != nil {

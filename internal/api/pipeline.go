@@ -116,9 +116,11 @@ func (s *Server) outcome(item *batchItem) *batchResult {
 	if item.first != nil {
 		return item.first
 	}
-	res := &batchResult{problem: item.problem}
+	var res *batchResult
 	if item.underway != nil {
 		res = item.underway.outcome()
+	} else {
+		res = &batchResult{problem: item.problem}
 	}
 	if item.claim != nil {
 		s.idempotency.end(item.claim, res)

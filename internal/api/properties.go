@@ -167,6 +167,9 @@ func (f *propertyFields) set(name string, value jsontext.Value) bool {
 
 // read checks the fields, all of them; without any it gives nil.
 func (f *propertyFields) read() (*given, *wire.Problem) {
+	if f.contentType == nil && f.expiry == nil && f.responseTopic == nil && f.correlation == nil && f.user == nil {
+		return nil, nil
+	}
 	var r propertyReader
 	if f.contentType != nil {
 		s, ok := stringValue(f.contentType)
