@@ -101,15 +101,30 @@ func (s *Server) launch(ctx context.Context, item *batchItem) {
 	}
 	item.underway = s.prepare(p, "batch")
 	item.underway.hand(p)
-	for errors.Is(item.underway.err, ErrOverloaded) && time.Since(item.underway.start) < s.opts.PublishTimeout {
+	if !errors.Is(item.underway.err, ErrOverloaded) {
+		return
+	}
+	late := time.NewTimer(s.opts.PublishTimeout)
+	defer late.Stop()
+	for {
+		fewer := s.inFlight.fewer() // first, so that no end is missed
+		if item.underway.hand(p); !errors.Is(item.underway.err, ErrOverloaded) {
+			return
+		}
 		select {
+		case <-fewer:
+		case <-time.After(abandonedRoom):
+		case <-late.C:
+			return
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Millisecond):
-			item.underway.hand(p)
 		}
 	}
 }
+
+// abandonedRoom is how often a batch without room looks whether publishes have
+// ended whose callers have given them up: those end without a word.
+const abandonedRoom = 100 * time.Millisecond
 
 // outcome waits for what becomes of an item.
 func (s *Server) outcome(item *batchItem) *batchResult {
