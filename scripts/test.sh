@@ -15,7 +15,8 @@ part() {
 }
 
 # Most tests wait for something, so more of them run at once than there are cores.
-part "all packages, with the race detector" "$go" test -race -count=1 -parallel 4 -timeout 15m ./...
+# The longest begins first.
+part "all packages, with the race detector" "$go" test -race -count=1 -parallel 4 -timeout 15m ./test ./...
 part "many clients and messages, without it" "$go" test -count=1 -timeout 10m -run 'TwoHundredSubscribers|MillionLines|TenThousandRequests' ./test
 part "the load tool" "$go" -C bench test -count=1 -timeout 10m ./...
 

@@ -257,7 +257,8 @@ func TestSDKWaitsWithFullJitter(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"})
 	b := openTab(t)
-	b.do(chromedp.Navigate(g.url+"/docs"), chromedp.Evaluate[chromedp.Void](sdkScript))
+	// A page without scripts, which would have timers of their own.
+	b.do(chromedp.Navigate(g.url+"/livez"), chromedp.Evaluate[chromedp.Void](sdkScript))
 	const pauses = `import('/sdk.js').then(async sdk => {
 		class Refused { constructor() { setTimeout_(() => this.onclose({code: 1006, reason: ''}), 0) } readyState = 0; close() {} send() {} }
 		const setTimeout_ = window.setTimeout, random = Math.random, all = [];
