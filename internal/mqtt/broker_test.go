@@ -295,12 +295,12 @@ func TestLargeMessagesAreWholeOrSkippedInTheirPlace(t *testing.T) {
 func TestOneThatOnlyListensIsKeptAlive(t *testing.T) {
 	broker := brokertest.Start(t)
 	bothVersions(t, func(t *testing.T, v Version) {
-		c := dial(t, broker.URL(), v, func(c *Config) { c.KeepAlive, c.ClientID = time.Second, "listener"+v.String() })
+		c := dial(t, broker.URL(), v, func(c *Config) { c.KeepAlive, c.ClientID = 3*time.Second, "listener"+v.String() })
 		if _, err := c.Subscribe(within(t), []Filter{{Filter: "tick"}}); err != nil {
 			t.Fatal(err)
 		}
 		sender := brokertest.Dial(t, broker.Addr())
-		for start := time.Now(); time.Since(start) < 4*time.Second; time.Sleep(20 * time.Millisecond) { // more than twice 1.5 s
+		for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(20 * time.Millisecond) { // more than twice 4.5 s
 			sender.Publish("tick", nil, 0, false)
 		}
 		if err := c.Err(); err != nil {
