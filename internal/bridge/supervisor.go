@@ -68,7 +68,7 @@ func (s *slot) run(ctx context.Context) {
 			if life++; life > 1 {
 				s.b.stats.reconnects.Add(1)
 			}
-			err = s.live(ctx, k, &pause)
+			err = s.live(ctx, k, life, &pause)
 		} else {
 			pause.failed(err)
 		}
@@ -124,12 +124,12 @@ func (s *slot) dial(ctx context.Context, id identity, begin func(mqtt.Version) m
 	}
 }
 
-// live is one link's life. It returns what ended it.
-func (s *slot) live(ctx context.Context, k *mqtt.Conn, pause *backoff) error {
+// live is one link's life, the how manieth of the slot. It returns what ended it.
+func (s *slot) live(ctx context.Context, k *mqtt.Conn, life int, pause *backoff) error {
 	start := time.Now()
 	s.b.log.Debug("link up", "link", s.name)
 	s.b.wakeOthers(s)
-	s.b.links.add(k)
+	s.b.links.add(k, life)
 	s.serve(ctx, k)
 	s.b.links.remove(k)
 	reason := k.Err()

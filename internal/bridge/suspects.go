@@ -217,7 +217,7 @@ func (b *Bridge) ending(k *mqtt.Conn) ending {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), b.timing.alive)
 	defer cancel()
-	for _, other := range b.links.but(k) {
+	for _, other := range b.links.witnesses(k) {
 		if other.RoundTrip(ctx) == nil {
 			return e
 		}
@@ -225,19 +225,19 @@ func (b *Bridge) ending(k *mqtt.Conn) ending {
 	return ending{}
 }
 
-// links are those that are up.
+// links are those that are up, and which life each is of its slot's.
 type links struct {
 	mu  sync.Mutex
-	all map[*mqtt.Conn]bool
+	all map[*mqtt.Conn]int
 }
 
-func (l *links) add(k *mqtt.Conn) {
+func (l *links) add(k *mqtt.Conn, life int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.all == nil {
-		l.all = make(map[*mqtt.Conn]bool)
+		l.all = make(map[*mqtt.Conn]int)
 	}
-	l.all[k] = true
+	l.all[k] = life
 }
 
 func (l *links) remove(k *mqtt.Conn) {
@@ -246,11 +246,13 @@ func (l *links) remove(k *mqtt.Conn) {
 	delete(l.all, k)
 }
 
-func (l *links) but(k *mqtt.Conn) (others []*mqtt.Conn) {
+// witnesses are the links that show, if they serve, that a broker which has ended k goes on. One that has replaced
+// another since the broker was last heard on k does not: it may be to a broker that has restarted.
+func (l *links) witnesses(k *mqtt.Conn) (others []*mqtt.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for other := range l.all {
-		if other != k {
+	for other, life := range l.all {
+		if other != k && (life == 1 || other.Since().Before(k.Heard())) {
 			others = append(others, other)
 		}
 	}

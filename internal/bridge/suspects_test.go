@@ -276,3 +276,37 @@ func TestResetOnceIsNoProof(t *testing.T) {
 		}
 	}
 }
+
+// That the broker goes on is shown by a link that it held before, not by one that was made to a broker that has restarted.
+func TestRestartIsNoAnswerHoweverLateItIsAsked(t *testing.T) {
+	t.Parallel()
+	broker := brokertest.Start(t)
+	proxy := brokertest.StartProxy(t, broker.Addr())
+	dial := func(url string) *mqtt.Conn {
+		k, err := mqtt.Dial(t.Context(), mqtt.Config{URL: mustParse(t, url), Version: mqtt.V311})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(k.Close)
+		return k
+	}
+	b := launch(t, broker.URL(), Config{Pool: 1}).ready(t)
+	waitControl(t, b)
+
+	k := dial(proxy.URL())
+	proxy.Cut()
+	<-k.Done()
+	if !b.ending(k).answer {
+		t.Error("a connection that ended alone: got no answer")
+	}
+
+	k = dial(broker.URL())
+	broker.Kill()
+	<-k.Done()
+	broker.StartAgain()
+	b.ready(t)
+	waitControl(t, b)
+	if b.ending(k).answer {
+		t.Error("a broker that restarted: got an answer")
+	}
+}

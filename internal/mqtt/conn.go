@@ -27,6 +27,7 @@ type Conn struct {
 	stream stream
 	codec  codec
 	limits Connack
+	since  time.Time     // when the broker accepted it
 	done   chan struct{} // closed as soon as the connection is known to be dead
 	read   chan struct{} // closed when the reader has ended
 	ended  chan struct{} // closed when everything has, and every publication has its outcome
@@ -110,6 +111,7 @@ func (c *Conn) greet(ctx context.Context) error {
 
 // start begins to serve a connection that the broker has accepted.
 func (c *Conn) start() {
+	c.since = time.Now()
 	if c.pubs.window = int(c.limits.ReceiveMaximum); c.cfg.Window > 0 {
 		c.pubs.window = min(c.pubs.window, int(c.cfg.Window))
 	}
@@ -124,6 +126,15 @@ func (c *Conn) Version() Version { return c.cfg.Version }
 
 // Connack is what the broker said when it accepted the connection.
 func (c *Conn) Connack() Connack { return c.limits }
+
+// Since is when the broker accepted the connection.
+func (c *Conn) Since() time.Time { return c.since }
+
+// Heard is when the broker sent something last.
+func (c *Conn) Heard() time.Time {
+	s := c.stream.sock
+	return s.born.Add(time.Duration(s.heard.Load()))
+}
 
 // Done is closed as soon as the connection is known to be dead.
 func (c *Conn) Done() <-chan struct{} { return c.done }

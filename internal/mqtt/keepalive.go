@@ -60,7 +60,7 @@ func (c *Conn) keepAlive() {
 	step := max(min(idle, c.cfg.PingTime)/5, time.Millisecond)
 	tick := time.NewTicker(step)
 	defer tick.Stop()
-	var heard, sent uint64
+	var sent uint64
 	now := time.Now()
 	lastHeard, lastSent := now, now
 	var pinged time.Time // and nothing was heard since
@@ -70,8 +70,8 @@ func (c *Conn) keepAlive() {
 			return
 		case now = <-tick.C:
 		}
-		if h := c.stream.sock.heard.Load(); h != heard {
-			heard, lastHeard, pinged = h, now, time.Time{}
+		if h := c.Heard(); h.After(lastHeard) {
+			lastHeard, pinged = h, time.Time{}
 		}
 		if s := c.writes(); s != sent {
 			sent, lastSent = s, now

@@ -17,7 +17,8 @@ type sock struct {
 	receive func(p []byte) (int, error)
 	glance  func(p []byte) (int, error) // receive without waiting: 0 bytes and no error where there is nothing; or nil
 	write   time.Duration
-	heard   atomic.Uint64 // counts the reads that brought something
+	born    time.Time
+	heard   atomic.Int64 // when a read brought something last, in nanoseconds after born
 
 	// Owned by the goroutine that reads.
 	ahead  ahead
@@ -25,7 +26,7 @@ type sock struct {
 }
 
 func newSock(c net.Conn, cfg *Config) *sock {
-	s := &sock{Conn: c, receive: c.Read, write: cfg.WriteTime, ahead: ahead{most: cfg.ReadAhead}}
+	s := &sock{Conn: c, receive: c.Read, write: cfg.WriteTime, born: time.Now(), ahead: ahead{most: cfg.ReadAhead}}
 	if sc, ok := c.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			userTimeout(raw, cfg.WriteTime+cfg.PingTime)
@@ -44,7 +45,7 @@ func (s *sock) Read(p []byte) (int, error) {
 	}
 	n, err := s.receive(p)
 	if n > 0 {
-		s.heard.Add(1)
+		s.heard.Store(int64(time.Since(s.born)))
 	}
 	return n, err
 }
@@ -73,7 +74,7 @@ func (s *sock) drain() {
 			return
 		}
 		s.ahead.filled(n)
-		s.heard.Add(1)
+		s.heard.Store(int64(time.Since(s.born)))
 	}
 }
 
