@@ -181,8 +181,7 @@ func (tr *trial) try(ctx context.Context, k *mqtt.Conn, p *Publication) (alive b
 		b.suspects.clear(p.kind)
 	case !e.answer || notSent:
 	case e.clear || b.suspects.reset(p.kind):
-		b.suspects.convict(p.kind, e.reason)
-		outcome = &Refusal{Reason: e.reason}
+		outcome = b.suspects.convict(p.kind, e.reason)
 	}
 	for _, l := range lost {
 		l.complete(e.reason, outcome)

@@ -141,7 +141,7 @@ func publishError(err error) error {
 		return api.ErrNeedsMQTT5
 	}
 	if no, ok := errors.AsType[*bridge.Refusal](err); ok {
-		refused := &api.Refused{Reason: byte(no.Reason), Name: no.Reason.String(), Text: no.Text}
+		refused := &api.Refused{Reason: byte(no.Reason), Name: no.Reason.String(), Text: no.Text, For: no.For}
 		if no.Reason == 0 {
 			refused.Name = "connection closed"
 		}
