@@ -94,7 +94,7 @@ type Bridge struct {
 	trial    *trial
 	links    links
 	sys      *sys
-	slots    []*slot
+	roles    []*role
 	stats    counters
 }
 
@@ -120,7 +120,7 @@ func New(cfg Config) *Bridge {
 	for n := range cfg.Pool {
 		b.lanes = append(b.lanes, newLane(n, laneRoom(laneBytes, cfg.MaxPayload), &b.stats))
 	}
-	b.slots = b.plan()
+	b.roles = b.plan()
 	b.trial = newTrial(b)
 	return b
 }
@@ -156,7 +156,7 @@ func withDefaults(cfg Config) Config {
 // ended. It is called once.
 func (b *Bridge) Run(ctx context.Context) error {
 	var all sync.WaitGroup
-	for _, s := range b.slots {
+	for _, s := range b.roles {
 		all.Go(func() { s.run(ctx) })
 	}
 	all.Go(func() { b.trial.run(ctx) })

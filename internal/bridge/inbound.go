@@ -234,7 +234,7 @@ func (l *inbound) forget(payload string) {
 	l.mu.Unlock()
 }
 
-// subscriber serves a link of the subscriber slot.
+// subscriber serves a link of the subscriber role.
 func (b *Bridge) subscriber(ctx context.Context, k *mqtt.Conn) {
 	if b.cfg.SubscribeQoS == QoSAuto && b.cfg.ClientID == "" && !b.suspects.guiltyFilter(versionTopic) {
 		if b.broker.ask(ctx, k, b.timing.who); k.Err() != nil {

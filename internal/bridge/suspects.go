@@ -226,7 +226,7 @@ func (b *Bridge) ending(k *mqtt.Conn) ending {
 	return ending{}
 }
 
-// links are those that are up, and which life each is of its slot's.
+// links are those that are up, and which life each is of its role's.
 type links struct {
 	mu  sync.Mutex
 	all map[*mqtt.Conn]int
