@@ -82,6 +82,9 @@ func (g *gateway) birds() {
 		if authorization != "" {
 			req.Header.Set("Authorization", authorization)
 		}
+		if strings.HasPrefix(body, "{") {
+			req.Header.Set("Content-Type", "application/json")
+		}
 		res, err := g.client.Do(req)
 		if err != nil {
 			return false
