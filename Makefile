@@ -60,7 +60,7 @@ axe: test-deps ## check the console with axe-core, from npm
 	@mkdir -p bin && cd bin && npm pack --silent axe-core@$(AXE_CORE) >/dev/null && tar xzf axe-core-$(AXE_CORE).tgz package/axe.min.js
 	AXE=$(CURDIR)/bin/package/axe.min.js $(GO) test -count=1 -run TestConsoleFitsEveryScreen ./test
 
-fuzz: ## run every fuzz target for FUZZTIME (10s)
+fuzz: ## run every fuzz target for FUZZTIME (1m)
 	@./scripts/fuzz.sh
 
 clean: ## remove what was built

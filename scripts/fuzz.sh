@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs every fuzz target in the repository for FUZZTIME each.
 set -eu
-time=${FUZZTIME:-10s}
+time=${FUZZTIME:-1m}
 grep -rlE '^func Fuzz[A-Z]' --include='*_test.go' . | while read -r file; do
 	dir=$(dirname "$file")
 	sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$file" | while read -r target; do

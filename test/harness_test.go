@@ -43,7 +43,8 @@ func newGateway(t testing.TB) *gateway {
 var environment sync.Mutex
 
 // variables are env, and what every test wants: free ports, a log that can be
-// read, and limits that a busy machine does not reach.
+// read, limits that a busy machine does not reach, and a password that must
+// stand nowhere.
 func variables(env map[string]string) map[string]string {
 	all := map[string]string{
 		"GATEWAY_HTTP_ADDR": "127.0.0.1:0", "GATEWAY_ADMIN_ADDR": "127.0.0.1:0",
@@ -54,7 +55,7 @@ func variables(env map[string]string) map[string]string {
 		all["GATEWAY_EMBEDDED_ADDR"] = "127.0.0.1:0"
 	}
 	maps.Copy(all, env)
-	return all
+	return withCanaries(all)
 }
 
 // configuration is what a gateway makes of the variables in env, and of no
@@ -109,8 +110,10 @@ func start(t testing.TB, env map[string]string, options ...vulture.Option) *gate
 		t.Fatalf("the gateway did not start: %v\n%s", err, g.logged())
 	}
 	t.Cleanup(func() {
+		g.birds()
 		_ = g.shutdown()
 		g.log.Close()
+		sealed(t, "the log", g.said.String())
 		if t.Failed() {
 			t.Logf("gateway log (end):\n%s", tail(g.said.String(), 8000))
 		}

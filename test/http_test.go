@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -88,7 +89,11 @@ func (g *gateway) try(client *http.Client, r request) (answer, error) {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return answer{status: res.StatusCode, header: res.Header}, nil
 	}
-	return read(res)
+	a, err := read(res)
+	if a.status >= http.StatusBadRequest {
+		sealed(g.t, r.method+" "+r.path, fmt.Sprint(a.header, a.body))
+	}
+	return a, err
 }
 
 // read reads an answer to its end.

@@ -56,6 +56,9 @@ func launchCmd(t testing.TB, env map[string]string, stdout, stderr io.Writer, cm
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
 		<-p.exited
+		if p.stderr != nil {
+			sealed(t, "standard error", p.stderr.String())
+		}
 		if t.Failed() && p.stderr != nil {
 			t.Logf("%s: standard error (end):\n%s", cmd, tail(p.stderr.String(), 4000))
 		}
@@ -125,6 +128,7 @@ func launchReady(t testing.TB, env map[string]string) (*process, *gateway) {
 		t.Fatalf("the gateway does not listen: %s", tail(p.stderr.String(), 4000))
 	}
 	g.waitReady(200)
+	t.Cleanup(g.birds)
 	return p, g
 }
 

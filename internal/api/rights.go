@@ -9,7 +9,9 @@ import (
 )
 
 // mayPublish says what keeps the caller from publishing p now, if anything: its
-// rights, or its rate.
+// rights, or its rate. Whoever answers publishes to the response topic, so it
+// must be granted like the topic itself: else a device would publish there for
+// somebody who may not.
 func (s *Server) mayPublish(c *caller, p *publication) *wire.Problem {
 	p.by = c
 	rights := c.principal.Rights
@@ -18,6 +20,9 @@ func (s *Server) mayPublish(c *caller, p *publication) *wire.Problem {
 		return s.deny(c, access.ActionPublish, p.topic, fieldProblem(wire.CodeTopicForbidden, "/topic", fmt.Sprintf("Publishing to %q is not granted.", p.topic)))
 	case p.retain && !rights.MayRetain(p.topic):
 		return s.deny(c, access.ActionRetain, p.topic, fieldProblem(wire.CodeRetainForbidden, "/retain", fmt.Sprintf("Retaining on %q, or clearing it, is not granted.", p.topic)))
+	case p.given != nil && p.given.ResponseTopic != "" && !rights.MayPublish(p.given.ResponseTopic):
+		answers := p.given.ResponseTopic
+		return s.deny(c, access.ActionPublish, answers, fieldProblem(wire.CodeTopicForbidden, "/"+wire.FieldResponseTopic, fmt.Sprintf("Publishing to %q is not granted, and so neither is having answers published there.", answers)))
 	}
 	return s.takePublish(c)
 }

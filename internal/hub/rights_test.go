@@ -55,6 +55,7 @@ type scene struct {
 	deny   []string
 	rights *Rights
 	kept   map[string]bool // topics of which the broker keeps a message
+	larger map[string]bool // of them, those whose message is too large to be handed out
 	sent   map[string]bool // topics that a message was received of
 	next   int
 }
@@ -73,7 +74,14 @@ func (s *scene) ingest(n int) {
 		topic := rapid.SampledFrom(sceneTopics).Draw(s.t, "topic")
 		s.next++
 		s.sent[topic] = true
-		s.hub.Ingest(live(topic, fmt.Sprint(s.next)))
+		in := live(topic, fmt.Sprint(s.next))
+		switch rapid.IntRange(0, 5).Draw(s.t, "kind") {
+		case 0:
+			in = large(topic)
+		case 1:
+			in.Retained = true
+		}
+		s.hub.Ingest(in)
 	}
 }
 
@@ -102,18 +110,30 @@ func messagesOf(frames []frame) (topics []string) {
 	return topics
 }
 
-func objectsOf(t *rapid.T, objects [][]byte) []string {
-	var topics []string
-	for _, o := range objects {
-		var m struct{ Type, Topic string }
-		if err := json.Unmarshal(o, &m); err != nil {
-			t.Fatalf("object %q: %v", o, err)
+// topicsOf are the topics that frames speak of: those of messages, and of gaps
+// where a message would stand that is too large.
+func (s *scene) topicsOf(what string, frames []frame) (topics []string) {
+	s.t.Helper()
+	for _, f := range frames {
+		if f.Type == "message" && f.Retain && (f.Cursor != "" || !s.kept[f.Topic]) {
+			s.t.Fatalf("%s: got %s; only what the broker keeps is retained, and such a copy has no cursor", what, f)
 		}
-		if m.Type != "gap" {
-			topics = append(topics, m.Topic)
+		if f.Type == "message" || f.Reason == wire.GapTooLarge {
+			topics = append(topics, f.Topic)
 		}
 	}
 	return topics
+}
+
+func (s *scene) objectsOf(what string, objects [][]byte) []string {
+	s.t.Helper()
+	frames := make([]frame, len(objects))
+	for i, o := range objects {
+		if err := json.Unmarshal(o, &frames[i]); err != nil {
+			s.t.Fatalf("%s: object %q: %v", what, o, err)
+		}
+	}
+	return s.topicsOf(what, frames)
 }
 
 // stream joins with a request, lets messages pass, and gives the topics of all
@@ -130,25 +150,31 @@ func (s *scene) stream(change func(*Request), block bool) []string {
 	tap.block(block)
 	s.ingest(20)
 	tap.block(false)
-	return messagesOf(caughtUp(s.t, c, tap))
+	return s.topicsOf("a stream", caughtUp(s.t, c, tap))
 }
 
-// Whatever a reader is given, it may read; and it is given all that it may
-// read, on every way that leads out.
+// Whatever a reader is given or told of, it may read; and it is given all that
+// it may read, on every way that leads out.
 func TestNothingDeniedIsDeliveredOnAnyWay(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := newBroker()
-		s := &scene{t: rt, broker: b, kept: map[string]bool{}, sent: map[string]bool{}}
+		s := &scene{t: rt, broker: b, kept: map[string]bool{}, larger: map[string]bool{}, sent: map[string]bool{}}
 		s.filter = rapid.SampledFrom(sceneFilters).Draw(rt, "filter")
 		s.deny = rapid.SliceOfNDistinct(rapid.SampledFrom(sceneFilters[1:]), 1, 8, rapid.ID).Draw(rt, "deny")
 		s.rights = granted(rt, s.deny...)
 		for _, topic := range rapid.SliceOfDistinct(rapid.SampledFrom(sceneTopics), rapid.ID).Draw(rt, "kept") {
 			s.kept[topic] = true
+			s.larger[topic] = rapid.Bool().Draw(rt, "larger")
 		}
 		b.retained = func(filter string) (all []Inbound, _ error) {
 			for topic := range s.kept {
 				if matchesPlainly(filter, topic) {
-					all = append(all, live(topic, "kept"))
+					in := live(topic, "kept")
+					if s.larger[topic] {
+						in = large(topic)
+					}
+					in.Retain = true
+					all = append(all, in)
 				}
 			}
 			return all, nil
@@ -173,8 +199,8 @@ func TestNothingDeniedIsDeliveredOnAnyWay(t *testing.T) {
 		if err != nil {
 			rt.Fatalf("list: %v", err)
 		}
-		s.exactly("list", objectsOf(rt, objects), s.sent)
-		s.exactly("history", objectsOf(rt, s.hub.History(s.filter, nil, 1000, s.rights).Objects), s.sent)
+		s.exactly("list", s.objectsOf("list", objects), s.sent)
+		s.exactly("history", s.objectsOf("history", s.hub.History(s.filter, nil, 1000, s.rights).Objects), s.sent)
 		s.reply()
 	})
 }
