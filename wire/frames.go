@@ -32,6 +32,7 @@ type Ack struct {
 	Type    string          `json:"type"` // TypeAck
 	ID      json.RawMessage `json:"id,omitempty"`
 	Results []Result        `json:"results"`
+	Devices *bool           `json:"devices,omitempty"` // the changes of devices come, or no longer come
 	Resumed *bool           `json:"resumed,omitempty"`
 	// Cursor is the place where the subscription joins the stream.
 	Cursor string `json:"cursor"`

@@ -30,6 +30,7 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,6 +74,11 @@ type Config struct {
 	Linger     time.Duration // how long an unwanted filter stays subscribed; 0: 5 s
 	Log        *slog.Logger  // nil: none
 	Receiver   Receiver      // nil: everything received is counted and forgotten
+
+	// System are filters of the broker's own topics that are read in the order of the live stream, between Up and Down.
+	// What comes on them goes to OnSystem, in the way that messages go to the Receiver.
+	System   []string
+	OnSystem func(Message)
 }
 
 // A Bridge is the gateway's side of one broker. All methods may be called from any goroutine.
@@ -162,6 +168,18 @@ func (b *Bridge) Run(ctx context.Context) error {
 	all.Go(func() { b.trial.run(ctx) })
 	all.Wait()
 	return nil
+}
+
+// Own reports whether a client of the broker's is one of the bridge's connections.
+func (b *Bridge) Own(clientID string) bool {
+	return clientID == b.trial.slot.id.clientID || slices.ContainsFunc(b.slots, func(s *slot) bool { return s.id.clientID == clientID })
+}
+
+// MayDropSystem reports whether the broker may drop messages for the subscriber link while that reads: not mosquitto at
+// QoS 0, which has no bound there but the connection's own.
+func (b *Bridge) MayDropSystem() bool {
+	name, qos := b.broker.get()
+	return qos > 0 || !strings.HasPrefix(name, "mosquitto ")
 }
 
 func randomID(bytes int) string {
