@@ -13,7 +13,7 @@ AXE_CORE = 4.14.1
 # The load tool's options, such as BENCH="-only fanout -seconds 5".
 BENCH      ?=
 
-.PHONY: all build run test test-deps lint bench bench-deps bench-record pictures axe fuzz clean help
+.PHONY: all build run test test-deps lint bench bench-deps bench-record pictures axe fuzz soak clean help
 
 all: build
 
@@ -62,6 +62,9 @@ axe: test-deps ## check the console with axe-core, from npm
 
 fuzz: ## run every fuzz target for FUZZTIME (1m)
 	@./scripts/fuzz.sh
+
+soak: test-deps ## see for SOAK (30m) that memory, descriptors and goroutines stay flat while everything comes and goes
+	SOAK=$(or $(SOAK),30m) $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./test
 
 clean: ## remove what was built
 	rm -rf bin

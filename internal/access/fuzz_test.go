@@ -2,9 +2,13 @@ package access
 
 import (
 	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -186,6 +190,44 @@ func FuzzTokenForm(f *testing.F) {
 		}
 		if _, err := parseToken(s); err == nil && !want {
 			t.Fatalf("%q was taken apart", s)
+		}
+	})
+}
+
+// FuzzHoldsSecret compares the search in URLs with a regular way to say it.
+func FuzzHoldsSecret(f *testing.F) {
+	key := "gwk_" + strings.Repeat("a", secretChars)
+	for _, s := range []string{"", key, key[:40], "/topics?after=" + key + "x", "gwk_gwk_" + key, "eyJ.eyJ.", "/a/eyJhbGciOiJub25lIn0.eyJ4IjoxfQ.", "eyJeyJ.eyJ", "eyJ.a.eyJ.eyJ.x", "gwk_%61"} {
+		f.Add(s)
+	}
+	form := regexp.MustCompile(`gwk_[A-Za-z0-9_-]{43}|eyJ[A-Za-z0-9_-]*\.eyJ[A-Za-z0-9_-]*\.`)
+	f.Fuzz(func(t *testing.T, s string) {
+		if got, want := HoldsSecret(s), form.MatchString(s); got != want {
+			t.Fatalf("%q: got %t, want %t", s, got, want)
+		}
+	})
+}
+
+// FuzzCertificateName: the name is one of the certificate's, and the first of
+// its kind; one that is no principal's is never passed over for another.
+func FuzzCertificateName(f *testing.F) {
+	f.Add("spiffe://a/b", "pi-3", "a@b", "cn")
+	f.Add("", "*.example", "", "cn")
+	f.Add("", "", "a@b", "")
+	f.Add("", "", "", "fleet/#")
+	f.Fuzz(func(t *testing.T, uri, dns, mail, common string) {
+		cert, want := &x509.Certificate{Subject: pkix.Name{CommonName: common}}, common
+		if mail != "" {
+			cert.EmailAddresses, want = []string{mail, "other"}, mail
+		}
+		if dns != "" {
+			cert.DNSNames, want = []string{dns, "other"}, dns
+		}
+		if u, err := url.Parse(uri); uri != "" && err == nil {
+			cert.URIs, want = []*url.URL{u}, u.String()
+		}
+		if got, err := certificateName(cert); (err == nil) != CheckName(want) || err == nil && got != want {
+			t.Fatalf("got %q, %v, want %q", got, err, want)
 		}
 	})
 }

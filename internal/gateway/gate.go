@@ -97,7 +97,7 @@ func (g *gate) serve(s *http.Server, l net.Listener) error {
 	s.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams: 100, MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: 256 << 10,
 		MaxReadFrameSize: 16 << 10, // else a frame of 1 MiB would be held for each connection
-		SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: 10 * time.Second,
+		SendPingTimeout:  30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: 10 * time.Second,
 	}
 	return s.ServeTLS(l, "", "")
 }
