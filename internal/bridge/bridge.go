@@ -172,7 +172,7 @@ func (b *Bridge) Run(ctx context.Context) error {
 
 // Own reports whether a client of the broker's is one of the bridge's connections.
 func (b *Bridge) Own(clientID string) bool {
-	return clientID == b.trial.slot.id.clientID || slices.ContainsFunc(b.slots, func(s *slot) bool { return s.id.clientID == clientID })
+	return clientID == b.trial.role.id.clientID || slices.ContainsFunc(b.roles, func(s *role) bool { return s.id.clientID == clientID })
 }
 
 // MayDropSystem reports whether the broker may drop messages for the subscriber link while that reads: not mosquitto at
