@@ -171,6 +171,9 @@ func TestDocumentationDoesWhatItSays(t *testing.T) {
 			}
 			r := &reader{t: t, dir: "..", g: startBuiltIn(t, nil)}
 			for _, b := range all {
+				if b.browser && strings.Contains(b.code, "localhost:8080") {
+					t.Errorf("%s: a page at another name of the gateway may not reach localhost:8080", b)
+				}
 				r.paste(b)
 			}
 			for _, p := range r.left {
