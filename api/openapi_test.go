@@ -2,6 +2,7 @@ package spec_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -81,5 +82,63 @@ func TestOpenAPIAnswersAreComplete(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Generators of clients need a type beside every const and enum, or they make
+// it unknown; and they make types of operations and components, whose names
+// must not be those of schemas.
+func TestOpenAPISuitsGenerators(t *testing.T) {
+	d := spectest.OpenAPI(t)
+	for _, part := range []string{"/components", "/paths"} {
+		walk(d.Object(part), part, func(pointer string, schema map[string]any) { wantType(t, pointer, schema) })
+	}
+	taken := map[string]bool{}
+	for name := range d.Object("/components/schemas") {
+		taken[strings.ToLower(name)] = true
+	}
+	for name := range d.Object("/components/parameters") {
+		if taken[strings.ToLower(name)] {
+			t.Errorf("%s is a schema and a parameter", name)
+		}
+	}
+	for _, op := range d.Operations(t) {
+		id, _ := d.At(t, op.Pointer+"/operationId").(string)
+		for _, suffix := range []string{"Result", "Response", "Data", "Error", "Body", "Params"} {
+			if taken[strings.ToLower(id+suffix)] {
+				t.Errorf("%s%s is a schema, and what generators make of operation %s", id, suffix, id)
+			}
+		}
+	}
+	for name := range d.Object("/components/schemas/Publish/properties") {
+		if _, ok := d.Find("/components/schemas/Publish/properties/" + name + "/default"); ok {
+			t.Errorf("Publish.%s has a default, which makes it required in openapi-typescript", name)
+		}
+	}
+}
+
+// walk visits every object of a document but those of examples.
+func walk(v any, pointer string, visit func(pointer string, object map[string]any)) {
+	switch v := v.(type) {
+	case map[string]any:
+		visit(pointer, v)
+		for name, child := range v {
+			if name != "example" && name != "examples" {
+				walk(child, pointer+"/"+name, visit)
+			}
+		}
+	case []any:
+		for i, child := range v {
+			walk(child, fmt.Sprintf("%s/%d", pointer, i), visit)
+		}
+	}
+}
+
+func wantType(t *testing.T, pointer string, schema map[string]any) {
+	t.Helper()
+	_, isConst := schema["const"]
+	_, isEnum := schema["enum"].([]any)
+	if _, ok := schema["type"].(string); !ok && (isConst || isEnum) {
+		t.Errorf("%s: const or enum without type", pointer)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -18,8 +19,28 @@ import (
 )
 
 // serveUserArg makes the load tool what a user would write, as a process of its
-// own: its arguments are an address, a broker, and a filter to subscribe to.
+// own: its arguments are an address, a broker, and a filter to subscribe to, or
+// bareReader.
 const serveUserArg = "serve-user"
+
+// bareReader stands for a connection that gets everything at QoS 0 and drops it
+// unread. No program that sees what is published can have less work than that,
+// nor can its broker.
+const bareReader = "bare"
+
+func readBare(broker string) error {
+	c, err := net.Dial("tcp", broker)
+	if err != nil {
+		return err
+	}
+	connect := []byte{0x10, 16, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0, 0, 4, 'b', 'a', 'r', 'e'}
+	subscribe := []byte{0x82, 6, 0, 1, 0, 1, '#', 0}
+	if _, err := c.Write(append(connect, subscribe...)); err != nil {
+		return err
+	}
+	go io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{c}, make([]byte, 64<<10))
+	return nil
+}
 
 // serveUser is a chi handler over a pool of four paho clients.
 func serveUser(addr, broker, watch string) error {
@@ -31,7 +52,13 @@ func serveUser(addr, broker, watch string) error {
 			return t.Error()
 		}
 	}
-	if watch != "" {
+	switch watch {
+	case "":
+	case bareReader:
+		if err := readBare(broker); err != nil {
+			return err
+		}
+	default:
 		opts := mqtt.NewClientOptions().AddBroker("tcp://" + broker).SetClientID("user-watch")
 		c := mqtt.NewClient(opts)
 		if t := c.Connect(); t.Wait() && t.Error() != nil {
@@ -131,6 +158,10 @@ func userWrites(st *stage) (*section, error) {
 	if err != nil {
 		return nil, err
 	}
+	bare, err := st.userSide("chi + paho, beside a bare reader of #", bareReader)
+	if err != nil {
+		return nil, err
+	}
 	g, err := st.startGateway()
 	if err != nil {
 		return nil, err
@@ -145,12 +176,13 @@ func userWrites(st *stage) (*section, error) {
 	if err != nil && !errors.Is(err, errNoNode) {
 		return nil, err
 	}
-	const nothing0, nothing1, all1, own0, own1, node1 = 0, 1, 2, 3, 4, 7
+	const nothing0, nothing1, all1, bare0, bare1, own0, own1, node1 = 0, 1, 2, 3, 4, 5, 6, 9
 	work := []struct {
 		*published
 		qos, status int
 	}{
 		{nothing, 0, http.StatusAccepted}, {nothing, 1, http.StatusOK}, {all, 1, http.StatusOK},
+		{bare, 0, http.StatusAccepted}, {bare, 1, http.StatusOK},
 		{own, 0, http.StatusAccepted}, {own, 1, http.StatusOK}, {quiet, 0, http.StatusAccepted}, {quiet, 1, http.StatusOK},
 	}
 	if node != nil {
@@ -174,7 +206,7 @@ func userWrites(st *stage) (*section, error) {
 	if err := st.alternate(cs...); err != nil {
 		return nil, err
 	}
-	single, err := st.singles(nothing, own, quiet)
+	single, err := st.singles(nothing, own, quiet, bare)
 	if err != nil {
 		return nil, err
 	}
@@ -189,11 +221,15 @@ func userWrites(st *stage) (*section, error) {
 	}
 	s.verdicts = []verdict{
 		atLeast(1.0, "x", "QoS 1: of chi + paho that watches nothing", ratios(cs[own1].rate, cs[nothing1].rate)),
+		atLeast(1.0, "x", "QoS 1: of chi + paho beside a bare reader of #", ratios(cs[own1].rate, cs[bare1].rate)),
 		atLeast(1.3, "x", "QoS 1: of chi + paho that watches #", ratios(cs[own1].rate, cs[all1].rate)),
 		atLeast(1.15, "x", "QoS 0: of chi + paho that watches nothing", ratios(cs[own0].rate, cs[nothing0].rate)),
+		atLeast(1.15, "x", "QoS 0: of chi + paho beside a bare reader of #", ratios(cs[own0].rate, cs[bare0].rate)),
 		atMost(1.05, "x", "one connection, QoS 1: p50, of chi + paho that watches nothing", ratios(single[1], single[0])),
 		atMost(1.05, "x", "the same, of a gateway that watches nothing, too", ratios(single[2], single[0])),
+		atMost(1.05, "x", "the same, of chi + paho beside a bare reader of #", ratios(single[1], single[3])),
 		atMost(0.8, "x", "QoS 1: CPU a publish, of chi + paho that watches nothing", ratios(cs[own1].cpu, cs[nothing1].cpu)),
+		atMost(0.8, "x", "QoS 1: CPU a publish, of chi + paho beside a bare reader of #", ratios(cs[own1].cpu, cs[bare1].cpu)),
 	}
 	of := verdict{what: "QoS 1: of fastify + MQTT.js", op: "≥", limit: 1.15, unit: "x", why: errNoNode.Error()}
 	if node != nil {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests start beside Go: mosquitto and its clients, a
-# Chromium, nginx, curl, Python, and what makes networks. Quiet when everything
+# Chromium, proxies, curl, Python, and what makes networks. Quiet when everything
 # is there.
 set -eu
 
@@ -15,6 +15,8 @@ missing() {
 	have mosquitto_pub && have mosquitto_sub || echo mosquitto-clients
 	have chromium || have chromium-browser || have google-chrome || echo chromium
 	have nginx || echo nginx-light
+	have haproxy || echo haproxy
+	have caddy || echo caddy
 	have curl || echo curl
 	have python3 || echo python3
 	have ip || echo iproute2
@@ -46,8 +48,8 @@ else
 	exit 1
 fi
 
-# Debian starts mosquitto and nginx when it installs them, and again at every
-# boot. Neither is wanted: the tests start their own, and the package's broker
+# Debian starts mosquitto and the proxies when it installs them, and again at
+# every boot. None of it is wanted: the tests start their own, and the package's broker
 # would hold port 1883, where the gateway's built-in broker listens. So the
 # start is forbidden during the installation, and the services are disabled
 # after it. A service that was there before is left alone.
@@ -73,6 +75,7 @@ if [ -d /run/systemd/system ]; then
 		case "$package" in
 		mosquitto) $as_root systemctl disable --now --quiet mosquitto.service ;;
 		nginx-light) $as_root systemctl disable --now --quiet nginx.service ;;
+		haproxy | caddy) $as_root systemctl disable --now --quiet "$package.service" ;;
 		esac
 	done
 fi

@@ -2,10 +2,7 @@ package test
 
 import (
 	"fmt"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
-	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -114,38 +111,6 @@ func TestConsoleServesADayByKeyboard(t *testing.T) {
 	c.key(kb.Enter)
 	c.until(`saved.trim().split('\n').map(JSON.parse).some(m => m.topic === 'pump/2/state' && m.payload.rpm === 0)`)
 	c.wellBehaved()
-}
-
-// Behind a proxy with a path of its own, everything stays below it.
-func TestConsoleWorksBelowAPath(t *testing.T) {
-	t.Parallel()
-	broker := brokertest.Start(t)
-	g := startReady(t, broker.URL(), nil)
-	target, _ := url.Parse(g.url)
-	front := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.Out.URL.Scheme, r.Out.URL.Host = "http", target.Host
-		below, ok := strings.CutPrefix(r.In.URL.EscapedPath(), "/mqtt/")
-		if !ok {
-			below = "not-below"
-		}
-		r.Out.URL.Path, r.Out.URL.RawPath = "/"+mustUnescape(below), "/"+below
-	}})
-	t.Cleanup(front.Close)
-	b := openTab(t)
-	b.do(chromedp.Navigate(front.URL+"/mqtt/"), chromedp.Evaluate[chromedp.Void](consoleScript))
-	b.js(`until(() => words('state').includes('live'))`)
-	b.js(`(location.hash = '#/publish', type('publish-topic', 'below/a path'), type('publish-payload', '1'), type('publish-retain', 'true'), press('publish-send'))`)
-	b.js(`until(() => words('publish-result').includes('200 acknowledged'))`)
-	b.js(`until(() => row('below/a path'))`)
-	b.js(`(row('below/a path').click(), until(() => words('value') === '1' && part('history').querySelector('.entry')))`)
-	b.js(`(press('clear'), press('clear-confirm'), until(() => words('topic-said').startsWith('Cleared')))`)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, r := range b.requests {
-		if u, err := url.Parse(r); err != nil || u.Scheme != "data" && !strings.HasPrefix(u.Path, "/mqtt/") {
-			t.Errorf("the page asked %s, want only what is below /mqtt/", r)
-		}
-	}
 }
 
 func mustUnescape(path string) string {

@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/spectest"
 )
 
 // consoleScript finds parts of the page by their data-testid.
@@ -386,6 +387,35 @@ func TestConsolePublishes(t *testing.T) {
 	c.until(`words('notice').includes('Publishing is answered with 503')`)
 	c.js(`press('publish-send')`)
 	c.until(`/503 · broker_unavailable · .* It is safe to send again/.test(words('publish-result'))`)
+	c.wellBehaved()
+}
+
+// The form has what MQTT 5 has, and a topic's page shows it. Where the broker
+// speaks MQTT 3.1.1 only, it says so.
+func TestConsolePublishesWithProperties(t *testing.T) {
+	t.Parallel()
+	const fill = `(location.hash = '#/publish', type('publish-topic', 'p/led'), type('publish-payload', 'on'), type('publish-retain', 'true'),
+		type('publish-content-type', 'text/x'), type('publish-expiry', '1h'), type('publish-response-topic', 're/ply'), type('publish-correlation', 'AP8='),
+		type('publish-properties', 'unit=C\ntag=a\ntag=b=c'), press('publish-send'))`
+	c := openConsole(t, nil)
+	c.js(fill)
+	c.until(`words('publish-result').includes('200 acknowledged')`)
+	got := c.g.do(request{method: "GET", path: "/topics/p/led", header: map[string]string{"Accept": "application/json"}}).body
+	const want = `{"content_type":"text/x","response_topic":"re/ply","correlation":"AP8=","user_properties":{"tag":["a","b=c"],"unit":"C"}}`
+	if p := spectest.Decode[properties](t, got); p.Expiry == "" {
+		t.Errorf("got %s, want an expiry", got)
+	} else if p.Expiry = ""; string(spectest.Encode(t, p)) != want {
+		t.Errorf("got %s, want %s", spectest.Encode(t, p), want)
+	}
+	c.open("p/led")
+	c.until(`words('topic-meta').includes('text/x') && /expires after \S+ · answers go to re.ply · correlation AP8= · unit=C · tag=a · tag=b=c|tag=a · tag=b=c · unit=C/.test(words('topic-properties'))`)
+	c.js(`(location.hash = '#/publish', type('publish-properties', 'no equals sign'), press('publish-send'))`)
+	c.until(`words('publish-result').includes('lines of name=value')`)
+	c.wellBehaved()
+
+	c = openConsole(t, map[string]string{"GATEWAY_MQTT_VERSION": "4"})
+	c.js(fill)
+	c.until(`/422 · needs_mqtt5 · .* leave the MQTT 5 fields empty/.test(words('publish-result'))`)
 	c.wellBehaved()
 }
 

@@ -1,10 +1,8 @@
 package test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -221,7 +219,10 @@ func spawn(t *testing.T, name string, prints []string, cmd *exec.Cmd) *terminal 
 	t.Helper()
 	p := &terminal{t: t, name: name, prints: prints, cmd: cmd, ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.out, &p.err
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
 	cmd.WaitDelay = time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("%s: %v", name, err)
@@ -405,89 +406,4 @@ func TestExampleBrowser(t *testing.T) {
 	if got := b.js(`document.querySelectorAll('.gap, #rows b').length`); got != "0" {
 		t.Errorf("the page shows %s gaps or elements from a payload, want none", got)
 	}
-}
-
-// nginx, with the configuration that docs/operations.md shows.
-func TestDocumentedProxyCarriesEverything(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile("../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, conf, ok := strings.Cut(string(text), "<!-- nginx -->\n```nginx\n")
-	conf, _, ok2 := strings.Cut(conf, "```")
-	if !ok || !ok2 {
-		t.Fatal("docs/operations.md has no <!-- nginx --> block")
-	}
-	g := startBuiltIn(t, map[string]string{"GATEWAY_ALLOWED_HOSTS": "gateway.example", "GATEWAY_TRUSTED_PROXIES": "127.0.0.1/32"})
-	addr := startNginx(t, strings.Replace(conf, "127.0.0.1:8080", g.host(), 1))
-	direct := *g
-	g.url, g.ws = "http://"+addr, "ws://"+addr+"/ws"
-
-	stream := spawn(t, "curl", nil, exec.Command("curl", "-sN", g.url+"/events?topic=pi/%23&format=sse"))
-	stream.until([]string{"event: ack"})
-	ws := g.dial("?topic=pi/%23")
-	ws.wait("ack", func(f frame) bool { return f.Type == "ack" })
-	if a := g.post(`{"topic":"pi/3/led","payload":"on"}`); a.status != http.StatusOK {
-		t.Errorf("POST /publish: got %d %s, want 200", a.status, a.body)
-	}
-	large := strings.Repeat(`\u0000`, 256<<10)
-	if a := g.post(`{"topic":"pi/3/frame","payload":"` + large + `"}`); a.status != http.StatusOK {
-		t.Errorf("POST /publish of the largest message: got %d %s, want 200", a.status, a.body)
-	}
-	ws.waitMessages(2)
-	stream.until([]string{`"topic":"pi/3/led"`})
-
-	req, _ := http.NewRequest(http.MethodGet, g.url+"/readyz", nil)
-	req.Host = "gateway.example"
-	res, err := g.client.Do(req)
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("GET /readyz of gateway.example: got %v %v, want 200", res, err)
-	}
-	_ = res.Body.Close()
-	g.url = direct.url
-}
-
-// startNginx runs nginx with conf inside its http block, on a free port.
-func startNginx(t *testing.T, conf string) (addr string) {
-	t.Helper()
-	binary := "nginx"
-	if _, err := exec.LookPath(binary); err != nil {
-		binary = "/usr/sbin/nginx"
-	}
-	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr = l.Addr().String()
-	_ = l.Close()
-	var b bytes.Buffer
-	if os.Geteuid() == 0 {
-		b.WriteString("user root;\n") // the test's directory is not for others
-	}
-	fmt.Fprintf(&b, "daemon off;\npid %s/pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n", dir)
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		fmt.Fprintf(&b, "%s_temp_path %s/%s;\n", kind, dir, kind)
-	}
-	b.WriteString(strings.Replace(conf, "listen 80;", "listen "+addr+";", 1) + "}\n")
-	path := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p := spawn(t, "nginx", nil, exec.Command(binary, "-p", dir, "-e", "stderr", "-c", path))
-	eventually(t, "nginx listens", func() bool {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			select {
-			case <-p.ended:
-				t.Fatalf("nginx does not start: %v\n%s", p.result, p.err.String())
-			default:
-			}
-			return false
-		}
-		_ = c.Close()
-		return true
-	})
-	return addr
 }

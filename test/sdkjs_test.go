@@ -10,6 +10,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/spectest"
 	sdkjs "github.com/vulturepi/gateway/sdk/js"
 )
 
@@ -275,6 +276,46 @@ func TestSDKWaitsWithFullJitter(t *testing.T) {
 			t.Errorf("with random %s: got %s, want %s", random, got, want)
 		}
 	}
+}
+
+// Two thousand clients that lose a gateway in one moment come back spread over
+// the time: played by a clock of the test's, for a minute in which it stays away.
+func TestSDKsOfAStormDoNotStampede(t *testing.T) {
+	t.Parallel()
+	g := start(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"})
+	b := openTab(t)
+	b.do(chromedp.Navigate(g.url+"/livez"), chromedp.Evaluate[chromedp.Void](sdkScript))
+	const clients = 2000
+	type storm struct{ First, Later, All int }
+	got := spectest.Decode[storm](t, b.js(`import('/sdk.js').then(async sdk => {
+		const real = [window.setTimeout, window.clearTimeout], timers = new Map(), dials = [];
+		let now = 0, ids = 0;
+		window.setTimeout = (f, ms = 0) => (timers.set(++ids, {f, at: now + ms}), ids);
+		window.clearTimeout = id => timers.delete(id);
+		class Gone { constructor() { dials.push(now); gone.push(this); } readyState = 0; close() {} send() {} }
+		let gone = [];
+		const all = Array.from({length: %d}, () => sdk.connect({WebSocket: Gone, heartbeat: 1e9}));
+		const {port1, port2} = new MessageChannel(), turn = () => new Promise(r => { port1.onmessage = r; port2.postMessage(0); });
+		await turn();
+		dials.length = 0;
+		for (now = 0; now < 60000; now += 10) {
+			const closing = gone;
+			gone = [];
+			closing.forEach(s => s.onclose?.({code: 1006, reason: ''}));
+			let due = false;
+			for (const [id, t] of timers) if (t.at <= now) timers.delete(id), t.f(), due = true;
+			if (due || closing.length) await turn();
+		}
+		const most = (from, width) => { const n = {}; dials.filter(d => d >= from).forEach(d => n[d / width | 0] = (n[d / width | 0] ?? 0) + 1); return Math.max(...Object.values(n)); };
+		all.forEach(gw => gw.close());
+		[window.setTimeout, window.clearTimeout] = real;
+		return {First: most(0, 50), Later: most(30000, 1000), All: dials.length};
+	})`, clients))
+	// The first pauses lie in half a second; from the seventh on a client comes every ten seconds.
+	if got.First > clients/5 || got.Later > clients/4 || got.All < 5*clients {
+		t.Errorf("of %d clients %d come in one 50 ms, later %d in one second, %d in all; want 400 and 500 at most, and five tries each", clients, got.First, got.Later, got.All)
+	}
+	t.Logf("%+v", got)
 }
 
 // A token goes in the first frame and never into the URL.

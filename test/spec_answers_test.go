@@ -94,8 +94,8 @@ func (a *answers) check(t *testing.T, key string, got answer) {
 // says is how the example of an answer is found among what was said.
 func says(t *testing.T, e spectest.Example, media string) string {
 	t.Helper()
-	if text, ok := e.Value.(string); ok && spectest.IsStream(media) {
-		return media + " " + spectest.Steady(t, spectest.Objects(t, media, text))
+	if objects, ok := spectest.ExampleObjects(t, media, e.Value); ok && spectest.IsStream(media) {
+		return media + " " + spectest.Steady(t, objects)
 	}
 	return media + " " + spectest.Steady(t, e.Value)
 }

@@ -99,6 +99,10 @@ const (
 	CodeReplyTooLarge   Code = "reply_too_large"
 	CodeTooManyRequests Code = "too_many_requests"
 
+	// Devices.
+	CodeDeviceNotSeen Code = "device_not_seen"
+	CodeDeviceOffline Code = "device_offline"
+
 	// WebSocket ops.
 	CodeInvalidOp     Code = "invalid_op"
 	CodeInvalidID     Code = "invalid_id"

@@ -18,6 +18,9 @@ const (
 	// carries it.
 	FieldID     = "id"
 	FieldTopics = "topics" // filters, an array of strings
+	// FieldDevices stands in place of FieldTopics: true for the changes of
+	// devices.
+	FieldDevices = "devices"
 
 	FieldSince       = "since"        // a cursor, a duration or a time (RFC 3339)
 	FieldSnapshot    = "snapshot"     // true: the newest message of every topic first
@@ -39,6 +42,7 @@ const (
 	FieldReply   = "reply"   // a topic or filter
 	FieldExpect  = "expect"  // the payload to wait for, as in FieldPayload
 	FieldTimeout = "timeout" // a duration: 5s
+	FieldDevice  = "device"  // the id of a device that must not be offline
 
 	FieldToken = "token" // a key or a token
 )
@@ -55,4 +59,8 @@ const (
 	TypeBroker      = "broker"
 	TypeError       = "error"
 	TypePong        = "pong"
+	TypeDevice      = "device"
+	TypeSilent      = "silent"
+	TypeBack        = "back"
+	TypeForgotten   = "forgotten"
 )

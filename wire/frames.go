@@ -32,6 +32,7 @@ type Ack struct {
 	Type    string          `json:"type"` // TypeAck
 	ID      json.RawMessage `json:"id,omitempty"`
 	Results []Result        `json:"results"`
+	Devices *bool           `json:"devices,omitempty"` // the changes of devices come, or no longer come
 	Resumed *bool           `json:"resumed,omitempty"`
 	// Cursor is the place where the subscription joins the stream.
 	Cursor string `json:"cursor"`
@@ -123,9 +124,10 @@ type Gap struct {
 	Reason  string `json:"reason"`
 	Certain bool   `json:"certain"`
 	// Topic and Bytes are set with GapTooLarge: of the one message that it
-	// stands for, and of its payload.
-	Topic string `json:"topic,omitempty"`
-	Bytes int    `json:"bytes,omitempty"`
+	// stands for, and of its payload. Skipped is as in a [Message].
+	Topic   string `json:"topic,omitempty"`
+	Bytes   int    `json:"bytes,omitempty"`
+	Skipped int    `json:"skipped,omitempty"`
 }
 
 // SnapshotEnd says that the newest known message of every matching topic has
@@ -167,6 +169,9 @@ type Problem struct {
 	ReasonCode int          `json:"reason_code,omitempty"` // the broker's, of MQTT 5; 0: it gave none
 	Bytes      int          `json:"bytes,omitempty"`       // of a payload that is too large to be handed out
 	Errors     []FieldError `json:"errors,omitempty"`
+
+	// RetryAfter is the header of that name, where it is more than a second.
+	RetryAfter time.Duration `json:"-"`
 }
 
 // Error makes a Problem usable as a Go error.

@@ -183,7 +183,7 @@ func (s *Server) batchItem(object []byte, by *lasting) batchItem {
 	}
 	c, bad := by.now()
 	if bad == nil {
-		p.requestID, p.trace = c.requestID, c.trace
+		p.requestID = c.requestID
 		bad = s.mayPublish(c, p)
 	}
 	if bad != nil {

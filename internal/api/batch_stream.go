@@ -49,7 +49,7 @@ func (s *Server) batchStream(w http.ResponseWriter, r *http.Request, key string,
 	if r.Header.Get("Expect") != "" {
 		_, _ = lines.buf.Peek(1) // reading is what answers 100 Continue
 	}
-	results := newResultWriter(w, control, s.opts.Timing.Line)
+	results := newResultWriter(w, control, s.opts.Timing.Line, failures)
 	heard, summary := true, batchSummary{Type: "summary"}
 	s.pipeline(func() (batchItem, bool) { return s.nextLine(lines, r, key) }, func(line []byte, res *batchResult, more bool) bool {
 		if line != nil {
@@ -102,19 +102,23 @@ func (s *Server) endReading(control *http.ResponseController) (stop func()) {
 type resultWriter struct {
 	w       io.Writer
 	control *http.ResponseController
+	late    bool // nothing is written before the end, unless it is much
 	out     []byte
 }
 
-// newResultWriter begins the answer.
-func newResultWriter(w http.ResponseWriter, control *http.ResponseController, stall time.Duration) *resultWriter {
+// newResultWriter begins the answer. A late one begins when the body has been
+// read: nginx sends no more of a body once it has the head of the answer.
+func newResultWriter(w http.ResponseWriter, control *http.ResponseController, stall time.Duration, late bool) *resultWriter {
 	openEnded(w, stall)
 	h := w.Header()
 	h.Set("Content-Type", typeNDJSON)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
-	w.WriteHeader(http.StatusOK)
-	_ = control.Flush()
-	return &resultWriter{w: w, control: control, out: make([]byte, 0, writeBytes)}
+	if !late {
+		w.WriteHeader(http.StatusOK)
+		_ = control.Flush()
+	}
+	return &resultWriter{w: w, control: control, late: late, out: make([]byte, 0, writeBytes)}
 }
 
 // put adds a result; nil is none. What there is is written when there is no
@@ -123,7 +127,7 @@ func (r *resultWriter) put(line []byte, more bool) bool {
 	if line != nil {
 		r.out = append(append(r.out, line...), '\n')
 	}
-	if more && len(r.out) < writeBytes-maxLine {
+	if (more || r.late) && len(r.out) < writeBytes-maxLine {
 		return true
 	}
 	return r.flush()

@@ -29,7 +29,8 @@ type call struct {
 	expect      []byte // wait for this payload; nil: any
 	timeout     time.Duration
 	via         string
-	keep        bool // a client that has gone may come back for the answer
+	device      string // must not be offline; empty: any
+	keep        bool   // a client that has gone may come back for the answer
 }
 
 // postRequest is POST /request/{topic}: publish the body, answer with the
@@ -37,7 +38,7 @@ type call struct {
 func (s *Server) postRequest(w http.ResponseWriter, r *http.Request) {
 	held := hold{budget: s.bodies}
 	defer held.release()
-	p, query, bad := s.rawPublication(r, "/request/", topic.CheckName, append([]string{"reply", "expect", "timeout", "qos"}, propertyParams...)...)
+	p, query, bad := s.rawPublication(r, "/request/", topic.CheckName, append([]string{"reply", "expect", "timeout", "qos", wire.FieldDevice}, propertyParams...)...)
 	c := &call{publication: p, via: "request", timeout: defaultTimeout}
 	if query != nil { // the parameters can be read: everything that is wrong is told at once
 		var wrong []*wire.Problem
@@ -82,6 +83,11 @@ func (c *call) options(query url.Values) (wrong []*wire.Problem) {
 	if query.Has("expect") {
 		c.expect = []byte(query.Get("expect"))
 	}
+	if query.Has(wire.FieldDevice) {
+		if c.device = query.Get(wire.FieldDevice); c.device == "" {
+			wrong = append(wrong, invalidDevice())
+		}
+	}
 	if query.Has("timeout") {
 		var bad *wire.Problem
 		if c.timeout, bad = timeoutOption(query.Get("timeout")); bad != nil {
@@ -112,6 +118,9 @@ func timeoutOption(s string) (time.Duration, *wire.Problem) {
 // mayCall says what keeps the caller from c, if anything.
 func (s *Server) mayCall(by *caller, c *call) *wire.Problem {
 	if bad := s.maySubscribe(by, c.replyTo, "/reply"); bad != nil {
+		return bad
+	}
+	if bad := s.mayReach(by, c.device); bad != nil {
 		return bad
 	}
 	return s.mayPublish(by, c.publication)

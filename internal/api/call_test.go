@@ -9,15 +9,15 @@ import (
 	"github.com/vulturepi/gateway/wire"
 )
 
-// device answers publishes on a topic, as devices do that know nothing of
+// responder answers publishes on a topic, as devices do that know nothing of
 // requests. It is the broker side of a rig.
-type device struct {
+type responder struct {
 	memoryBroker
 	hub     *hub.Hub
 	answers map[string][]string // topic of a publish -> "topic payload" of what follows
 }
 
-func (d *device) Publish(m Outbound) (Pending, error) {
+func (d *responder) Publish(m Outbound) (Pending, error) {
 	p, err := d.memoryBroker.Publish(m)
 	d.hub.Ingest(hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: 1}) // the gateway sees its own
 	for _, a := range d.answers[m.Topic] {
@@ -27,8 +27,8 @@ func (d *device) Publish(m Outbound) (Pending, error) {
 	return p, err
 }
 
-func startDevice(t *testing.T) (*rig, *device) {
-	d := &device{answers: map[string][]string{
+func startDevice(t *testing.T) (*rig, *responder) {
+	d := &responder{answers: map[string][]string{
 		"cmnd/x/POWER": {"tele/x/STATE busy", "stat/x/RESULT {\"POWER\":\"ON\"}", "stat/x/POWER ON", "stat/x/POWER OFF"},
 	}}
 	g := startRig(t, func(o *Options) { o.Publisher, d.hub = d, o.Hub })

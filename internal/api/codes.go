@@ -110,6 +110,10 @@ var kinds = []kind{
 	{wire.CodeReplyTooLarge, http.StatusBadGateway, "Reply too large", false, "The reply came, but is larger than GATEWAY_MAX_PAYLOAD_BYTES. `bytes` is how large its payload is. The device has acted; asking again may make it act twice."},
 	{wire.CodeTooManyRequests, http.StatusTooManyRequests, "Too many requests", true, "1024 requests wait for a reply. Nothing was sent; try again after `Retry-After` seconds."},
 
+	// Devices.
+	{wire.CodeDeviceNotSeen, http.StatusNotFound, "Device not seen", false, "The gateway has not heard of a device with this id, or has forgotten it, or the caller may not know of it. See GATEWAY_DEVICES."},
+	{wire.CodeDeviceOffline, http.StatusConflict, "Device offline", true, "The device that the request names is not connected to the broker. Nothing was sent. GET /devices/{id} says since when."},
+
 	// WebSocket ops.
 	{wire.CodeInvalidOp, http.StatusBadRequest, "Invalid op", false, "A frame's `op` is `auth`, `subscribe`, `unsubscribe`, `publish`, `request` or `ping`. Ten malformed frames close the connection with 4509."},
 	{wire.CodeInvalidID, http.StatusUnprocessableEntity, "Invalid id", false, "`id` is a number or a string of 64 bytes at most."},

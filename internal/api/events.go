@@ -11,21 +11,34 @@ import (
 )
 
 // getEvents is GET /events: the same stream as the WebSocket's, for curl and
-// EventSource. All errors are answered before the first byte; then the
-// connection is taken over, so that it can be written without a goroutine.
+// EventSource. All errors are answered before the first byte.
 func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Has(wire.FieldDevices) {
+		s.getDeviceEvents(w, r)
+		return
+	}
 	request, bad := streamRequest(r, true, eventsParams...)
 	var response stream.Response
 	if bad == nil {
 		response, bad = responseOptions(r)
 	}
-	c := callerOf(w)
 	if bad == nil {
-		bad = s.maySubscribeAll(c, request)
+		bad = s.maySubscribeAll(callerOf(w), request)
 	}
 	if bad == nil {
 		bad = s.reach(r.Context(), request)
 	}
+	s.respond(w, r, response, bad, func(ctx context.Context, g *guest) (stop func()) {
+		g.client.Subscribe(ctx, request)
+		return func() {}
+	})
+}
+
+// respond makes a stream of the response, unless something is bad. Join begins
+// what it is for, and is called in a goroutine; stop ends that. The connection is
+// taken over, so that it can be written without a goroutine.
+func (s *Server) respond(w http.ResponseWriter, r *http.Request, response stream.Response, bad *wire.Problem, join func(context.Context, *guest) (stop func())) {
+	c := callerOf(w)
 	g := &guest{response: true}
 	if bad == nil {
 		g.leave, bad = s.takeStream(c)
@@ -41,7 +54,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.ProtoMajor >= 2 {
 		response.Timing = s.opts.Stream
-		s.flow(w, r, g, request, response)
+		s.flow(w, r, g, response, join)
 		return
 	}
 	hijacked, _, err := http.NewResponseController(w).Hijack()
@@ -69,17 +82,18 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		defer g.exit()
 		granted := c.quiet()
 		s.enter(g, granted)
-		client.Subscribe(context.Background(), request)
+		stop := join(context.Background(), g)
 		s.joined()
 		g.settle(granted)
 		socket.Watch()
 		client.Detach()
+		stop()
 	}()
 }
 
-// flow is the rest of getEvents for HTTP/2, where the handler stays until the
+// flow is the rest of respond for HTTP/2, where the handler stays until the
 // stream ends.
-func (s *Server) flow(w http.ResponseWriter, r *http.Request, g *guest, request *hub.Request, response stream.Response) {
+func (s *Server) flow(w http.ResponseWriter, r *http.Request, g *guest, response stream.Response, join func(context.Context, *guest) (stop func())) {
 	c := callerOf(w)
 	defer s.release()
 	openEnded(w, s.opts.Timing.Stall)
@@ -95,7 +109,8 @@ func (s *Server) flow(w http.ResponseWriter, r *http.Request, g *guest, request 
 	defer g.exit()
 	granted := c.quiet()
 	s.enter(g, granted)
-	client.Subscribe(r.Context(), request)
+	stop := join(r.Context(), g)
+	defer stop()
 	s.joined()
 	g.settle(granted)
 	flow.Watch(r.Context().Done(), s.closing, func() { client.Close(outbox.CloseShutdown) })

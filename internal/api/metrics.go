@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/vulturepi/gateway/internal/device"
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
@@ -207,7 +208,8 @@ type serverStats struct {
 	answers     Sum // answers that are being written
 	idempotency Sum // answers kept for Idempotency-Keys
 
-	log LogStats
+	devices device.Stats
+	log     LogStats
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -253,6 +255,7 @@ var (
 	sumAnswers     = descSum("gateway_answers_bytes", "gateway_answers_limit_bytes", "lists and values that are being written", "GATEWAY_ANSWERS_BYTES")
 	sumIdempotency = descSum("gateway_idempotency_bytes", "gateway_idempotency_limit_bytes", "answers kept for Idempotency-Keys", "fixed")
 	sumPublishes   = descSum("gateway_publishes_bytes", "gateway_publishes_limit_bytes", "publishes that wait for the broker", "for each of GATEWAY_MQTT_POOL connections 32 MiB, or four payloads where that is more")
+	sumDevices     = descSum("gateway_devices_bytes", "gateway_devices_limit_bytes", "devices, and topics that may not go quiet", "fixed")
 	sumLog         = descSum("gateway_log_bytes", "gateway_log_limit_bytes", "log lines that are not written yet", "fixed")
 )
 
@@ -280,6 +283,7 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 		sumHistory: {h.Memory.History, h.MemoryLimits.History}, sumValues: {h.Memory.Values, h.MemoryLimits.Values},
 		sumIndex: {h.Memory.Index, h.MemoryLimits.Index}, sumQueued: {h.Queued, h.QueuedLimit},
 		sumBodies: own.bodies, sumAnswers: own.answers, sumIdempotency: own.idempotency, sumPublishes: b.Publishes, sumLog: own.log.Waiting,
+		sumDevices: {own.devices.Bytes, own.devices.Limit},
 	} {
 		send(d.held, prometheus.GaugeValue, float64(sum.Held))
 		send(d.limit, prometheus.GaugeValue, float64(sum.Limit))
@@ -306,6 +310,7 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 		send(descDelivered, prometheus.CounterValue, float64(h.Delivered[transport]), transport)
 		send(descSubscribers, prometheus.GaugeValue, float64(h.Subscribers[transport]), transport)
 	}
+	collectDevices(send, own.devices)
 	for name, v := range b.Sys {
 		kind := prometheus.GaugeValue
 		if strings.HasSuffix(name, "_total") {

@@ -134,7 +134,6 @@ type publication struct {
 	qos       byte
 	retain    bool
 	given     *given // properties; nil: none
-	trace     string // a traceparent; empty: none
 }
 
 // publishFields are the members of a publish object, still raw.

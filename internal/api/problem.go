@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -107,7 +108,7 @@ func shuttingDown() *wire.Problem {
 	return problem(wire.CodeShuttingDown, "The gateway is going down; the message was not sent.")
 }
 
-// retryAfter is the Retry-After, in seconds, of every 503, 429 and 409.
+// retryAfter is the Retry-After, in seconds, of every 503, 429 and 409 where nothing better is known.
 const retryAfter = "1"
 
 // writeProblem answers with p.
@@ -127,7 +128,7 @@ func writeProblem(w http.ResponseWriter, p *wire.Problem) {
 		h.Set("WWW-Authenticate", challenge)
 	case p.Code == wire.CodeRateLimited: // set by who knows when
 	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusTooManyRequests, p.Status == http.StatusConflict:
-		h.Set("Retry-After", retryAfter)
+		h.Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(p.RetryAfter.Seconds())))))
 	}
 	h.Set("Cache-Control", "no-store")
 	writeJSON(w, p.Status, "application/problem+json", p)

@@ -3,8 +3,10 @@ package api
 import (
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
@@ -40,5 +42,16 @@ func TestFieldOfAnErrorIsNamed(t *testing.T) {
 	}
 	if len(p.Errors) != 0 {
 		t.Errorf("the first problem got %v, want it as it was", p.Errors)
+	}
+}
+
+// Where the like of a message is refused for a while, the answer says how long.
+func TestRetryAfterSaysHowLongTheBrokersQuotaLasts(t *testing.T) {
+	for wait, want := range map[time.Duration]string{0: "1", 1500 * time.Millisecond: "2", time.Minute: "60"} {
+		w := httptest.NewRecorder()
+		writeProblem(w, problemOf(&Refused{Reason: reasonQuotaExceeded, For: wait}))
+		if got := w.Header().Get("Retry-After"); got != want {
+			t.Errorf("refused for %v: got Retry-After %q, want %s", wait, got, want)
+		}
 	}
 }

@@ -193,6 +193,16 @@ func TestTraceparentIsPassedOnWhereItIsValid(t *testing.T) {
 				t.Errorf("%s: %.30q got %q, want %q", c.header, r, got, c.want)
 			}
 		}
+		before := len(k.all())
+		s := g.dial(t, "/ws", headers...)
+		s.text(`{"op":"publish","topic":"a","payload":1}`)
+		s.text(`{"op":"request","topic":"a","payload":1,"reply":"b","timeout":"10ms"}`)
+		eventuallyTrue(t, "both are published", func() bool { return len(k.all()) == before+2 })
+		for _, m := range k.all()[before:] {
+			if m.Trace != c.want {
+				t.Errorf("%s on a WebSocket: got %q, want %q", c.header, m.Trace, c.want)
+			}
+		}
 	}
 	found := false
 	for _, line := range g.log.lines() {

@@ -60,7 +60,7 @@ func (s *Server) postPublish(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
-	p.requestID, p.trace = requestID(w), traceparent(r)
+	p.requestID = requestID(w)
 	if bad := s.mayPublish(callerOf(w), p); bad != nil {
 		writeProblem(w, bad)
 		return
@@ -119,7 +119,7 @@ func (u *underway) hand(p *publication) {
 		u.held = held
 	}
 	u.pending, u.err = u.server.opts.Publisher.Publish(Outbound{
-		Topic: p.topic, Payload: p.payload, QoS: p.qos, Retain: p.retain, Properties: p.given.properties(), Trace: p.trace,
+		Topic: p.topic, Payload: p.payload, QoS: p.qos, Retain: p.retain, Properties: p.given.properties(), Trace: p.by.trace,
 	})
 }
 

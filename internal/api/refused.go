@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/vulturepi/gateway/wire"
 )
@@ -10,9 +11,10 @@ import (
 // Refused is the broker's no to one message. It is an error of Publisher and
 // Pending.
 type Refused struct {
-	Reason byte   // of MQTT 5; 0: it gave none, and closes the connection on such a message
-	Name   string // of the reason, as MQTT calls it
-	Text   string // the broker's own words, or a limit; for the log only
+	Reason byte          // of MQTT 5; 0: it gave none, and closes the connection on such a message
+	Name   string        // of the reason, as MQTT calls it
+	Text   string        // the broker's own words, or a limit; for the log only
+	For    time.Duration // how long its like is refused; 0: the broker is asked each time
 }
 
 func (r *Refused) Error() string { return "refused by the broker: " + r.Name }
@@ -52,7 +54,7 @@ func (r *Refused) problem() *wire.Problem {
 		detail = fmt.Sprintf("The broker refused the message: %s.", r.Name)
 	}
 	p := problem(code, detail)
-	p.ReasonCode = int(r.Reason)
+	p.ReasonCode, p.RetryAfter = int(r.Reason), r.For
 	return p
 }
 

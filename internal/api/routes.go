@@ -26,6 +26,8 @@ func (s *Server) Public() http.Handler {
 		r.Get("/ws", s.getWS)
 		r.Get("/events", s.getEvents)
 		both(r, "/history", compressed(s.getHistory))
+		both(r, "/devices", compressed(s.getDevices))
+		both(r, "/devices/*", s.getDevice)
 		both(r, "/auth/whoami", plain(s.getWhoami))
 		both(r, "/auth/explain", s.getExplain)
 		both(r, "/auth/principals", plain(s.getPrincipals))

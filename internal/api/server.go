@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/access"
+	"github.com/vulturepi/gateway/internal/device"
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
@@ -23,7 +24,8 @@ type Options struct {
 	Hub       *hub.Hub
 	Publisher Publisher
 	// Health says whether the broker side can publish and subscribe.
-	Health func() Health
+	Health  func() Health
+	Devices *device.Registry // nil: nothing is known of devices
 	// BrokerStats feeds the metrics.
 	BrokerStats func() BrokerStats
 
@@ -96,6 +98,7 @@ type Server struct {
 
 	refusedLog, failedLog, brokerLog logLimit // of requests that were refused, that failed, that the broker refused
 
+	devices     *device.Registry
 	idempotency *onceStore
 	names       *names
 	lists       chan struct{} // places for lists that are being made
@@ -106,6 +109,9 @@ type Server struct {
 func New(o Options) *Server {
 	o.Timing = o.Timing.withDefaults()
 	s := &Server{opts: o, guard: newGuard(o.AllowedHosts, o.AllowedOrigins), closing: make(chan struct{}), writing: writing{last: o.Timing.Last}}
+	if s.devices = o.Devices; s.devices == nil {
+		s.devices = device.New(device.Options{})
+	}
 	s.bodies = newBudget(cmp.Or(o.BodiesBytes, 64<<20))
 	s.answers = newBudget(cmp.Or(o.AnswersBytes, 64<<20))
 	s.lists = make(chan struct{}, maxLists)
@@ -154,7 +160,7 @@ func (s *Server) stats() serverStats {
 	keys, replays, kept := s.idempotency.stats()
 	stats := serverStats{
 		keys: keys, replays: replays, waiting: int(s.waiting.Load()), orphans: int(s.orphaned.Load()),
-		bodies: s.bodies.sum(), answers: s.answers.sum(), idempotency: kept,
+		devices: s.devices.Stats(), bodies: s.bodies.sum(), answers: s.answers.sum(), idempotency: kept,
 	}
 	if s.opts.LogStats != nil {
 		stats.log = s.opts.LogStats()

@@ -103,7 +103,7 @@ func (s *Server) rawPublication(r *http.Request, prefix string, check func(strin
 	if bad := foreignForm(r); bad != nil {
 		return nil, nil, bad
 	}
-	p := &publication{qos: 1, trace: traceparent(r)}
+	p := &publication{qos: 1}
 	var wrong []*wire.Problem
 	if p.topic, bad = pathTopic(r, prefix, check); bad != nil {
 		wrong = append(wrong, bad)

@@ -115,6 +115,8 @@ type wsSession struct {
 
 	ctx context.Context // ends with the connection; made when something first waits for a reply
 	end context.CancelFunc
+
+	stopDevices func() // nil: no changes of devices are sent
 }
 
 // start carries out what the request asked for, and leaves the rest to a
@@ -142,6 +144,7 @@ func (ws *wsSession) run() {
 	ws.conn.End(code, reason)
 	ws.guest.exit()
 	ws.client.Detach()
+	ws.endDevices()
 	ws.server.metrics.wsClosed(ws.conn.CloseCode())
 }
 

@@ -16,10 +16,10 @@ import (
 // opFields are the members of a client's frame, still raw. Which of them an op
 // may have, carryOut decides.
 type opFields struct {
-	op, id, topics                         jsontext.Value
+	op, id, topics, devices                jsontext.Value
 	since, snapshot, overflow, minInterval jsontext.Value
 	publish                                publishFields
-	reply, expect, timeout                 jsontext.Value
+	reply, expect, timeout, device         jsontext.Value
 	token                                  jsontext.Value
 
 	forPublish, forSubscribe, forRequest string // a field that was set and belongs to that op only
@@ -33,6 +33,8 @@ func (f *opFields) set(name string, value jsontext.Value) bool {
 		f.id = value
 	case wire.FieldTopics:
 		f.topics = value
+	case wire.FieldDevices:
+		f.devices = value
 	case wire.FieldSince:
 		f.since, f.forSubscribe = value, name
 	case wire.FieldSnapshot:
@@ -47,6 +49,8 @@ func (f *opFields) set(name string, value jsontext.Value) bool {
 		f.expect, f.forRequest = value, name
 	case wire.FieldTimeout:
 		f.timeout, f.forRequest = value, name
+	case wire.FieldDevice:
+		f.device, f.forRequest = value, name
 	case wire.FieldToken:
 		f.token = value
 	default:
@@ -69,6 +73,8 @@ func (f *opFields) misplaced(op string) string {
 		return f.forSubscribe
 	case op != wire.OpSubscribe && op != wire.OpUnsubscribe && f.topics != nil:
 		return wire.FieldTopics
+	case op != wire.OpSubscribe && op != wire.OpUnsubscribe && f.devices != nil:
+		return wire.FieldDevices
 	case op != wire.OpAuth && f.token != nil:
 		return wire.FieldToken
 	}
@@ -103,6 +109,12 @@ func (ws *wsSession) carryOut(frame []byte) (code wire.CloseCode, reason string)
 	case wire.OpAuth:
 		return ws.auth(id, f.token)
 	case wire.OpSubscribe, wire.OpUnsubscribe:
+		if f.devices != nil {
+			if bad := ws.devices(id, &f, op == wire.OpSubscribe); bad != nil {
+				return ws.malformed(id, bad)
+			}
+			return 0, ""
+		}
 		results, bad := ws.filters(f.topics, op == wire.OpSubscribe)
 		options, wrong := f.options()
 		if bad == nil {
@@ -297,6 +309,11 @@ func (f *opFields) call(maxPayload int) (*call, *wire.Problem) {
 		text, isText := stringValue(f.expect)
 		if c.expect = []byte(text); !isText {
 			c.expect = bytes.Clone(f.expect)
+		}
+	}
+	if f.device != nil {
+		if c.device, _ = stringValue(f.device); c.device == "" {
+			wrong = append(wrong, invalidDevice())
 		}
 	}
 	if f.timeout != nil {

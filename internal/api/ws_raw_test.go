@@ -35,9 +35,9 @@ func (g *rig) upgrade(target string, headers ...string) *reply {
 }
 
 // dial opens a WebSocket and reads the welcome.
-func (g *rig) dial(t testing.TB, target string) *rawSocket {
+func (g *rig) dial(t testing.TB, target string, headers ...string) *rawSocket {
 	t.Helper()
-	a := exchange(t, g.public, request("GET", target, "", upgradeHeaders...))
+	a := exchange(t, g.public, request("GET", target, "", append(headers, upgradeHeaders...)...))
 	if a.status != http.StatusSwitchingProtocols {
 		t.Fatalf("upgrade: got %d %s, want 101", a.status, a.body)
 	}

@@ -69,7 +69,7 @@ func defaultTiming(keepAlive time.Duration) timing {
 // takeoverFlaps: so many links in a row that hardly lived are an accident. One more, and somebody else uses our id.
 const takeoverFlaps = 3
 
-// backoff decides how long to wait before the next attempt: with full jitter, so that the slots of many gateways do
+// backoff decides how long to wait before the next attempt: with full jitter, so that the roles of many gateways do
 // not come back together.
 type backoff struct {
 	timing  timing

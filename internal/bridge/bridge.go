@@ -30,6 +30,7 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,6 +74,11 @@ type Config struct {
 	Linger     time.Duration // how long an unwanted filter stays subscribed; 0: 5 s
 	Log        *slog.Logger  // nil: none
 	Receiver   Receiver      // nil: everything received is counted and forgotten
+
+	// System are filters of the broker's own topics that are read in the order of the live stream, between Up and Down.
+	// What comes on them goes to OnSystem, in the way that messages go to the Receiver.
+	System   []string
+	OnSystem func(Message)
 }
 
 // A Bridge is the gateway's side of one broker. All methods may be called from any goroutine.
@@ -94,7 +100,7 @@ type Bridge struct {
 	trial    *trial
 	links    links
 	sys      *sys
-	slots    []*slot
+	roles    []*role
 	stats    counters
 }
 
@@ -120,7 +126,7 @@ func New(cfg Config) *Bridge {
 	for n := range cfg.Pool {
 		b.lanes = append(b.lanes, newLane(n, laneRoom(laneBytes, cfg.MaxPayload), &b.stats))
 	}
-	b.slots = b.plan()
+	b.roles = b.plan()
 	b.trial = newTrial(b)
 	return b
 }
@@ -156,12 +162,24 @@ func withDefaults(cfg Config) Config {
 // ended. It is called once.
 func (b *Bridge) Run(ctx context.Context) error {
 	var all sync.WaitGroup
-	for _, s := range b.slots {
+	for _, s := range b.roles {
 		all.Go(func() { s.run(ctx) })
 	}
 	all.Go(func() { b.trial.run(ctx) })
 	all.Wait()
 	return nil
+}
+
+// Own reports whether a client of the broker's is one of the bridge's connections.
+func (b *Bridge) Own(clientID string) bool {
+	return clientID == b.trial.role.id.clientID || slices.ContainsFunc(b.roles, func(s *role) bool { return s.id.clientID == clientID })
+}
+
+// MayDropSystem reports whether the broker may drop messages for the subscriber link while that reads: not mosquitto at
+// QoS 0, which has no bound there but the connection's own.
+func (b *Bridge) MayDropSystem() bool {
+	name, qos := b.broker.get()
+	return qos > 0 || !strings.HasPrefix(name, "mosquitto ")
 }
 
 func randomID(bytes int) string {

@@ -347,13 +347,13 @@ func testFlappingSlotsDoNotWakeEachOther(t *testing.T, v mqtt.Version) {
 		b.timing.backoffFirst, b.timing.backoffMax = time.Hour, time.Hour
 	})
 	eventually(t, "both thrown out", func() bool { return strings.Count(b.logs.String(), `msg="link down"`) == 2 })
-	b.wakeOthers(b.slots[2]) // as if another had got through
+	b.wakeOthers(b.roles[2]) // as if another had got through
 	b.waitStatus(t, "publishing", func(s Status) bool { return s.Publish })
 	if got := broker.Connections(); got != 3 {
-		t.Errorf("connections: got %d, want one of each slot", got)
+		t.Errorf("connections: got %d, want one of each role", got)
 	}
-	if len(b.slots[0].wake) == 0 || len(b.slots[1].wake) == 0 {
-		t.Error("a slot was woken")
+	if len(b.roles[0].wake) == 0 || len(b.roles[1].wake) == 0 {
+		t.Error("a role was woken")
 	}
 }
 

@@ -22,6 +22,7 @@ const (
 // they never overlap, wherever they come from.
 type inbound struct {
 	receiver Receiver
+	system   func(Message) // nil: nothing below $SYS is for anybody
 	fence    string
 	only     []string // what is received beyond these filters is left out; nil: nothing is
 	keep     bool     // the broker keeps the session, so what has been held back is not sent again
@@ -43,7 +44,7 @@ type inbound struct {
 }
 
 func newInbound(cfg Config, fence string, broker *software, stats *counters) *inbound {
-	l := &inbound{receiver: cfg.Receiver, fence: fence, broker: broker, keep: cfg.ClientID != "", stats: stats, log: cfg.Log}
+	l := &inbound{receiver: cfg.Receiver, system: cfg.OnSystem, fence: fence, broker: broker, keep: cfg.ClientID != "", stats: stats, log: cfg.Log}
 	l.fences = make(map[string]chan struct{})
 	// The broker may be asked for more than Watch says, to keep filters apart that overlap, and a kept session may
 	// still hold filters of an earlier configuration.
@@ -94,8 +95,7 @@ func (l *inbound) got(life int, m Message) (taken bool) {
 		return false
 	}
 	if m.Topic == versionTopic { // needed before Up
-		l.reserved(m)
-		return true
+		l.broker.is(string(m.Payload))
 	}
 	if l.up {
 		l.deliver(m)
@@ -153,8 +153,10 @@ func (l *inbound) reserved(m Message) {
 				close(passed)
 			}
 		}
-	case versionTopic:
-		l.broker.is(string(m.Payload))
+	default:
+		if l.system != nil {
+			l.system(m)
+		}
 	}
 }
 
@@ -234,7 +236,7 @@ func (l *inbound) forget(payload string) {
 	l.mu.Unlock()
 }
 
-// subscriber serves a link of the subscriber slot.
+// subscriber serves a link of the subscriber role.
 func (b *Bridge) subscriber(ctx context.Context, k *mqtt.Conn) {
 	if b.cfg.SubscribeQoS == QoSAuto && b.cfg.ClientID == "" && !b.suspects.guiltyFilter(versionTopic) {
 		if b.broker.ask(ctx, k, b.timing.who); k.Err() != nil {
@@ -244,6 +246,9 @@ func (b *Bridge) subscriber(ctx context.Context, k *mqtt.Conn) {
 		}
 	}
 	qos := b.broker.decide()
+	if k.Err() == nil && len(b.cfg.System) > 0 {
+		b.own(ctx, k, b.cfg.System, qos) // if that ends the link, serve ends at once
+	}
 	b.subs.serve(ctx, k, qos, func() {
 		b.inbound.rise(!k.Connack().SessionPresent)
 		b.status.up(partSubscriber)

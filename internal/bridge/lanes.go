@@ -26,7 +26,7 @@ func InFlightLimit(pool, maxPayload int) int64 {
 // laneRoom lets a lane have four messages of the largest kind at least.
 func laneRoom(bytes int64, maxPayload int) int64 { return max(bytes, 4*int64(maxPayload)) }
 
-// A lane is one publisher slot: the queue of its current link, and the books over what has no outcome yet. Nothing in
+// A lane is one publisher role: the queue of its current link, and the books over what has no outcome yet. Nothing in
 // a queue outlives its link; it is handed back as not sent.
 type lane struct {
 	n        int

@@ -178,7 +178,7 @@ func (r *round) collect(m Message) {
 	}
 }
 
-// control serves a link of the control slot.
+// control serves a link of the control role.
 func (b *Bridge) control(ctx context.Context, k *mqtt.Conn) {
 	f := b.fetch
 	if !b.own(ctx, k, []string{b.fence}, 1) || !b.own(ctx, k, slices.Collect(maps.Keys(sysNames)), 0) {

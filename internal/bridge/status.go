@@ -30,7 +30,7 @@ func (b *Bridge) Changed() <-chan struct{} { return b.status.watch() }
 // repeatLog: the same trouble is logged again after so long, not with every attempt.
 const repeatLog = time.Minute
 
-// status collects what the slots report, and logs the changes and nothing in between.
+// status collects what the roles report, and logs the changes and nothing in between.
 type status struct {
 	log    *slog.Logger
 	broker string
@@ -69,7 +69,7 @@ func (s *status) watch() <-chan struct{} {
 	return s.changed
 }
 
-// A part is what a slot does, as far as the status goes; from 0 on it is the number of a lane.
+// A part is what a role does, as far as the status goes; from 0 on it is the number of a lane.
 type part int
 
 const (
@@ -124,9 +124,9 @@ func (s *status) refused(filters []string) {
 }
 
 // down: a part has no link (any more).
-func (s *status) down(p part, slot string, err error) {
+func (s *status) down(p part, role string, err error) {
 	words := s.words.of(err)
-	s.log.Debug("link down", "link", slot, "err", err)
+	s.log.Debug("link down", "link", role, "err", err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	worked := s.ready
@@ -141,9 +141,9 @@ func (s *status) down(p part, slot string, err error) {
 	}
 	s.logged[words] = time.Now()
 	if worked {
-		s.log.Warn("connection to the broker lost", "broker", s.broker, "link", slot, "err", words)
+		s.log.Warn("connection to the broker lost", "broker", s.broker, "link", role, "err", words)
 	} else {
-		s.log.Warn("no connection to the broker, still trying", "broker", s.broker, "link", slot, "err", words)
+		s.log.Warn("no connection to the broker, still trying", "broker", s.broker, "link", role, "err", words)
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
-// A slot is one role of the bridge, for as long as the bridge runs: its links come and go, one at a time.
-type slot struct {
+// A role is what connections are for, subscriber, control, one lane of publishers, for as long as the bridge runs: its links come and go, one at a time.
+type role struct {
 	b     *Bridge
 	part  part
 	name  string
@@ -18,7 +18,7 @@ type slot struct {
 	serve func(ctx context.Context, k *mqtt.Conn) // returns when k is down or ctx is done
 	judge func(k *mqtt.Conn)                      // gives what was under way its outcome; or nil
 	wait  func()                                  // for goroutines that may outlive a link
-	wake  chan struct{}                           // another slot has got through: the broker is there
+	wake  chan struct{}                           // another role has got through: the broker is there
 }
 
 // identity is how a link introduces itself.
@@ -27,21 +27,21 @@ type identity struct {
 	keep     bool // the broker keeps the session
 }
 
-// plan makes the slots. The client ids stay the same over reconnects: the broker then drops what is left of the last
+// plan makes the roles. The client ids stay the same over reconnects: the broker then drops what is left of the last
 // connection, so that a message sent on it cannot arrive after one sent on the next.
-func (b *Bridge) plan() []*slot {
-	id := func(role string) identity {
-		return identity{clientID: b.prefix + "-" + role}
+func (b *Bridge) plan() []*role {
+	id := func(name string) identity {
+		return identity{clientID: b.prefix + "-" + name}
 	}
-	slots := []*slot{
+	roles := []*role{
 		{part: partSubscriber, name: "subscriber", id: id("sub0"), begin: b.inbound.begin, serve: b.subscriber},
 		{part: partControl, name: "control", id: id("ctl0"), begin: b.fetch.begin, serve: b.control},
 	}
 	if b.cfg.ClientID != "" {
-		slots[0].id.clientID, slots[0].id.keep = b.cfg.ClientID, true
+		roles[0].id.clientID, roles[0].id.keep = b.cfg.ClientID, true
 	}
 	for n, lane := range b.lanes {
-		slots = append(slots, &slot{
+		roles = append(roles, &role{
 			part: part(n), name: "publisher" + strconv.Itoa(n), id: id("pub" + strconv.Itoa(n)), begin: nothing,
 			serve: func(ctx context.Context, k *mqtt.Conn) {
 				lane.serve(ctx, k, b.timing.drain, func() { b.status.up(part(n)) })
@@ -50,37 +50,37 @@ func (b *Bridge) plan() []*slot {
 			wait:  lane.senders.Wait,
 		})
 	}
-	for _, s := range slots {
-		s.b, s.wake = b, make(chan struct{}, 1)
+	for _, r := range roles {
+		r.b, r.wake = b, make(chan struct{}, 1)
 	}
-	return slots
+	return roles
 }
 
-// run keeps the slot's link replaced until ctx is done.
-func (s *slot) run(ctx context.Context) {
-	pause := backoff{timing: s.b.timing, stable: s.b.cfg.ClientID != ""}
-	if s.id.keep && len(s.b.cfg.Watch) == 0 {
-		s.forget(ctx, &pause)
+// run keeps the role's link replaced until ctx is done.
+func (r *role) run(ctx context.Context) {
+	pause := backoff{timing: r.b.timing, stable: r.b.cfg.ClientID != ""}
+	if r.id.keep && len(r.b.cfg.Watch) == 0 {
+		r.forget(ctx, &pause)
 	}
 	for life := 0; ctx.Err() == nil; {
-		k, err := s.dial(ctx, s.id, s.begin)
+		k, err := r.dial(ctx, r.id, r.begin)
 		if err == nil {
 			if life++; life > 1 {
-				s.b.stats.reconnects.Add(1)
+				r.b.stats.reconnects.Add(1)
 			}
-			err = s.live(ctx, k, life, &pause)
+			err = r.live(ctx, k, life, &pause)
 		} else {
 			pause.failed(err)
 		}
 		if ctx.Err() != nil {
-			s.b.status.down(s.part, s.name, mqtt.ErrClosed)
+			r.b.status.down(r.part, r.name, mqtt.ErrClosed)
 			break
 		}
-		s.b.status.down(s.part, s.name, err)
-		s.sleep(ctx, pause.delay(), pause.flaps > 0)
+		r.b.status.down(r.part, r.name, err)
+		r.sleep(ctx, pause.delay(), pause.flaps > 0)
 	}
-	if s.wait != nil {
-		s.wait()
+	if r.wait != nil {
+		r.wait()
 	}
 }
 
@@ -97,8 +97,8 @@ const (
 const keepForGood = 1<<32 - 1
 
 // dial makes a link, in the version that the broker speaks.
-func (s *slot) dial(ctx context.Context, id identity, begin func(mqtt.Version) mqtt.Handler) (*mqtt.Conn, error) {
-	b, t := s.b, s.b.timing
+func (r *role) dial(ctx context.Context, id identity, begin func(mqtt.Version) mqtt.Handler) (*mqtt.Conn, error) {
+	b, t := r.b, r.b.timing
 	cfg := mqtt.Config{
 		URL: b.cfg.URL, TLS: b.cfg.TLS, ClientID: id.clientID, Username: b.cfg.Username, Password: b.cfg.Password,
 		KeepSession: id.keep, MaxPayload: b.cfg.MaxPayload, Window: laneMessages,
@@ -107,7 +107,7 @@ func (s *slot) dial(ctx context.Context, id identity, begin func(mqtt.Version) m
 	if id.keep {
 		cfg.SessionExpiry = keepForGood
 	}
-	if s.part == partSubscriber {
+	if r.part == partSubscriber {
 		cfg.ReceiveBuffer, cfg.ReadAhead = subscriberBuffer, subscriberAhead
 	}
 	for {
@@ -124,47 +124,47 @@ func (s *slot) dial(ctx context.Context, id identity, begin func(mqtt.Version) m
 	}
 }
 
-// live is one link's life, the how manieth of the slot. It returns what ended it.
-func (s *slot) live(ctx context.Context, k *mqtt.Conn, life int, pause *backoff) error {
+// live is one link's life, the how manieth of the role. It returns what ended it.
+func (r *role) live(ctx context.Context, k *mqtt.Conn, life int, pause *backoff) error {
 	start := time.Now()
-	s.b.log.Debug("link up", "link", s.name)
-	s.b.wakeOthers(s)
-	s.b.links.add(k, life)
-	s.serve(ctx, k)
-	s.b.links.remove(k)
+	r.b.log.Debug("link up", "link", r.name)
+	r.b.wakeOthers(r)
+	r.b.links.add(k, life)
+	r.serve(ctx, k)
+	r.b.links.remove(k)
 	reason := k.Err()
 	k.Close()
-	if s.judge != nil {
-		s.judge(k)
+	if r.judge != nil {
+		r.judge(k)
 	}
 	if pause.lived(time.Since(start)); pause.takenOver() && pause.flaps == takeoverFlaps+1 && ctx.Err() == nil {
-		s.b.log.Warn("possible_takeover: connections end as soon as they are made; another client may use this id",
-			"client_id", s.id.clientID)
+		r.b.log.Warn("possible_takeover: connections end as soon as they are made; another client may use this id",
+			"client_id", r.id.clientID)
 	}
 	return reason
 }
 
 // forget makes the broker drop a session left by an earlier process. Where nothing is watched for good, what it holds
 // is for filters that nobody here has asked for, and it cannot be read off the broker which those are.
-func (s *slot) forget(ctx context.Context, pause *backoff) {
-	clean := s.id
+func (r *role) forget(ctx context.Context, pause *backoff) {
+	clean := r.id
 	clean.keep = false
 	for ctx.Err() == nil {
-		k, err := s.dial(ctx, clean, nothing)
+		k, err := r.dial(ctx, clean, nothing)
 		if err == nil {
 			k.Close()
 			return
 		}
 		pause.failed(err)
-		s.b.status.down(s.part, s.name, err)
-		s.sleep(ctx, pause.delay(), false)
+		r.b.status.down(r.part, r.name, err)
+		r.sleep(ctx, pause.delay(), false)
 	}
 }
 
-// sleep waits before the next attempt. That another slot has got through is no news to one that gets through and is
-// thrown out at once: such slots would keep waking each other.
-func (s *slot) sleep(ctx context.Context, d time.Duration, deaf bool) {
-	wake := s.wake
+// sleep waits before the next attempt. That another role has got through is no news to one that gets through and is
+// thrown out at once: such roles would keep waking each other.
+func (r *role) sleep(ctx context.Context, d time.Duration, deaf bool) {
+	wake := r.wake
 	if deaf {
 		wake = nil
 	}
@@ -177,14 +177,14 @@ func (s *slot) sleep(ctx context.Context, d time.Duration, deaf bool) {
 	}
 }
 
-// wakeOthers ends the pauses of the slots that wait for the same broker.
-func (b *Bridge) wakeOthers(but *slot) {
-	for _, s := range b.slots {
-		if s == but {
+// wakeOthers ends the pauses of the roles that wait for the same broker.
+func (b *Bridge) wakeOthers(but *role) {
+	for _, r := range b.roles {
+		if r == but {
 			continue
 		}
 		select {
-		case s.wake <- struct{}{}:
+		case r.wake <- struct{}{}:
 		default:
 		}
 	}

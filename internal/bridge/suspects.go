@@ -114,8 +114,8 @@ func (s *suspects) clearLocked(k kind) {
 	}
 }
 
-// convict refuses the like of a message from now on.
-func (s *suspects) convict(k kind, reason ReasonCode) {
+// convict refuses the like of a message from now on. It returns what its sender is told.
+func (s *suspects) convict(k kind, reason ReasonCode) *Refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clearLocked(k)
@@ -125,6 +125,7 @@ func (s *suspects) convict(k kind, reason ReasonCode) {
 	s.guilty[k] = verdict{time.Now().Add(s.refuse), reason}
 	s.log.Warn("the broker ends the connection on a message; its like is refused for a while", "topic", k.topic, "qos", k.qos,
 		"retain", k.retain, "reason", closeReason(reason), "for", s.refuse)
+	return &Refusal{Reason: reason, For: s.refuse}
 }
 
 // about says whether a message is to be refused, or has to go over the trial link.
@@ -137,7 +138,7 @@ func (s *suspects) about(k kind) (refusal *Refusal, trial bool) {
 	now := time.Now()
 	if v, ok := s.guilty[k]; ok {
 		if now.Before(v.until) {
-			return &Refusal{Reason: v.reason}, false
+			return &Refusal{Reason: v.reason, For: v.until.Sub(now)}, false
 		}
 		delete(s.guilty, k)
 		s.kinds[k] = suspicion{until: now.Add(suspectFor)} // once more, alone
@@ -225,7 +226,7 @@ func (b *Bridge) ending(k *mqtt.Conn) ending {
 	return ending{}
 }
 
-// links are those that are up, and which life each is of its slot's.
+// links are those that are up, and which life each is of its role's.
 type links struct {
 	mu  sync.Mutex
 	all map[*mqtt.Conn]int
@@ -331,8 +332,7 @@ func (b *Bridge) judge(l *lane, k *mqtt.Conn) {
 	switch {
 	case !e.answer || len(kinds) == 0:
 	case e.clear && len(kinds) == 1:
-		b.suspects.convict(kinds[0], e.reason)
-		outcome = &Refusal{Reason: e.reason}
+		outcome = b.suspects.convict(kinds[0], e.reason)
 	default:
 		b.suspects.suspect(kinds)
 	}

@@ -11,7 +11,7 @@ import (
 // trial is the link for what is under suspicion: it is made when there is something to send, and sends one message at a
 // time, so that the guilty one is found, and nobody else's is lost with it.
 type trial struct {
-	slot  *slot
+	role  *role
 	books *lane // counts what is under way here
 	kick  chan struct{}
 
@@ -23,7 +23,7 @@ type trial struct {
 
 func newTrial(b *Bridge) *trial {
 	tr := &trial{books: newLane(-1, laneRoom(trialBytes, b.cfg.MaxPayload), &b.stats), kick: make(chan struct{}, 1), waiting: make(map[string]int)}
-	tr.slot = &slot{b: b, part: partControl, name: "trial", id: identity{clientID: b.prefix + "-trial0"}, wake: make(chan struct{}, 1)}
+	tr.role = &role{b: b, part: partControl, name: "trial", id: identity{clientID: b.prefix + "-trial0"}, wake: make(chan struct{}, 1)}
 	return tr
 }
 
@@ -77,7 +77,7 @@ func (tr *trial) passed(p *Publication) {
 
 // run serves what is submitted until ctx is done.
 func (tr *trial) run(ctx context.Context) {
-	b := tr.slot.b
+	b := tr.role.b
 	pause := backoff{timing: b.timing}
 	var k *mqtt.Conn
 	for {
@@ -90,18 +90,18 @@ func (tr *trial) run(ctx context.Context) {
 		}
 		if k == nil {
 			var err error
-			if k, err = tr.slot.dial(ctx, tr.slot.id, nothing); err != nil {
+			if k, err = tr.role.dial(ctx, tr.role.id, nothing); err != nil {
 				p.complete(0, ErrNotSent)
 				tr.done(p)
 				pause.failed(err)
-				tr.slot.sleep(ctx, pause.delay(), true)
+				tr.role.sleep(ctx, pause.delay(), true)
 				continue
 			}
 			pause = backoff{timing: b.timing}
 		}
 		if !tr.try(ctx, k, p) {
 			k.Close()
-			if k, _ = tr.slot.dial(ctx, tr.slot.id, nothing); k != nil {
+			if k, _ = tr.role.dial(ctx, tr.role.id, nothing); k != nil {
 				b.stats.reconnects.Add(1)
 			}
 		}
@@ -112,7 +112,7 @@ func (tr *trial) run(ctx context.Context) {
 
 // idle waits for something to send. A link that was not needed for some time is closed.
 func (tr *trial) idle(ctx context.Context, k **mqtt.Conn) bool {
-	t := time.NewTimer(tr.slot.b.timing.trialIdle)
+	t := time.NewTimer(tr.role.b.timing.trialIdle)
 	defer t.Stop()
 	select {
 	case <-tr.kick:
@@ -151,7 +151,7 @@ func (tr *trial) end() {
 
 // try sends one message, and finds out whether the broker takes it. It is false when the link is not to be used again.
 func (tr *trial) try(ctx context.Context, k *mqtt.Conn, p *Publication) (alive bool) {
-	b := tr.slot.b
+	b := tr.role.b
 	if err := p.speak(k); err != nil {
 		p.complete(0, err)
 		return true
@@ -181,8 +181,7 @@ func (tr *trial) try(ctx context.Context, k *mqtt.Conn, p *Publication) (alive b
 		b.suspects.clear(p.kind)
 	case !e.answer || notSent:
 	case e.clear || b.suspects.reset(p.kind):
-		b.suspects.convict(p.kind, e.reason)
-		outcome = &Refusal{Reason: e.reason}
+		outcome = b.suspects.convict(p.kind, e.reason)
 	}
 	for _, l := range lost {
 		l.complete(e.reason, outcome)

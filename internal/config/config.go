@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
+
+	"github.com/vulturepi/gateway/internal/device"
 )
 
 // Variables that errors of other variables mention, too.
@@ -35,6 +37,9 @@ const (
 	envTLSKeyFile     = "GATEWAY_TLS_KEY_FILE"
 	envTLSClientCA    = "GATEWAY_TLS_CLIENT_CA_FILE"
 	envTrustedProxies = "GATEWAY_TRUSTED_PROXIES"
+	envDevices        = "GATEWAY_DEVICES"
+	envDeviceTopics   = "GATEWAY_DEVICE_TOPICS"
+	envSilent         = "GATEWAY_SILENT"
 )
 
 // Config is the whole configuration. The tags are the one source for the
@@ -65,6 +70,10 @@ type Config struct {
 	MQTTSubscribeQoS string        `envconfig:"GATEWAY_MQTT_SUBSCRIBE_QOS" default:"auto" desc:"QoS at which the gateway itself subscribes. auto: 0 with a clean session on brokers whose connected QoS 0 clients lose less (mosquitto, the built-in one), else 1."`
 	RefusedFor       time.Duration `envconfig:"GATEWAY_REFUSED_FOR" default:"1m" min:"1s" max:"24h" desc:"How long messages like one that the broker ended a connection on are refused at once."`
 	Watch            []string      `envconfig:"GATEWAY_WATCH" default:"#" desc:"Comma-separated filters that are always subscribed at the broker. Empty: only what clients ask for."`
+
+	Devices      []string `envconfig:"GATEWAY_DEVICES" default:"log,will" desc:"What tells which devices are at the broker: log, which is mosquitto's own log (log_dest topic), and will, which is GATEWAY_DEVICE_TOPICS. Empty: nothing does."`
+	DeviceTopics string   `envconfig:"GATEWAY_DEVICE_TOPICS" desc:"Comma-separated topics of devices, with {id} for one level, and the payloads of an online and of an offline one: {id}/LWT=Online|Offline. Without payloads the device is only seen there: fleet/{id}/#."`
+	Silent       string   `envconfig:"GATEWAY_SILENT" desc:"Comma-separated filters of topics, and how long each topic may be quiet: fleet/+/heartbeat=30s."`
 
 	MaxPayloadBytes   int           `envconfig:"GATEWAY_MAX_PAYLOAD_BYTES" default:"262144" min:"1" max:"8388608" desc:"Largest payload of a message, in bytes."`
 	PublishTimeout    time.Duration `envconfig:"GATEWAY_PUBLISH_TIMEOUT" default:"5s" min:"1ms" max:"10m" desc:"How long a publish waits for the broker."`
@@ -118,6 +127,9 @@ type Config struct {
 
 	// broker is the external broker, nil when the embedded one starts.
 	broker *url.URL
+	// patterns and quiet are what DeviceTopics and Silent say.
+	patterns []device.Pattern
+	quiet    []device.Quiet
 	// decoders is what DecodersFile holds.
 	decoders []byte
 }
@@ -141,7 +153,7 @@ func Load() (cfg *Config, notices []string, err error) {
 		checkAccess, checkTokens, checkTLS, checkBrokerCertificate,
 		checkListeners,
 		checkGuard,
-		checkWatch,
+		checkWatch, checkDevices,
 		checkLimits,
 		checkMQTT, checkLog,
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/vulturepi/gateway/internal/bridge"
 	"github.com/vulturepi/gateway/internal/config"
 	"github.com/vulturepi/gateway/internal/decode"
+	"github.com/vulturepi/gateway/internal/device"
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/mqtt"
 	"github.com/vulturepi/gateway/internal/topic"
@@ -35,9 +36,16 @@ type Broker interface {
 	Stats() bridge.Stats
 }
 
-type receiver struct{ hub *hub.Hub }
+type receiver struct {
+	hub     *hub.Hub
+	devices *device.Registry
+	drops   func() bool // the broker may drop lines of its log; nil: it may not
+}
 
-func (r *receiver) Message(m bridge.Message) { r.hub.Accept(inbound(m)) }
+func (r *receiver) Message(m bridge.Message) {
+	r.devices.Message(m.Topic, m.Payload, m.Retain)
+	r.hub.Accept(inbound(m))
+}
 
 func inbound(m bridge.Message) hub.Inbound {
 	return hub.Inbound{Topic: m.Topic, Payload: m.Payload, QoS: m.QoS, Retain: m.Retain, Retained: m.Retained, TooLarge: m.TooLarge, Properties: received(m.Properties)}
@@ -67,11 +75,23 @@ func sent(p *wire.Properties) *bridge.Properties {
 	return out
 }
 
-func (r *receiver) Rest()        { r.hub.Flush() }
-func (r *receiver) Up(lost bool) { r.hub.BrokerUp(lost) }
-func (r *receiver) Down(error)   { r.hub.BrokerDown() }
+func (r *receiver) Rest() { r.hub.Flush() }
+
+func (r *receiver) Up(lost bool) {
+	r.hub.BrokerUp(lost)
+	r.devices.Up()
+}
+
+func (r *receiver) Down(error) {
+	r.hub.BrokerDown()
+	r.devices.Down()
+}
+
 func (r *receiver) Dropped(certain bool, since time.Time) {
 	r.hub.Dropped(certain, since)
+	if certain || r.drops == nil || r.drops() {
+		r.devices.Lost(device.ReasonMessagesLost)
+	}
 }
 
 // realBroker is the bridge, with its errors in the words of hub and api.
@@ -141,7 +161,7 @@ func publishError(err error) error {
 		return api.ErrNeedsMQTT5
 	}
 	if no, ok := errors.AsType[*bridge.Refusal](err); ok {
-		refused := &api.Refused{Reason: byte(no.Reason), Name: no.Reason.String(), Text: no.Text}
+		refused := &api.Refused{Reason: byte(no.Reason), Name: no.Reason.String(), Text: no.Text, For: no.For}
 		if no.Reason == 0 {
 			refused.Name = "connection closed"
 		}
@@ -181,9 +201,10 @@ func hubOptions(cfg *config.Config, log *slog.Logger, b Broker, rules *decode.Ru
 	return opts
 }
 
-func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker, g *gate) api.Options {
+func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker, g *gate, devices *device.Registry) api.Options {
 	o := api.Options{
-		Access: g.callers, Audit: g.audit.lines, RatePublish: cfg.RatePublish, RateRequests: cfg.RateRequests, StreamsPerClient: cfg.MaxStreamsPerClient,
+		Devices: devices,
+		Access:  g.callers, Audit: g.audit.lines, RatePublish: cfg.RatePublish, RateRequests: cfg.RateRequests, StreamsPerClient: cfg.MaxStreamsPerClient,
 		Hub: h, Publisher: b, Log: log.Logger, LogStats: func() api.LogStats { return logStats(log) }, Version: version,
 		Health: func() api.Health {
 			s := b.Status()

@@ -8,9 +8,10 @@
 //	                        │                          │          (built in: a child
 //	                   subscribe                   messages           process)
 //	                        ▼                          │
-//	                     hub.Hub ◄─────────────────────┘
-//	                        │
-//	                        └──► WebSockets, event streams
+//	                     hub.Hub ◄─────────────────────┤
+//	                        │                          ▼
+//	                        └──► WebSockets, ◄── device.Registry
+//	                             event streams
 //
 // They start from right to left and stop in the order that shutdown.go writes
 // out. bridge, hub and api do not know each other's types: adapters.go has what
@@ -31,6 +32,7 @@ import (
 
 	"github.com/vulturepi/gateway/internal/api"
 	"github.com/vulturepi/gateway/internal/config"
+	"github.com/vulturepi/gateway/internal/device"
 	"github.com/vulturepi/gateway/internal/embedded"
 	"github.com/vulturepi/gateway/internal/hub"
 )
@@ -43,11 +45,12 @@ type Addresses struct {
 
 // parts is what Run builds, from left to right.
 type parts struct {
-	server *api.Server
-	hub    *hub.Hub
-	link   Broker
-	public *http.Server
-	admin  *http.Server
+	server  *api.Server
+	hub     *hub.Hub
+	link    Broker
+	devices *device.Registry
+	public  *http.Server
+	admin   *http.Server
 }
 
 // Run runs the gateway until ctx ends, and then stops it, which takes as long
@@ -97,11 +100,21 @@ func Run(ctx context.Context, cfg *config.Config, version string, log *Log, list
 
 	var p parts
 	in := &receiver{}
-	p.link = with.broker(bridgeConfig(cfg, broker, tlsConfig, log.Logger, in))
+	own := func(string) bool { return false }
+	p.devices = openDevices(cfg, log.Logger, func(id string) bool { return own(id) })
+	in.devices = p.devices
+	link := bridgeConfig(cfg, broker, tlsConfig, log.Logger, in)
+	if cfg.Tells(config.DevicesLog) {
+		link.System, link.OnSystem = systemTopics, in.system
+	}
+	p.link = with.broker(link)
 	p.hub = hub.New(with.hub(hubOptions(cfg, log.Logger, p.link, rules)))
 	in.hub = p.hub
+	if b, ok := p.link.(*realBroker); ok {
+		own, in.drops = b.Own, b.MayDropSystem
+	}
 	defer p.hub.Close()
-	p.server = api.New(with.api(apiOptions(cfg, version, log, p.hub, p.link, gate)))
+	p.server = api.New(with.api(apiOptions(cfg, version, log, p.hub, p.link, gate, p.devices)))
 	gate.server.Store(p.server)
 	defer gate.follow(ctx)()
 	defer p.runLink(ctx, func(ctx context.Context) { hintAddress(ctx, cfg, broker, p.link, log.Logger) })()
@@ -131,6 +144,7 @@ func (p *parts) runLink(ctx context.Context, hint func(context.Context)) (stop f
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { _ = p.link.Run(ctx) })
+	running.Go(func() { p.devices.Run(ctx, deviceBroker{p.link}) })
 	running.Go(func() { tendMemory(ctx) })
 	running.Go(func() { hint(ctx) })
 	return func() {

@@ -90,6 +90,18 @@ func (c *Client) Send(kind string, frame any) {
 	c.out.Kick()
 }
 
+// Acknowledge answers an op that changes none of the client's subscriptions.
+func (c *Client) Acknowledge(ack *wire.Ack) {
+	c.hub.mu.Lock()
+	c.sendAck(ack, c.hub.seq, false)
+	c.hub.mu.Unlock()
+	c.out.Kick()
+}
+
+// WaitDrained returns when nothing waits for the client behind what its socket
+// takes now; false when the client is being ended.
+func (c *Client) WaitDrained() bool { return c.out.WaitDrained() }
+
 // SendRaw queues bytes that are framed already.
 func (c *Client) SendRaw(p []byte) {
 	c.out.PushRaw(p)

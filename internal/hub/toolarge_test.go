@@ -73,6 +73,33 @@ func TestTooLargeGoesWhereTheMessageWouldHaveGone(t *testing.T) {
 	}
 }
 
+// What a gap for the newest message stands for besides is counted in it.
+func TestTooLargeSaysWhatItHasReplaced(t *testing.T) {
+	const messages = 5000
+	h := setup(t, newBroker(), Options{Epoch: "e", HistoryBytes: 16 << 20})
+	client, tap := attach(t, h)
+	client.Subscribe(context.Background(), &Request{Overflow: outbox.OverflowLatest, Results: results("a")})
+	h.Ingest(live("a", "0"))
+	tap.wait(t, func(frames []frame) bool { return len(frames) > 0 })
+	tap.block(true)
+	for range messages {
+		h.Ingest(live("a", "1"))
+	}
+	h.Ingest(large("a"))
+	tap.block(false)
+	h.Flush()
+	frames := tap.wait(t, func(frames []frame) bool { return frames[len(frames)-1].Reason == wire.GapTooLarge })
+	told := -1 // the first one
+	for _, f := range frames {
+		if told += f.Skipped; f.Type == wire.TypeMessage {
+			told++
+		}
+	}
+	if told != messages {
+		t.Errorf("got %d messages delivered or skipped, want %d", told, messages)
+	}
+}
+
 // A retained copy that is too large is a gap with no place of its own, and a
 // live one takes its place while it is fetched.
 func TestTooLargeRetainedCopy(t *testing.T) {

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // The errors of this package. Callers compare with errors.Is; the typed ones below with errors.As.
@@ -101,7 +102,8 @@ func broken(packet PacketType, clause, what string, args ...any) error {
 type Refusal struct {
 	By     PacketType
 	Reason ReasonCode
-	Text   string // the broker's own words, or a limit; not to be trusted
+	Text   string        // the broker's own words, or a limit; not to be trusted
+	For    time.Duration // how long the like of the message is refused without asking the broker again; 0: it is asked
 }
 
 func (e *Refusal) Error() string {

@@ -57,6 +57,22 @@ func Objects(t testing.TB, media, body string) []Object {
 	return all
 }
 
+// ExampleObjects takes an example of a stream apart: a text, or the list of its
+// lines.
+func ExampleObjects(t testing.TB, media string, example any) (all []Object, ok bool) {
+	t.Helper()
+	switch v := example.(type) {
+	case string:
+		return Objects(t, media, v), true
+	case []any:
+		for _, line := range v {
+			all = append(all, Object{Data: Encode(t, line)})
+		}
+		return all, true
+	}
+	return nil, false
+}
+
 // CheckObjects holds each object of a stream against the schema of its
 // content, and SSE's fields against the object.
 func (d *Document) CheckObjects(t testing.TB, media, mediaType, body string) {
@@ -78,7 +94,7 @@ func (d *Document) CheckObjects(t testing.TB, media, mediaType, body string) {
 		if isKeepAlive(o.Data) {
 			continue
 		}
-		if err := d.Validate(media+"/schema/contentSchema", o.Data); err != nil {
+		if err := d.Validate(d.lineSchema(media), o.Data); err != nil {
 			t.Errorf("%s: %v\n%s", media, err, o.Data)
 		}
 		if mediaType != "text/event-stream" {
@@ -105,6 +121,16 @@ func (d *Document) CheckObjects(t testing.TB, media, mediaType, body string) {
 			t.Errorf("%s: got event %q with id %q, want %q with %q: %s", media, o.Event, o.ID, want, cursor, o.Data)
 		}
 	}
+}
+
+// lineSchema is where the schema of one object of a stream stands. A stream that
+// is also to be had as an array is described as one, so that generated clients
+// have one type for both.
+func (d *Document) lineSchema(media string) string {
+	if d.Object(media+"/schema/items") != nil {
+		return media + "/schema/items"
+	}
+	return media + "/schema/contentSchema"
 }
 
 // isKeepAlive: it is in no stream but one that asked for it.

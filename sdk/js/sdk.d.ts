@@ -37,6 +37,10 @@ export interface Gap {
   before: string;
   reason: 'history_expired' | 'gateway_restarted' | 'broker_connection_lost' | 'slow_consumer' | 'broker_overflow' | 'too_large' | 'other_gateway' | (string & {});
   certain: boolean;
+  /** With too_large: of the one message that it stands for. */
+  topic?: string;
+  bytes?: number;
+  skipped?: number;
 }
 
 export class GatewayError extends Error {

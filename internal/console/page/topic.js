@@ -11,6 +11,12 @@ const mostEntries = 1000, mostHeld = 8 << 20;
 const names = { image: 'Image', decoded: 'Decoded', json: 'JSON', text: 'Text', hex: 'Hex' };
 const meaning = m => (m.value !== undefined ? m.value : m.encoding === 'base64' ? undefined : m.payload);
 
+// propertiesOf is what MQTT 5 says about a message, in a line.
+function propertiesOf(m) {
+  const user = Object.entries(m.user_properties ?? {}).flatMap(([name, v]) => [v].flat().map(x => `${name}=${x}`));
+  return [m.expiry && `expires after ${m.expiry}`, m.response_topic && `answers go to ${m.response_topic}`, m.correlation && `correlation ${m.correlation}`, ...user].filter(Boolean).join(' · ');
+}
+
 export class TopicPanel {
   topic;
   #session; #sub; #entries = []; #held = 0; #cut = 0; #added = 0; #pinned; #newest; #view; #shown; #folds = new Map(); #field = ''; #chart; #rows; #round = 0;
@@ -97,6 +103,9 @@ export class TopicPanel {
     if (this.topic === undefined) return;
     const m = this.#pinned ?? this.#newest;
     put(byId('topic-meta'), m ? this.#meta(m) : 'Nothing was seen on this topic yet.');
+    const properties = m ? propertiesOf(m) : '';
+    put(byId('topic-properties'), properties);
+    show(byId('topic-properties'), !!properties);
     show(byId('newest'), !!this.#pinned);
     if (m) {
       this.#drawValue(m);

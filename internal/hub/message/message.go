@@ -69,7 +69,7 @@ func New(in In, now time.Time) *Message {
 func (m *Message) Stamp(epoch string, seq uint64) {
 	m.Seq = seq
 	if m.TooLarge > 0 {
-		m.JSON = m.appendGap(nil, epoch, seq-1, seq)
+		m.JSON = m.gap(epoch, seq-1, seq, 0)
 		return
 	}
 	body := append(m.JSON[:m.layout.Cut], `,"cursor":"`...)
@@ -80,17 +80,21 @@ func (m *Message) Stamp(epoch string, seq uint64) {
 // stood at asOf.
 func (m *Message) StampCopy(epoch string, asOf uint64) {
 	if m.TooLarge > 0 {
-		m.JSON = m.appendGap(nil, epoch, asOf, asOf)
+		m.JSON = m.gap(epoch, asOf, asOf, 0)
 	}
 }
 
-// appendGap appends the wire.Gap that stands for a message that is too large.
-func (m *Message) appendGap(dst []byte, epoch string, after, before uint64) []byte {
-	dst = wire.AppendCursor(append(dst, `{"type":"gap","after":"`...), epoch, after)
+// gap is the wire.Gap that stands for a message that is too large.
+func (m *Message) gap(epoch string, after, before uint64, skipped int) []byte {
+	dst := wire.AppendCursor([]byte(`{"type":"gap","after":"`), epoch, after)
 	dst = wire.AppendCursor(append(dst, `","before":"`...), epoch, before)
 	dst = append(dst, `","reason":"`+wire.GapTooLarge+`","certain":true,"topic":`...)
 	dst = append(wire.AppendString(dst, m.Topic), `,"bytes":`...)
-	return append(strconv.AppendInt(dst, int64(m.TooLarge), 10), '}')
+	dst = strconv.AppendInt(dst, int64(m.TooLarge), 10)
+	if skipped > 0 {
+		dst = strconv.AppendInt(append(dst, `,"skipped":`...), int64(skipped), 10)
+	}
+	return append(dst, '}')
 }
 
 // GapReason is the reason of a gap, whomever it is for; empty for a message.
@@ -130,14 +134,16 @@ func (m *Message) Body(f Form, epoch string) []byte {
 		return m.JSON
 	}
 	if m.TooLarge > 0 {
-		at := m.ResumeFrom(f)
-		switch {
+		after, before := m.Seq-1, m.Seq
+		switch at := m.ResumeFrom(f); {
 		case f.Copy && f.Place > 0:
-			at = f.Place - 1
-		case f.Copy || m.Seq == 0 || at == m.Seq:
+			after, before = f.Place-1, f.Place-1
+		case f.Copy || m.Seq == 0 || at == m.Seq && f.Skipped == 0:
 			return m.JSON
+		case at != m.Seq:
+			after, before = at, at
 		}
-		return m.appendGap(nil, epoch, at, at)
+		return m.gap(epoch, after, before, f.Skipped)
 	}
 	body := append(make([]byte, 0, len(m.JSON)+24), m.JSON[:m.layout.Cut]...)
 	if f.Skipped > 0 {

@@ -1,0 +1,237 @@
+package client
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+
+	"github.com/vulturepi/gateway/wire"
+)
+
+// The ids of our ops on each connection.
+const (
+	idFresh  = 1 // subscribe
+	idLeave  = 2 // unsubscribe
+	idResume = 3 // subscribe, behind a cursor
+)
+
+// joining is how a connection gets to where the stream goes on.
+//
+// A fresh subscribe brings copies without a place of their own, and the answer
+// to a ping behind them. When the connection breaks among them, the next one
+// asks for all copies again, and then resumes from the place where the first one
+// joined, so that no live message of the time in between is lost or comes twice.
+type joining struct {
+	pause   time.Duration // before the next connection
+	partial bool          // copies of an earlier connection are missing
+	copying bool          // this connection fetches them, and has not resumed yet
+}
+
+// open connects and subscribes.
+func (s *Subscription) open() bool {
+	if sleep(s.ctx, s.join.pause) != nil {
+		return false
+	}
+	s.join.pause = 0
+	k, failure := s.client.connect(s.ctx)
+	if failure != nil {
+		s.fail(failure)
+		return false
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		k.close()
+		return false
+	}
+	s.socket = k
+	s.mu.Unlock()
+	cursor := s.Cursor()
+	s.join.copying = cursor != "" && s.join.partial
+	switch {
+	case s.join.copying || cursor == "" && s.opts.since == "":
+		failure = s.subscribe(k, idFresh, "")
+	case cursor == "":
+		failure = s.subscribe(k, idFresh, s.opts.since)
+	default:
+		failure = s.subscribe(k, idResume, cursor)
+	}
+	if failure != nil {
+		s.fail(failure)
+	}
+	return failure == nil
+}
+
+// subscribe sends the op, and a ping that is answered behind what it brings
+// before the live messages.
+func (s *Subscription) subscribe(k *socket, id int, since string) *Error {
+	op := map[string]any{wire.FieldOp: wire.OpSubscribe, wire.FieldID: id, wire.FieldTopics: s.filters}
+	for name, value := range s.opts.fields {
+		op[name] = value
+	}
+	if since != "" {
+		op[wire.FieldSince] = since
+	}
+	if failure := k.send(op); failure != nil {
+		return failure
+	}
+	return k.send(map[string]any{wire.FieldOp: wire.OpPing, wire.FieldID: id})
+}
+
+// frame is what tells the frames apart, and those that are ours.
+type frame struct {
+	Type string `json:"type"`
+	ID   int    `json:"id"`
+}
+
+// step reads one frame. Not ok: the connection has ended.
+func (s *Subscription) step() (event Event, err error, ok bool) {
+	k := s.current()
+	if k == nil { // closed meanwhile
+		return nil, nil, false
+	}
+	b, failure := k.read()
+	if failure == nil {
+		event, err, failure = s.take(k, b)
+	}
+	if failure != nil {
+		s.fail(failure)
+		return nil, err, false
+	}
+	return event, err, true
+}
+
+// take is what a frame comes to: an event, an error that is told, or the failure
+// of the connection.
+func (s *Subscription) take(k *socket, b []byte) (event Event, err error, failure *Error) {
+	if bytes.HasPrefix(b, []byte(`{"type":"`+wire.TypeMessage+`"`)) { // nearly all of them
+		event, err = s.message(b)
+		return event, err, nil
+	}
+	var f frame
+	if json.Unmarshal(b, &f) != nil {
+		return nil, nil, nil // an id that is not ours
+	}
+	switch f.Type {
+	case wire.TypeMessage:
+		event, err = s.message(b)
+	case wire.TypeGap:
+		event, err = s.gap(b)
+	case wire.TypeBroker:
+		broker := &Broker{}
+		event, err = broker, json.Unmarshal(b, broker)
+	case wire.TypeSnapshotEnd:
+		if !s.told { // a resume has one, too
+			s.told, event = true, &SnapshotEnd{}
+		}
+	case wire.TypeAck:
+		return s.acked(b, f.ID)
+	case wire.TypePong:
+		return nil, nil, s.complete(k, f.ID)
+	case wire.TypeError:
+		return s.refused(b, f.ID)
+	}
+	return event, err, nil
+}
+
+func (s *Subscription) message(b []byte) (Event, error) {
+	m, err := decodeMessage(b)
+	switch {
+	case err != nil:
+		return nil, &Error{Code: CodeForeignAnswer, Detail: "A message cannot be understood.", cause: err}
+	case m.Cursor == "":
+		return m, nil
+	case s.join.copying: // it comes again with the resume
+		return nil, nil
+	}
+	s.setCursor(m.Cursor)
+	return m, nil
+}
+
+func (s *Subscription) gap(b []byte) (Event, error) {
+	g := &Gap{}
+	if err := json.Unmarshal(b, g); err != nil {
+		return nil, &Error{Code: CodeForeignAnswer, Detail: "A gap cannot be understood.", cause: err}
+	}
+	isCopy := g.After == g.Before // an older message, which has no place in the stream
+	if s.join.copying && !isCopy {
+		return nil, nil
+	}
+	if !isCopy && g.Reason != wire.GapSlowConsumer { // what did not fit may be in the history
+		s.setCursor(g.Before)
+	}
+	return g, nil
+}
+
+// acked takes the answer to a subscribe or unsubscribe.
+func (s *Subscription) acked(b []byte, id int) (Event, error, *Error) {
+	var ack wire.Ack
+	if err := json.Unmarshal(b, &ack); err != nil || id == idLeave || id == 0 {
+		return nil, nil, nil
+	}
+	var held []string
+	var refused []*Error
+	for i := range ack.Results {
+		r := &ack.Results[i]
+		if r.OK {
+			held = append(held, r.Topic)
+			continue
+		}
+		e := ofFilter(r)
+		if e.Retryable { // all of it once more
+			return nil, nil, e
+		}
+		refused = append(refused, e)
+	}
+	s.filters = held
+	if len(held) == 0 && len(refused) > 0 {
+		last := len(refused) - 1
+		s.tell(refused[:last])
+		return nil, nil, refused[last]
+	}
+	s.tell(refused)
+	if !s.join.copying {
+		s.joined = time.Now()
+		s.setCursor(ack.Cursor)
+		// Copies come, unless the place was found, or was a time.
+		s.join.partial = ack.Resumed == nil || !*ack.Resumed && (id == idResume || s.opts.atCursor)
+		s.told = s.told && !s.join.partial
+	}
+	return nil, nil, nil
+}
+
+// tell gives errors to the loop, one by one.
+func (s *Subscription) tell(all []*Error) {
+	for _, e := range all {
+		s.pending = append(s.pending, outcome{err: e})
+	}
+}
+
+// complete: all that a subscribe brings before the live messages is here.
+func (s *Subscription) complete(k *socket, id int) *Error {
+	if id != idFresh && id != idResume {
+		return nil
+	}
+	s.join.partial = false
+	if !s.join.copying {
+		return nil
+	}
+	s.join.copying = false
+	if failure := k.send(map[string]any{wire.FieldOp: wire.OpUnsubscribe, wire.FieldID: idLeave, wire.FieldTopics: s.filters}); failure != nil {
+		return failure
+	}
+	return s.subscribe(k, idResume, s.Cursor())
+}
+
+// refused takes an error frame.
+func (s *Subscription) refused(b []byte, id int) (Event, error, *Error) {
+	f := wire.ErrorFrame{}
+	if err := json.Unmarshal(b, &f); err != nil || f.Problem == nil {
+		return nil, nil, nil
+	}
+	e := ofProblem(f.Problem, false)
+	if id != 0 && e.Code != wire.CodeInvalidCursor { // which is carried out all the same
+		return nil, nil, e
+	}
+	return nil, e, nil
+}

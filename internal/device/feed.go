@@ -1,0 +1,180 @@
+package device
+
+import "time"
+
+// Get is the device of that id; ok is false when it is not known.
+func (r *Registry) Get(id string) (d Device, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.byID[id]
+	if e == nil {
+		return Device{}, false
+	}
+	return r.view(e), true
+}
+
+// steps is how many devices are looked at under one lock.
+const steps = 256
+
+// Walk gives some of the devices behind an id, by id; more is false at the end.
+func (r *Registry) Walk(after string) (some []Device, more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.ids.after(after)
+	for ; n != nil && len(some) < steps; n = n.next[0] {
+		some = append(some, r.view(n.value))
+	}
+	return some, n != nil
+}
+
+// Filters are what a device was seen on: whoever may read all that one of them
+// matches may know of the device. None: it is known from the log only.
+func (r *Registry) Filters(d Device) (filters []string) {
+	for i := range r.opts.Patterns {
+		if d.seen&(1<<i) != 0 {
+			filters = append(filters, r.opts.Patterns[i].Of(d.ID))
+		}
+	}
+	return filters
+}
+
+// Change is a device as it is now, a topic that has gone quiet or is back, or
+// how many were forgotten since the last one: one of them.
+type Change struct {
+	Device    *Device
+	Silence   *Silence
+	Forgotten uint64
+	Complete  bool // all that was there at the beginning has been given
+}
+
+// Feed gives the changes of a registry to one reader, at its own pace: of a
+// device that changes more often than it is read, the newest. It belongs to one
+// goroutine.
+type Feed struct {
+	r         *Registry
+	walk      walk
+	snapshot  bool
+	after     string // of the walk
+	at        uint64 // the last change that was given
+	life      uint64
+	forgotten uint64
+}
+
+// walk is what of all that is there a feed is giving.
+type walk int
+
+const (
+	walkNothing walk = iota
+	walkDevices
+	walkTopics
+)
+
+// Feed begins a feed: with all that is there, or with what changes from now on.
+func (r *Registry) Feed(snapshot bool) *Feed {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := &Feed{r: r, snapshot: snapshot, at: r.change, life: r.life, forgotten: r.evicted + r.topics.evicted}
+	if snapshot {
+		f.walk = walkDevices
+	}
+	return f
+}
+
+// Next gives some changes, and a channel that is closed when there are more; nil:
+// at once. When states have become unknown all at once, all devices come again.
+func (f *Feed) Next() (some []Change, more <-chan struct{}) {
+	r := f.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f.life != r.life {
+		f.life, f.at, f.after = r.life, r.change, ""
+		f.walk = walkDevices
+	}
+	if all := r.evicted + r.topics.evicted; all > f.forgotten {
+		some = append(some, Change{Forgotten: all - f.forgotten})
+		f.forgotten = all
+	}
+	switch f.walk {
+	case walkDevices:
+		n := r.ids.after(f.after)
+		for ; n != nil && len(some) < steps; n = n.next[0] {
+			d := r.view(n.value)
+			some, f.after = append(some, Change{Device: &d}), n.key
+		}
+		if n == nil {
+			f.walk, f.after = walkTopics, ""
+		}
+		return some, nil
+	case walkTopics:
+		n := r.topics.silent.after(f.after)
+		for ; n != nil && len(some) < steps; n = n.next[0] {
+			s := n.value.view()
+			some, f.after = append(some, Change{Silence: &s}), n.key
+		}
+		if n == nil {
+			f.walk = walkNothing
+			if f.snapshot {
+				some, f.snapshot = append(some, Change{Complete: true}), false
+			}
+		}
+		return some, nil
+	}
+	n := r.changes.after(f.at)
+	for ; n != nil && len(some) < steps; n = n.next[0] {
+		f.at = n.key
+		if t := n.value.topic; t != nil {
+			s := t.view()
+			some = append(some, Change{Silence: &s})
+		} else {
+			d := r.view(n.value.device)
+			some = append(some, Change{Device: &d})
+		}
+	}
+	if n != nil || len(some) > 0 {
+		return some, nil
+	}
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return nil, r.changed
+}
+
+// QuietStats is a reading about one filter of topics that may not go quiet.
+type QuietStats struct {
+	Filter string
+	Newest time.Time // of all its messages; zero: none
+	Silent int
+}
+
+// Stats is a reading of the registry's counters.
+type Stats struct {
+	States       map[State]int
+	Lines        uint64 // of the broker's log, about clients
+	Unread       uint64 // of them, those that can be read in two ways
+	Forgotten    uint64 // devices and topics
+	TooLong      uint64 // devices that were not taken in
+	Quiet        []QuietStats
+	Bytes, Limit int64
+}
+
+// Stats reads the counters.
+func (r *Registry) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := Stats{
+		States: map[State]int{Online: r.states[Online], Offline: r.states[Offline]}, Lines: r.lines, Unread: r.unread,
+		Forgotten: r.evicted + r.topics.evicted, TooLong: r.tooLong, Bytes: r.bytes + r.topics.bytes, Limit: 2 * r.opts.Bytes,
+	}
+	s.States[Unknown] = len(r.byID) - s.States[Online] - s.States[Offline]
+	for i, q := range r.opts.Quiet {
+		s.Quiet = append(s.Quiet, QuietStats{Filter: q.Filter, Newest: r.topics.quiet[i].newest, Silent: r.topics.quiet[i].silent})
+	}
+	return s
+}
+
+// Forgotten is how many devices and topics were forgotten.
+func (r *Registry) Forgotten() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.evicted + r.topics.evicted
+}

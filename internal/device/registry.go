@@ -1,0 +1,443 @@
+package device
+
+import (
+	"cmp"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options of a Registry. Zero values give the defaults in brackets.
+type Options struct {
+	Log      bool      // the broker's log tells who is connected
+	Patterns []Pattern // topics of devices
+	Quiet    []Quiet   // topics that may not go quiet
+	Own      func(clientID string) bool
+	Logger   *slog.Logger
+	Now      func() time.Time // [time.Now]
+
+	Devices int   // known at once [100 000]
+	Topics  int   // of Quiet, known at once [100 000]
+	Bytes   int64 // of both, each [64 MiB]
+}
+
+// Bounds of what a device may be called. A longer name is not taken in.
+const maxID = 1024
+
+// Registry is what is known of devices. Its methods may be called concurrently.
+type Registry struct {
+	opts Options
+	asks chan struct{} // wakes who asks for what the broker keeps
+
+	mu      sync.Mutex // guards all below; nothing else is called under it
+	life    uint64     // of what was told: states of an earlier one are unknown
+	lost    Reason     // why those are
+	lostAt  time.Time
+	style   style // of the log's lines
+	byID    map[string]*entry
+	ids     sorted[string, *entry]
+	seen    list // by when they were seen, the longest unseen first
+	bytes   int64
+	states  map[State]int // told in this life
+	topics  topics
+	changes sorted[uint64, change] // the newest of each device and topic, in order
+	change  uint64                 // the last one
+	changed chan struct{}          // closed with the next one; nil: nobody waits
+
+	evicted, unread, lines uint64
+	tooLong                uint64
+	evictedLog             time.Time
+}
+
+// change is what one of the changes is about: one of the two.
+type change struct {
+	device *entry
+	topic  *quietTopic
+}
+
+// entry is a device. It is guarded by Registry.mu.
+type entry struct {
+	id              string
+	life            uint64 // in which its state was told
+	state           State
+	since, lastSeen time.Time
+	address         string
+	reason          Reason
+	source          Source
+	seen            uint64 // patterns
+	change          uint64 // its place in changes; 0: none
+	place           links
+}
+
+// links are a place in a list.
+type links struct{ prev, next *entry }
+
+// list is a list of devices. The zero value is empty.
+type list struct{ first, last *entry }
+
+func (l *list) remove(e *entry) {
+	if e.place.prev != nil {
+		e.place.prev.place.next = e.place.next
+	} else {
+		l.first = e.place.next
+	}
+	if e.place.next != nil {
+		e.place.next.place.prev = e.place.prev
+	} else {
+		l.last = e.place.prev
+	}
+	e.place = links{}
+}
+
+func (l *list) push(e *entry) {
+	e.place = links{prev: l.last}
+	if l.last != nil {
+		l.last.place.next = e
+	} else {
+		l.first = e
+	}
+	l.last = e
+}
+
+// entryBytes is what a device takes in memory besides its strings, roughly.
+const entryBytes = 512
+
+func (e *entry) bytes() int64 { return int64(entryBytes + len(e.id) + len(e.address)) }
+
+// New makes a registry that knows nothing yet.
+func New(o Options) *Registry {
+	o.Devices = cmp.Or(o.Devices, 100_000)
+	o.Topics = cmp.Or(o.Topics, 100_000)
+	o.Bytes = cmp.Or(o.Bytes, 64<<20)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Own == nil {
+		o.Own = func(string) bool { return false }
+	}
+	r := &Registry{opts: o, asks: make(chan struct{}, 1), byID: map[string]*entry{}, states: map[State]int{}, life: 1, lost: ReasonNotTold}
+	r.topics.init(o)
+	return r
+}
+
+// style is how the broker words its log.
+type style int
+
+const (
+	styleUnknown style = iota
+	style20            // mosquitto up to 2.0
+	style21            // mosquitto from 2.1 on, and the built-in broker
+)
+
+// Version is what the broker calls itself: its lines are read in that way.
+func (r *Registry) Version(name string) {
+	s := styleUnknown
+	if rest, ok := strings.CutPrefix(name, "mosquitto version "); ok {
+		major, rest, _ := strings.Cut(rest, ".")
+		minor, _, _ := strings.Cut(rest, ".")
+		x, err1 := strconv.Atoi(major)
+		y, err2 := strconv.Atoi(minor)
+		switch {
+		case err1 != nil || err2 != nil:
+		case x > 2 || x == 2 && y >= 1:
+			s = style21
+		default:
+			s = style20
+		}
+	} else if strings.HasPrefix(name, "vulture gateway ") {
+		s = style21
+	}
+	r.mu.Lock()
+	r.style = s
+	r.mu.Unlock()
+}
+
+// Line is a line of the broker's log, in the order of the broker.
+func (r *Registry) Line(line string) {
+	if !r.opts.Log {
+		return
+	}
+	events := read(line)
+	if len(events) == 0 {
+		return
+	}
+	now := r.opts.Now()
+	r.mu.Lock()
+	r.lines++
+	e, ok := r.choose(events)
+	r.mu.Unlock()
+	switch {
+	case !ok:
+		r.mu.Lock()
+		r.unread++
+		first := r.unread == 1
+		r.mu.Unlock()
+		if first {
+			r.opts.Logger.Warn("a line of the broker's log can be read in two ways, and is left out; a client id looks like a part of one")
+		}
+	case e.kind == dropping:
+		if r.opts.Own(e.id) {
+			r.Lost(ReasonMessagesLost)
+		}
+	case e.id == "" || e.id == "<unknown>" || r.opts.Own(e.id):
+	default:
+		r.told(e, now)
+	}
+}
+
+// choose is the event that a line tells. Of several ways to read it the one with
+// the longest id counts that is known to be online: who chose that id is the one
+// who can make lines look like that.
+func (r *Registry) choose(events []event) (event, bool) {
+	var left []event
+	for _, e := range events {
+		if e.kind == disconnected && (r.style == style20 && e.address != "" || r.style == style21 && e.address == "") {
+			continue
+		}
+		left = append(left, e)
+	}
+	if len(left) == 1 {
+		return left[0], true
+	}
+	for _, e := range left {
+		if d := r.byID[e.id]; e.kind == disconnected && d != nil && d.life == r.life && d.state == Online {
+			return e, true
+		}
+	}
+	return event{}, false
+}
+
+// told is what the log says of a device.
+func (r *Registry) told(e event, now time.Time) {
+	r.mu.Lock()
+	defer r.unlock()
+	d := r.byID[e.id]
+	if e.kind == connected {
+		if d = r.device(e.id, now); d == nil {
+			return
+		}
+		reason := e.reason
+		if d.life == r.life && d.reason == ReasonTakenOver && d.state == Offline {
+			reason = ReasonTakenOver
+		}
+		r.touch(d, now)
+		r.move(d, e.address)
+		r.set(d, Online, reason, SourceLog, now)
+		return
+	}
+	online := d != nil && d.life == r.life && d.state == Online
+	if e.address != "" && online && d.address != "" && d.address != e.address {
+		return // of a connection that is not the device's: it has failed to log in, or was taken over
+	}
+	if e.reason == ReasonNotAuthorised && (e.address == "" || !online || d.address == "") {
+		// Who fails to log in as a device is called by its name, too.
+		if online {
+			r.set(d, Unknown, ReasonNotAuthorised, SourceLog, now)
+		}
+		return
+	}
+	if d == nil {
+		if host, _, ok := strings.Cut(e.address, ":"); ok && host == e.id {
+			return // a connection that has not said who it is
+		}
+		if d = r.device(e.id, now); d == nil {
+			return
+		}
+	}
+	r.touch(d, now)
+	r.set(d, Offline, e.reason, SourceLog, now)
+}
+
+// ConnectionState is a message on $SYS/broker/connection/client/ID/state, which
+// some brokers have.
+func (r *Registry) ConnectionState(id string, payload []byte) {
+	if !r.opts.Log || r.opts.Own(id) {
+		return
+	}
+	now := r.opts.Now()
+	r.mu.Lock()
+	defer r.unlock()
+	state, reason := Online, ReasonConnected
+	switch string(payload) {
+	case "1":
+	case "0":
+		state, reason = Offline, ReasonClosed
+	default:
+		return
+	}
+	if d := r.device(id, now); d != nil && !(d.life == r.life && d.state == state) {
+		r.set(d, state, reason, SourceLog, now)
+	}
+}
+
+// Message is a message that has passed. A retained copy says what the broker
+// keeps, which counts where nothing newer is known.
+func (r *Registry) Message(topic string, payload []byte, copy bool) {
+	if len(r.opts.Patterns) == 0 && len(r.opts.Quiet) == 0 {
+		return
+	}
+	now := r.opts.Now()
+	for i := range r.opts.Patterns {
+		p := &r.opts.Patterns[i]
+		if id, ok := p.id(topic); ok {
+			r.sighted(id, i, p.state(payload), copy, now)
+		}
+	}
+	if !copy {
+		r.heard(topic, now)
+	}
+}
+
+// sighted is a message on a topic of a device.
+func (r *Registry) sighted(id string, pattern int, state State, copy bool, now time.Time) {
+	r.mu.Lock()
+	defer r.unlock()
+	if copy && state == Unknown && r.byID[id] == nil {
+		return // it may be gone for years
+	}
+	d := r.device(id, now)
+	if d == nil {
+		return
+	}
+	known := d.life == r.life && d.state != Unknown
+	if bit := uint64(1) << pattern; d.seen&bit == 0 {
+		d.seen |= bit
+		r.note(d) // others may see it from now on
+	}
+	if !copy {
+		r.touch(d, now)
+	}
+	if state == Unknown || copy && known || known && d.state == state && d.source == SourceWill {
+		return
+	}
+	r.set(d, state, ReasonReported, SourceWill, now)
+}
+
+// Lost makes all states unknown: lines and messages may be missing.
+func (r *Registry) Lost(why Reason) {
+	now := r.opts.Now()
+	r.mu.Lock()
+	defer r.unlock()
+	r.life++
+	r.lost, r.lostAt = why, now
+	clear(r.states)
+	r.wake()
+	r.askAnew()
+}
+
+// device is the one of that id, a new one if there is none; nil if it is not
+// taken in. Called under mu.
+func (r *Registry) device(id string, now time.Time) *entry {
+	if d := r.byID[id]; d != nil {
+		return d
+	}
+	if len(id) > maxID {
+		r.tooLong++
+		return nil
+	}
+	id = strings.Clone(id)
+	d := &entry{id: id, state: Unknown, reason: ReasonNotTold, source: SourceSeen, lastSeen: now}
+	r.byID[id] = d
+	r.ids.set(id, d)
+	r.seen.push(d)
+	r.bytes += d.bytes()
+	r.note(d)
+	for len(r.byID) > r.opts.Devices || r.bytes > r.opts.Bytes && len(r.byID) > 1 {
+		r.forget(r.seen.first)
+	}
+	return d
+}
+
+// forget takes out the device that was unseen for longest. Called under mu.
+func (r *Registry) forget(d *entry) {
+	r.count(d, -1)
+	delete(r.byID, d.id)
+	r.ids.remove(d.id)
+	r.changes.remove(d.change)
+	r.seen.remove(d)
+	r.bytes -= d.bytes()
+	r.evicted++
+	r.wake()
+}
+
+// touch notes that the device was seen. Called under mu.
+func (r *Registry) touch(d *entry, now time.Time) {
+	d.lastSeen = now
+	r.seen.remove(d)
+	r.seen.push(d)
+}
+
+// move notes the address of a connection. Called under mu.
+func (r *Registry) move(d *entry, address string) {
+	r.bytes -= d.bytes()
+	d.address = strings.Clone(address[:min(len(address), 256)])
+	r.bytes += d.bytes()
+}
+
+// set gives the device a state. Called under mu.
+func (r *Registry) set(d *entry, state State, why Reason, source Source, now time.Time) {
+	r.count(d, -1)
+	if d.life != r.life || d.state != state {
+		d.since = now
+	}
+	d.life, d.state, d.reason, d.source = r.life, state, why, source
+	r.count(d, 1)
+	r.note(d)
+}
+
+// count counts the device, by the state that was told in this life.
+func (r *Registry) count(d *entry, n int) {
+	if d.life == r.life {
+		r.states[d.state] += n
+	}
+}
+
+// note puts the device last among the changes. Called under mu.
+func (r *Registry) note(d *entry) {
+	r.changes.remove(d.change)
+	r.change++
+	d.change = r.change
+	r.changes.set(d.change, change{device: d})
+	r.wake()
+}
+
+// wake tells those who wait for a change. Called under mu.
+func (r *Registry) wake() {
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
+	}
+}
+
+// evictedEvery is how often it is said that devices are forgotten.
+const evictedEvery = time.Minute
+
+// unlock gives mu back, and says when a device had to be forgotten.
+func (r *Registry) unlock() {
+	say := false
+	evicted := r.evicted + r.topics.evicted
+	if evicted > r.topics.said && r.opts.Now().Sub(r.evictedLog) > evictedEvery {
+		r.evictedLog, r.topics.said = r.opts.Now(), evicted
+		say = true
+	}
+	r.mu.Unlock()
+	if say {
+		r.opts.Logger.Warn("more devices or topics than can be known; the longest unseen are forgotten", "forgotten", evicted, "limit", r.opts.Devices)
+	}
+}
+
+// view is what the device looks like from outside. Called under mu.
+func (r *Registry) view(d *entry) Device {
+	v := Device{ID: d.id, State: d.state, Since: d.since, LastSeen: d.lastSeen, Address: d.address, Reason: d.reason, Source: d.source, seen: d.seen}
+	switch {
+	case d.life == 0:
+	case d.life != r.life && d.state != Unknown:
+		v.State, v.Reason, v.Since = Unknown, r.lost, r.lostAt
+	}
+	return v
+}
