@@ -90,6 +90,9 @@ var arrows = map[string]rule{
 	"devicecom": {may: []string{"internal/mdns", "internal/settings", "internal/topic"}, never: map[string]string{
 		module + "internal/config": "its settings are settings.ini alone", module + "wire": "a device speaks MQTT, not the gateway's JSON", chi: noHTTP, prometheus: "it counts for its caller",
 	}},
+	"client": {may: []string{"wire"}, never: map[string]string{
+		module + "internal": "it is for other people's programs", paho: noMQTT, chi: noHTTP, prometheus: "it counts for its caller",
+	}},
 	"internal/certificate": {never: map[string]string{anything: "it is pure"}},
 	"internal/address":     {never: map[string]string{anything: "it is pure"}},
 	"internal/spelling":    {never: map[string]string{anything: "it is pure"}},
