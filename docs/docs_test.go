@@ -203,7 +203,7 @@ func sorted(set map[string]bool) []string {
 
 func TestMetricsAreDocumentedAndExist(t *testing.T) {
 	files := markdown(t)
-	exist := words(`"(gateway_[a-z_]+)"`, sources(t, "internal/api/metrics.go", "internal/api/metrics_access.go"))
+	exist := words(`"(gateway_[a-z_]+)"`, sources(t, "internal/api/metrics*.go"))
 	for m := range words(`"(broker_[a-z_]+)"`, sources(t, "internal/bridge/sys.go")) {
 		exist[m] = true
 	}
