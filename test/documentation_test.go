@@ -426,6 +426,55 @@ func TestExampleNode(t *testing.T) {
 	p.kill()
 }
 
+// The fleets in every language end with all robots at home.
+func TestExampleFleets(t *testing.T) {
+	t.Parallel()
+	open, closed := startBuiltIn(t, nil), asking(t, nil)
+	commands := map[string]func() *exec.Cmd{
+		"fleet.py": func() *exec.Cmd { return exec.Command("../examples/fleet.py") },
+		"fleet.sh": func() *exec.Cmd { return exec.Command("../examples/fleet.sh") },
+	}
+	options := nodeOptions(t)
+	if options != nil {
+		commands["fleet.mjs"] = func() *exec.Cmd { return exec.Command("node", "../examples/fleet.mjs") }
+	}
+	for name, command := range commands {
+		for key, g := range map[string]*gateway{"": open, operatorKey: closed} {
+			cmd := command()
+			cmd.Env = append(append(os.Environ(), options...), "VULTURE_URL="+g.url, "VULTURE_KEY="+key)
+			p := spawn(t, name, nil, cmd)
+			if err := p.end(); err != nil {
+				t.Errorf("%s: %v\n%s", name, err, p.err.String())
+			}
+			for robot := 1; robot <= 3; robot++ {
+				if n := strings.Count(p.out.String(), fmt.Sprintf("fleet/robot-%d/report", robot)); n != 3 {
+					t.Errorf("%s: got %d reports of robot %d, want 3:\n%s%s", name, n, robot, p.out.String(), p.err.String())
+				}
+				if v := g.do(request{method: "GET", path: fmt.Sprintf("/topics/fleet/robot-%d/report", robot), header: map[string]string{"Authorization": "Bearer " + operatorKey}}); strings.ReplaceAll(v.body, " ", "") != `{"x":0}` {
+					t.Errorf("%s: got %d %s, want robot %d at home", name, v.status, v.body, robot)
+				}
+			}
+		}
+	}
+}
+
+func TestExampleFleetInABrowser(t *testing.T) {
+	t.Parallel()
+	pages := httptest.NewServer(http.FileServer(http.Dir("../examples")))
+	t.Cleanup(pages.Close)
+	g := startBuiltIn(t, map[string]string{"GATEWAY_ALLOWED_ORIGINS": pages.URL})
+	b := openTab(t)
+	b.do(chromedp.Navigate(pages.URL + "/fleet.html#" + g.url))
+	eventually(t, "the page is subscribed", func() bool { return b.js("document.querySelector('#said').textContent") == "open" })
+	for i, order := range []string{"forward", "forward", "home"} {
+		b.js(`([...document.querySelectorAll('li')].map(li => [...li.querySelectorAll('button')].find(b => b.textContent === '%s').click()), 'clicked')`, order)
+		want := fmt.Sprintf("x = %d", (i+1)%3)
+		eventually(t, "all robots are at "+want, func() bool {
+			return b.js(`[...document.querySelectorAll('output')].map(o => o.textContent).join()`) == strings.Join([]string{want, want, want}, ",")
+		})
+	}
+}
+
 // comesBack cuts a client's connection, and holds the client to its promise:
 // what was published meanwhile arrives, without a gap.
 func comesBack(t *testing.T, g *gateway, client func(addr string) *terminal) {
