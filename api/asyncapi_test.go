@@ -243,7 +243,7 @@ func jsonFields(typ reflect.Type) map[string]bool {
 			continue
 		}
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		all[name] = !strings.Contains(options, "omitempty")
+		all[name] = !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero")
 	}
 	return all
 }

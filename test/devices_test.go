@@ -368,3 +368,28 @@ func TestStreamsOfDevicesEnd(t *testing.T) {
 	eventually(t, "no stream is left", func() bool { return g.metric(`gateway_subscribers{transport="ndjson"}`) == 0 })
 	g.stopped(t)
 }
+
+// The built-in broker says who is there by itself.
+func TestPresenceAtTheBuiltInBroker(t *testing.T) {
+	t.Parallel()
+	p, g := launchReady(t, map[string]string{"GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0"})
+	addr := p.brokerAddr()
+	state := func(want, reason string) func() bool {
+		return func() bool {
+			d := g.devices("")["pi-3"]
+			return d.State == want && d.Reason == reason && d.Address != ""
+		}
+	}
+	c := brokertest.Dial(t, addr, brokertest.ClientID("pi-3"))
+	eventually(t, "it is online", state("online", "connected"))
+	again := brokertest.Dial(t, addr, brokertest.ClientID("pi-3"))
+	<-c.Lost()
+	eventually(t, "it was taken over", state("online", "taken_over"))
+	again.Drop()
+	eventually(t, "it was lost", state("offline", "connection_lost"))
+	brokertest.Dial(t, addr, brokertest.ClientID("pi-3")).Close()
+	eventually(t, "it has said goodbye", state("offline", "disconnected"))
+	if got := g.devices(""); len(got) != 1 {
+		t.Errorf("got %v, want pi-3 alone: the gateway's own connections do not count", got)
+	}
+}

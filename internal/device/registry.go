@@ -222,7 +222,7 @@ func (r *Registry) told(e event, now time.Time) {
 	defer r.unlock()
 	d := r.byID[e.id]
 	if e.kind == connected {
-		if d = r.device(e.id, now); d == nil {
+		if d = r.device(e.id); d == nil {
 			return
 		}
 		reason := e.reason
@@ -249,7 +249,7 @@ func (r *Registry) told(e event, now time.Time) {
 		if host, _, ok := strings.Cut(e.address, ":"); ok && host == e.id {
 			return // a connection that has not said who it is
 		}
-		if d = r.device(e.id, now); d == nil {
+		if d = r.device(e.id); d == nil {
 			return
 		}
 	}
@@ -274,7 +274,7 @@ func (r *Registry) ConnectionState(id string, payload []byte) {
 	default:
 		return
 	}
-	if d := r.device(id, now); d != nil && !(d.life == r.life && d.state == state) {
+	if d := r.device(id); d != nil && !(d.life == r.life && d.state == state) {
 		r.set(d, state, reason, SourceLog, now)
 	}
 }
@@ -304,7 +304,7 @@ func (r *Registry) sighted(id string, pattern int, state State, copy bool, now t
 	if copy && state == Unknown && r.byID[id] == nil {
 		return // it may be gone for years
 	}
-	d := r.device(id, now)
+	d := r.device(id)
 	if d == nil {
 		return
 	}
@@ -336,7 +336,7 @@ func (r *Registry) Lost(why Reason) {
 
 // device is the one of that id, a new one if there is none; nil if it is not
 // taken in. Called under mu.
-func (r *Registry) device(id string, now time.Time) *entry {
+func (r *Registry) device(id string) *entry {
 	if d := r.byID[id]; d != nil {
 		return d
 	}
@@ -345,7 +345,7 @@ func (r *Registry) device(id string, now time.Time) *entry {
 		return nil
 	}
 	id = strings.Clone(id)
-	d := &entry{id: id, state: Unknown, reason: ReasonNotTold, source: SourceSeen, lastSeen: now}
+	d := &entry{id: id, state: Unknown, reason: ReasonNotTold, source: SourceSeen}
 	r.byID[id] = d
 	r.ids.set(id, d)
 	r.seen.push(d)

@@ -197,8 +197,8 @@ func TestRetainedCopiesGiveWay(t *testing.T) {
 	g := start(t, patterns(t, "{id}/LWT=Online|Offline,{id}/#"))
 	g.Message("a/LWT", []byte("Online"), true)
 	g.want("a", Online, ReasonReported)
-	if d, _ := g.Get("a"); d.Since.IsZero() {
-		t.Errorf("got %+v, want to know since when", d)
+	if d, _ := g.Get("a"); d.Since.IsZero() || !d.LastSeen.IsZero() {
+		t.Errorf("got %+v, want to know since when, and that it was not seen", d)
 	}
 	g.Message("a/LWT", []byte("Offline"), false)
 	g.Message("a/LWT", []byte("Online"), true)
