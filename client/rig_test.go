@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -305,3 +306,8 @@ func writeFile(t *testing.T, path, text string) {
 }
 
 func sha256Hex(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
+
+var uniques atomic.Int64
+
+// unique is a name that no other test has, nor the same one when it is run again.
+func unique(name string) string { return fmt.Sprintf("%s-%d", name, uniques.Add(1)) }
