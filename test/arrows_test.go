@@ -105,6 +105,7 @@ var arrows = map[string]rule{
 	"internal/brokertest": {never: map[string]string{module: "it must not share a mistake with what it tests"}},
 	"internal/lantest":    {never: map[string]string{module: "it must not share a mistake with what it tests"}},
 	"internal/spectest":   {may: []string{"api"}, never: map[string]string{module + "internal": "it must not share a mistake with what it tests", module + "wire": "likewise"}},
+	"examples":            {may: []string{"client"}, never: map[string]string{module + "internal": "they are models for other people's programs"}},
 	"deploy":              {}, "docs": {}, "mosquitto": {}, "sdk/python": {}, "test": {},
 }
 

@@ -384,6 +384,29 @@ func TestExamplePython(t *testing.T) {
 	})
 }
 
+func TestExampleGo(t *testing.T) {
+	t.Parallel()
+	g := startBuiltIn(t, nil)
+	cmd := exec.Command("go", "run", "../examples/fleet.go")
+	cmd.Env = append(os.Environ(), "VULTURE_URL="+g.url)
+	p := spawn(t, "fleet.go", nil, cmd)
+	err := p.end()
+	for _, robot := range []string{"robot-1", "robot-2", "robot-3"} {
+		var reports []string
+		for line := range strings.Lines(p.out.String()) {
+			if report, ok := strings.CutPrefix(line, "fleet/"+robot+"/report: "); ok {
+				reports = append(reports, strings.TrimSpace(report))
+			}
+		}
+		if got := strings.Join(reports, ","); got != "1,2,0" {
+			t.Errorf("%s: got %s, want 1,2,0", robot, got)
+		}
+	}
+	if err != nil || p.err.String() != "" {
+		t.Errorf("fleet.go: %v\n%s", err, p.err.String())
+	}
+}
+
 // With a key, the examples do the same at a gateway that asks for one.
 func TestExamplesShowAKey(t *testing.T) {
 	t.Parallel()
