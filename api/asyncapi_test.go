@@ -31,6 +31,10 @@ var frames = map[string]any{
 	"broker":       wire.Broker{},
 	"error":        wire.ErrorFrame{},
 	"pong":         wire.Pong{},
+	"device":       wire.Device{},
+	"silent":       wire.Silence{},
+	"back":         wire.Silence{},
+	"forgotten":    wire.Forgotten{},
 }
 
 // parts are the structs inside of frames, by schema.

@@ -183,7 +183,6 @@ func TestCredentials(t *testing.T) {
 	for _, err := range stranger.Subscribe(t.Context(), []string{"mine/#"}).Events() {
 		wants(t, "no key", err, "401 unauthenticated retryable=false unknown=false")
 	}
-	closeCleanly(t, stranger)
 
 	var asked atomic.Int32
 	c := dial(t, g.addr, client.Options{NewToken: func(context.Context) (string, error) { asked.Add(1); return key, nil }})

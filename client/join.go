@@ -190,7 +190,7 @@ func (s *Subscription) acked(b []byte, id int) (Event, error, *Error) {
 		return nil, nil, refused[last]
 	}
 	s.tell(refused)
-	if !s.join.copying {
+	if s.join.copying = s.join.copying && id != idResume; !s.join.copying {
 		s.joined = time.Now()
 		s.setCursor(ack.Cursor)
 		// Copies come, unless the place was found, or was a time.
@@ -216,7 +216,6 @@ func (s *Subscription) complete(k *socket, id int) *Error {
 	if !s.join.copying {
 		return nil
 	}
-	s.join.copying = false
 	if failure := k.send(map[string]any{wire.FieldOp: wire.OpUnsubscribe, wire.FieldID: idLeave, wire.FieldTopics: s.filters}); failure != nil {
 		return failure
 	}

@@ -163,19 +163,27 @@ func dial(t *testing.T, addr string, options client.Options) *client.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { closeCleanly(t, c) })
+	clients++
+	t.Cleanup(func() {
+		c.Close()
+		if clients--; clients == 0 {
+			nothingIsLeft(t)
+		}
+	})
 	return c
 }
 
-// closeCleanly closes a client, and looks for goroutines that it has left.
-func closeCleanly(t *testing.T, c *client.Client) {
+// clients counts those that the test has, and has not closed.
+var clients int
+
+// nothingIsLeft waits until no goroutine of a closed client is there.
+func nothingIsLeft(t *testing.T) {
 	t.Helper()
-	c.Close()
 	eventually(t, "no goroutine is left", func() bool { return len(leftovers()) == 0 })
 }
 
 // leftovers are the stacks of goroutines that run the client's code, or that of
-// connections; there must be no other client.
+// connections.
 func leftovers() []string {
 	b := make([]byte, 4<<20)
 	b = b[:runtime.Stack(b, true)]

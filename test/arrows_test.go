@@ -75,7 +75,7 @@ var arrows = map[string]rule{
 		never: map[string]string{module + "wire": "it knows no JSON", module + "internal/config": oneTruth, chi: noHTTP, prometheus: counts},
 	},
 	"internal/decode": {
-		may:   []string{"internal/topic", "wire"},
+		may:   []string{"internal/topic", "internal/yamlfile", "wire"},
 		never: map[string]string{module + "internal/config": oneTruth, paho: noMQTT, netHTTP: noHTTP, chi: noHTTP, prometheus: "it is pure"},
 	},
 	"internal/device":           {may: []string{"internal/topic"}, never: map[string]string{module + "internal/hub": "it is told, and asked", paho: noMQTT, netHTTP: noHTTP, chi: noHTTP, prometheus: counts}},
@@ -95,8 +95,12 @@ var arrows = map[string]rule{
 	"devicecom": {may: []string{"internal/mdns", "internal/settings", "internal/topic"}, never: map[string]string{
 		module + "internal/config": "its settings are settings.ini alone", module + "wire": "a device speaks MQTT, not the gateway's JSON", chi: noHTTP, prometheus: "it counts for its caller",
 	}},
+	"client": {may: []string{"wire"}, never: map[string]string{
+		module + "internal": "it is for other people's programs", paho: noMQTT, chi: noHTTP, prometheus: "it counts for its caller",
+	}},
 	"internal/certificate": {never: map[string]string{anything: "it is pure"}},
 	"internal/address":     {never: map[string]string{anything: "it is pure"}},
+	"internal/yamlfile":    {never: map[string]string{module: "it knows no rules"}},
 	"internal/spelling":    {never: map[string]string{anything: "it is pure"}},
 	"internal/topic":       {never: map[string]string{anything: "it is pure"}},
 	"wire":                 {never: map[string]string{anything: "clients share it"}},

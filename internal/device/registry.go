@@ -20,8 +20,12 @@ type Options struct {
 
 	Devices int   // known at once [100 000]
 	Topics  int   // of Quiet, known at once [100 000]
-	Bytes   int64 // of both, each [64 MiB]
+	Bytes   int64 // of both, each [48 MiB]
 }
+
+// Bytes is what devices may take in memory; as much again is for topics, where
+// some may not go quiet.
+const Bytes = 48 << 20
 
 // Bounds of what a device may be called. A longer name is not taken in.
 const maxID = 1024
@@ -102,7 +106,7 @@ func (l *list) push(e *entry) {
 }
 
 // entryBytes is what a device takes in memory besides its strings, roughly.
-const entryBytes = 512
+const entryBytes = 400
 
 func (e *entry) bytes() int64 { return int64(entryBytes + len(e.id) + len(e.address)) }
 
@@ -110,7 +114,7 @@ func (e *entry) bytes() int64 { return int64(entryBytes + len(e.id) + len(e.addr
 func New(o Options) *Registry {
 	o.Devices = cmp.Or(o.Devices, 100_000)
 	o.Topics = cmp.Or(o.Topics, 100_000)
-	o.Bytes = cmp.Or(o.Bytes, 64<<20)
+	o.Bytes = cmp.Or(o.Bytes, Bytes)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
