@@ -421,6 +421,9 @@ func TestExamplesShowAKey(t *testing.T) {
 	}
 	run("client.py", exec.Command("../examples/client.py", "--gateway", g.url), "message examples/python/value 'on'")
 	run("curl.sh", exec.Command("../examples/curl.sh", g.url), `"status":"ready"`, "status 200")
+	fleet := exec.Command("go", "run", "../examples/fleet.go")
+	fleet.Env = []string{"VULTURE_URL=" + g.url}
+	run("fleet.go", fleet, "fleet/robot-3/report: 0")
 	if options := nodeOptions(t); options != nil {
 		cmd := exec.Command("node", "../examples/node.mjs", g.ws, "pi/#")
 		cmd.Env, cmd.Stdin = options, strings.NewReader("pi/3/led on\n")
