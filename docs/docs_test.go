@@ -290,3 +290,32 @@ func TestNamesInBackticksExist(t *testing.T) {
 		}
 	}
 }
+
+// Tests that are named are there.
+func TestTestsThatAreNamedExist(t *testing.T) {
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9_]*)`")
+	exist := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, "_test.go") {
+			for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllStringSubmatch(source(t, path), -1) {
+				exist[m[1]] = true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for file, text := range markdown(t) {
+		for _, m := range named.FindAllStringSubmatch(text, -1) {
+			found++
+			if !exist[m[1]] && file != "CONTRIBUTING.md" {
+				t.Errorf("%s: there is no %s", file, m[1])
+			}
+		}
+	}
+	if found < 60 {
+		t.Errorf("got %d names, want those of docs/security.md", found)
+	}
+}
