@@ -50,8 +50,8 @@ const parts = {
   'client of oapi-codegen': async () => {
     mkdirSync(here + 'go/client', { recursive: true });
     await run('go', ['run', oapiCodegen, '-generate', 'types,client', '-package', 'client', '-o', here + 'go/client/client.go', spec], { cwd: root });
-    await run('go', ['vet', './...'], { cwd: here + 'go' });
-    await run('go', ['run', './generated'], { cwd: here + 'go' });
+    await run('go', ['vet', './go/...']);
+    await run('go', ['run', './go/generated']);
   },
   'client of openapi-typescript and openapi-fetch': async () => {
     await cli('openapi-typescript', spec, '-o', generated + 'openapi-fetch.d.ts');
