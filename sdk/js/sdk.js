@@ -118,7 +118,7 @@ class Gateway {
       if (life !== this.#life) return;
       const ws = (this.#ws = new this.#o.WebSocket(url.href, 'gateway.v1'));
       ws.onclose = e => lost(e.code, e.reason);
-      ws.onerror = () => ws.readyState > 1 && lost(1006); // undici before 7 has no close then
+      ws.onerror = () => this.#after(99, () => lost(1006)); // undici before 7 has no close then
       ws.onmessage = e => {
         if (life !== this.#life) return;
         this.#heard = Date.now();
