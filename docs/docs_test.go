@@ -203,7 +203,7 @@ func sorted(set map[string]bool) []string {
 
 func TestMetricsAreDocumentedAndExist(t *testing.T) {
 	files := markdown(t)
-	exist := words(`"(gateway_[a-z_]+)"`, sources(t, "internal/api/metrics.go", "internal/api/metrics_access.go"))
+	exist := words(`"(gateway_[a-z_]+)"`, sources(t, "internal/api/metrics*.go"))
 	for m := range words(`"(broker_[a-z_]+)"`, sources(t, "internal/bridge/sys.go")) {
 		exist[m] = true
 	}
@@ -273,8 +273,8 @@ func TestProblemCodesExist(t *testing.T) {
 // block or a configuration here.
 func TestNamesInBackticksExist(t *testing.T) {
 	files := markdown(t)
-	known := sources(t, "internal/api/*.go", "internal/bridge/*.go", "internal/hub/*.go", "internal/stream/*.go", "internal/embedded/*.go", "internal/settings/*.go", "wire/*.go", "cmd/gateway/*.go", "internal/gateway/*.go",
-		"sdk/python/*.py", "sdk/js/sdk.js", "mosquitto/*.conf", "deploy/nginx/*", "deploy/haproxy/*", "deploy/caddy/*", "docker-compose.yml", "Makefile") + "\nsys_interval auth_basic\n" // mosquitto's, nginx's
+	known := sources(t, "internal/*/*.go", "internal/*/*/*.go", "wire/*.go", "client/*.go", "cmd/gateway/*.go", "sdk/python/*.py", "sdk/js/sdk.js",
+		"mosquitto/*.conf", "deploy/nginx/*", "deploy/haproxy/*", "deploy/caddy/*", "deploy/prometheus/*", "docker-compose.yml", "Makefile") + "\nsys_interval auth_basic\n" // mosquitto's, nginx's
 	for _, text := range files {
 		known += fenced(text)
 	}

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests start beside Go: mosquitto and its clients, a
-# Chromium, proxies, curl, Python, and what makes networks. Quiet when everything
-# is there.
+# Chromium, proxies, Prometheus, curl, Python, what makes networks, and what
+# judges systemd units and compose files. Quiet when everything is there.
 set -eu
 
 # Debian keeps servers in sbin, which is not in every user's PATH.
@@ -21,6 +21,9 @@ missing() {
 	have python3 || echo python3
 	have ip || echo iproute2
 	have unshare && have nsenter || echo util-linux
+	have prometheus && have promtool || echo prometheus
+	have systemd-analyze || echo systemd
+	have docker-compose || echo docker-compose
 }
 
 packages=$(missing | tr '\n' ' ')
@@ -48,8 +51,8 @@ else
 	exit 1
 fi
 
-# Debian starts mosquitto and the proxies when it installs them, and again at
-# every boot. None of it is wanted: the tests start their own, and the package's broker
+# Debian starts mosquitto, the proxies and Prometheus when it installs them, and
+# again at every boot. None of it is wanted: the tests start their own, and the package's broker
 # would hold port 1883, where the gateway's built-in broker listens. So the
 # start is forbidden during the installation, and the services are disabled
 # after it. A service that was there before is left alone.
@@ -75,7 +78,7 @@ if [ -d /run/systemd/system ]; then
 		case "$package" in
 		mosquitto) $as_root systemctl disable --now --quiet mosquitto.service ;;
 		nginx-light) $as_root systemctl disable --now --quiet nginx.service ;;
-		haproxy | caddy) $as_root systemctl disable --now --quiet "$package.service" ;;
+		haproxy | caddy | prometheus) $as_root systemctl disable --now --quiet "$package.service" ;;
 		esac
 	done
 fi

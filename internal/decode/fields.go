@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/vulturepi/gateway/internal/yamlfile"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -19,11 +19,11 @@ const fieldTypes = "int8 to int64, uint8 to uint64, float32, float64, bool, text
 
 // fieldOf reads one field of a struct.
 func fieldOf(n *yaml.Node) (f field, err error) {
-	keys, err := object(n, "name", "type", "length", "scale", "offset")
+	keys, err := yamlfile.Object(n, "name", "type", "length", "scale", "offset")
 	if err != nil {
 		return f, err
 	}
-	if f.kind, err = scalar(keys["type"], "type", fieldTypes); err != nil {
+	if f.kind, err = yamlfile.Scalar(keys["type"], "type", fieldTypes); err != nil {
 		return f, err
 	}
 	if f.size, err = sizeOf(f.kind, keys["length"]); err != nil {
@@ -38,7 +38,7 @@ func fieldOf(n *yaml.Node) (f field, err error) {
 		}
 		return f, nil
 	}
-	if f.name, err = scalar(keys["name"], "name", "the name of the field"); err != nil {
+	if f.name, err = yamlfile.Scalar(keys["name"], "name", "the name of the field"); err != nil {
 		return f, err
 	}
 	if f.name == "" || len(f.name) > maxName {
@@ -57,15 +57,15 @@ func sizeOf(kind string, length *yaml.Node) (int, error) {
 	case size > 0:
 		return size, nil
 	case kind != "text" && kind != "hex" && kind != "skip":
-		return 0, fmt.Errorf("the type %s does not exist; write one of %s", quote(kind), fieldTypes)
+		return 0, fmt.Errorf("the type %s does not exist; write one of %s", yamlfile.Quote(kind), fieldTypes)
 	}
-	s, err := scalar(length, "length", "the number of bytes")
+	s, err := yamlfile.Scalar(length, "length", "the number of bytes")
 	if err != nil {
 		return 0, err
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 || n > maxPayload || s[0] == '0' || s[0] == '+' {
-		return 0, fmt.Errorf("the length is %s; write a whole number from 1 to %d", quote(s), maxPayload)
+		return 0, fmt.Errorf("the length is %s; write a whole number from 1 to %d", yamlfile.Quote(s), maxPayload)
 	}
 	return n, nil
 }
@@ -87,25 +87,16 @@ func linearOf(kind string, scale, offset *yaml.Node) (*linear, error) {
 		if part.node == nil {
 			continue
 		}
-		s, err := scalar(part.node, part.key, "a number such as 0.01")
+		s, err := yamlfile.Scalar(part.node, part.key, "a number such as 0.01")
 		if err != nil {
 			return nil, err
 		}
 		if *part.to = rat(s); *part.to == nil {
-			return nil, fmt.Errorf("the %s is %s; write a decimal number between 1e-30 and 1e30 such as 0.01", part.key, quote(s))
+			return nil, fmt.Errorf("the %s is %s; write a decimal number between 1e-30 and 1e30 such as 0.01", part.key, yamlfile.Quote(s))
 		}
 	}
 	if l.scale != nil && l.scale.Sign() == 0 {
 		return nil, errors.New("the scale is 0, which makes every value the same; write another")
 	}
 	return &l, nil
-}
-
-// quote shows a word of the file on one line.
-func quote(s string) string {
-	const most = 64
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return strconv.Quote(s)
 }

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/vulturepi/gateway/internal/topic"
+	"github.com/vulturepi/gateway/internal/yamlfile"
 )
 
 const (
@@ -24,11 +25,11 @@ var formats = []string{"msgpack", "cbor", "json", "text", "hex", "number", "bool
 // Parse reads rules from YAML. An error is one line that says where and what
 // to do.
 func Parse(file []byte) (*Rules, error) {
-	root, err := document(file)
+	root, err := yamlfile.Document(file, "decoders")
 	if err != nil {
 		return nil, err
 	}
-	top, err := object(root, "decoders")
+	top, err := yamlfile.Object(root, "decoders")
 	if err != nil {
 		return nil, err
 	}
@@ -61,20 +62,20 @@ func named(filter string) string {
 	if filter == "" {
 		return ""
 	}
-	return quote(filter) + ", "
+	return yamlfile.Quote(filter) + ", "
 }
 
 // rule reads one rule. The filter is returned with an error, too, if it is
 // known by then.
 func rule(n *yaml.Node) (filter string, f format, err error) {
-	fields, err := object(n, "topic", "format", "on_words", "off_words", "endian", "fields")
+	fields, err := yamlfile.Object(n, "topic", "format", "on_words", "off_words", "endian", "fields")
 	if n.Kind == yaml.MappingNode {
-		filter = peek(n, "topic")
+		filter = yamlfile.Peek(n, "topic")
 	}
 	if err != nil {
 		return filter, nil, err
 	}
-	if _, err = scalar(fields["topic"], "topic", "a topic filter such as tele/+/POWER"); err != nil {
+	if _, err = yamlfile.Scalar(fields["topic"], "topic", "a topic filter such as tele/+/POWER"); err != nil {
 		return filter, nil, err
 	}
 	if err := topic.CheckFilter(filter); err != nil {
@@ -84,7 +85,7 @@ func rule(n *yaml.Node) (filter string, f format, err error) {
 		}
 		return filter, nil, errors.New(reason)
 	}
-	name, err := scalar(fields["format"], "format", strings.Join(formats, ", "))
+	name, err := yamlfile.Scalar(fields["format"], "format", strings.Join(formats, ", "))
 	if err != nil {
 		return filter, nil, err
 	}
@@ -118,7 +119,7 @@ func formatOf(name string, fields map[string]*yaml.Node) (format, error) {
 	case "struct":
 		return structOf(fields["endian"], fields["fields"])
 	}
-	return nil, fmt.Errorf("the format %s does not exist; write one of %s", quote(name), strings.Join(formats, ", "))
+	return nil, fmt.Errorf("the format %s does not exist; write one of %s", yamlfile.Quote(name), strings.Join(formats, ", "))
 }
 
 // boolOf reads the two lists of words.
@@ -150,7 +151,7 @@ func addWords(words map[string]bool, key string, list *yaml.Node) error {
 		return fmt.Errorf("%s must be a list of 1 to %d words, such as [open, \"1\"]", key, maxWords)
 	}
 	for _, n := range list.Content {
-		word, err := scalar(n, "a word of "+key, "the word, in quotes if it is special to YAML")
+		word, err := yamlfile.Scalar(n, "a word of "+key, "the word, in quotes if it is special to YAML")
 		switch {
 		case err != nil:
 			return err
@@ -160,7 +161,7 @@ func addWords(words map[string]bool, key string, list *yaml.Node) error {
 			return fmt.Errorf("%s has a word of %d bytes; write at most %d", key, len(word), maxWord)
 		}
 		if _, twice := words[fold(word)]; twice {
-			return fmt.Errorf("the word %s is there twice; upper and lower case are the same, so remove one", quote(word))
+			return fmt.Errorf("the word %s is there twice; upper and lower case are the same, so remove one", yamlfile.Quote(word))
 		}
 		words[fold(word)] = key == "on_words"
 	}
@@ -169,7 +170,7 @@ func addWords(words map[string]bool, key string, list *yaml.Node) error {
 
 // structOf reads the layout of a struct.
 func structOf(endian, list *yaml.Node) (format, error) {
-	name, err := scalar(endian, "endian", "little or big")
+	name, err := yamlfile.Scalar(endian, "endian", "little or big")
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +181,7 @@ func structOf(endian, list *yaml.Node) (format, error) {
 	case "big":
 		order = binary.BigEndian
 	default:
-		return nil, fmt.Errorf("endian is %s; write little or big", quote(name))
+		return nil, fmt.Errorf("endian is %s; write little or big", yamlfile.Quote(name))
 	}
 	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 || len(list.Content) > maxFields {
 		return nil, fmt.Errorf("fields must be a list of 1 to %d fields, such as {name: ax, type: int16}", maxFields)
@@ -194,7 +195,7 @@ func structOf(endian, list *yaml.Node) (format, error) {
 			err = fmt.Errorf("the fields are longer than %d bytes up to here; no decoder reads more", maxPayload)
 		}
 		if err == nil && f.name != "" && seen[f.name] {
-			err = fmt.Errorf("the name %s is there twice; rename one", quote(f.name))
+			err = fmt.Errorf("the name %s is there twice; rename one", yamlfile.Quote(f.name))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("field %d (line %d): %w", i+1, n.Line, err)

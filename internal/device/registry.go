@@ -20,8 +20,12 @@ type Options struct {
 
 	Devices int   // known at once [100 000]
 	Topics  int   // of Quiet, known at once [100 000]
-	Bytes   int64 // of both, each [64 MiB]
+	Bytes   int64 // of both, each [48 MiB]
 }
+
+// Bytes is what devices may take in memory; as much again is for topics, where
+// some may not go quiet.
+const Bytes = 48 << 20
 
 // Bounds of what a device may be called. A longer name is not taken in.
 const maxID = 1024
@@ -102,7 +106,7 @@ func (l *list) push(e *entry) {
 }
 
 // entryBytes is what a device takes in memory besides its strings, roughly.
-const entryBytes = 512
+const entryBytes = 400
 
 func (e *entry) bytes() int64 { return int64(entryBytes + len(e.id) + len(e.address)) }
 
@@ -110,7 +114,7 @@ func (e *entry) bytes() int64 { return int64(entryBytes + len(e.id) + len(e.addr
 func New(o Options) *Registry {
 	o.Devices = cmp.Or(o.Devices, 100_000)
 	o.Topics = cmp.Or(o.Topics, 100_000)
-	o.Bytes = cmp.Or(o.Bytes, 64<<20)
+	o.Bytes = cmp.Or(o.Bytes, Bytes)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -218,7 +222,7 @@ func (r *Registry) told(e event, now time.Time) {
 	defer r.unlock()
 	d := r.byID[e.id]
 	if e.kind == connected {
-		if d = r.device(e.id, now); d == nil {
+		if d = r.device(e.id); d == nil {
 			return
 		}
 		reason := e.reason
@@ -245,7 +249,7 @@ func (r *Registry) told(e event, now time.Time) {
 		if host, _, ok := strings.Cut(e.address, ":"); ok && host == e.id {
 			return // a connection that has not said who it is
 		}
-		if d = r.device(e.id, now); d == nil {
+		if d = r.device(e.id); d == nil {
 			return
 		}
 	}
@@ -270,7 +274,7 @@ func (r *Registry) ConnectionState(id string, payload []byte) {
 	default:
 		return
 	}
-	if d := r.device(id, now); d != nil && !(d.life == r.life && d.state == state) {
+	if d := r.device(id); d != nil && !(d.life == r.life && d.state == state) {
 		r.set(d, state, reason, SourceLog, now)
 	}
 }
@@ -300,7 +304,7 @@ func (r *Registry) sighted(id string, pattern int, state State, copy bool, now t
 	if copy && state == Unknown && r.byID[id] == nil {
 		return // it may be gone for years
 	}
-	d := r.device(id, now)
+	d := r.device(id)
 	if d == nil {
 		return
 	}
@@ -332,7 +336,7 @@ func (r *Registry) Lost(why Reason) {
 
 // device is the one of that id, a new one if there is none; nil if it is not
 // taken in. Called under mu.
-func (r *Registry) device(id string, now time.Time) *entry {
+func (r *Registry) device(id string) *entry {
 	if d := r.byID[id]; d != nil {
 		return d
 	}
@@ -341,7 +345,7 @@ func (r *Registry) device(id string, now time.Time) *entry {
 		return nil
 	}
 	id = strings.Clone(id)
-	d := &entry{id: id, state: Unknown, reason: ReasonNotTold, source: SourceSeen, lastSeen: now}
+	d := &entry{id: id, state: Unknown, reason: ReasonNotTold, source: SourceSeen}
 	r.byID[id] = d
 	r.ids.set(id, d)
 	r.seen.push(d)

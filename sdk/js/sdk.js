@@ -74,6 +74,7 @@ class Gateway {
 
   constructor(options = {}) {
     this.#o = { WebSocket: globalThis.WebSocket, heartbeat: 15000, ...options };
+    if (!this.#o.WebSocket) throw new TypeError('No WebSocket: give connect one.');
     const u = (this.#http = new URL(this.#o.url || './', this.#o.url ? globalThis.location?.href : import.meta.url));
     u.protocol = u.protocol.replace('ws', 'http');
     u.pathname = u.pathname.replace(/\/(ws)?$/, '') + '/';
