@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -122,6 +123,22 @@ func TestPresenceAgreesWithTheBroker(t *testing.T) {
 	}
 	if got := g.devices("state=unknown"); len(got) != 0 {
 		t.Errorf("got %v, want none that is unknown", got)
+	}
+}
+
+func TestTheGatewaysOwnConnectionsAreNoDevices(t *testing.T) {
+	t.Parallel()
+	broker := brokertest.Start(t, withLog())
+	g := startReady(t, broker.URL(), nil)
+	own := regexp.MustCompile(`as (gw-\w+-pub0) `).FindStringSubmatch(broker.Log())
+	if own == nil {
+		t.Fatalf("the broker has not seen the gateway:\n%s", broker.Log())
+	}
+	brokertest.Dial(t, broker.URL(), brokertest.ClientID(own[1])) // the gateway takes it back
+	brokertest.Dial(t, broker.URL(), brokertest.ClientID("device"))
+	eventually(t, "the device is online", func() bool { return g.devices("")["device"].State == "online" })
+	if got := g.devices(""); len(got) != 1 {
+		t.Errorf("got %v, want the device alone", got)
 	}
 }
 
