@@ -3,9 +3,11 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -121,6 +123,22 @@ func TestPresenceAgreesWithTheBroker(t *testing.T) {
 	}
 	if got := g.devices("state=unknown"); len(got) != 0 {
 		t.Errorf("got %v, want none that is unknown", got)
+	}
+}
+
+func TestTheGatewaysOwnConnectionsAreNoDevices(t *testing.T) {
+	t.Parallel()
+	broker := brokertest.Start(t, withLog())
+	g := startReady(t, broker.URL(), nil)
+	own := regexp.MustCompile(`as (gw-\w+-pub0) `).FindStringSubmatch(broker.Log())
+	if own == nil {
+		t.Fatalf("the broker has not seen the gateway:\n%s", broker.Log())
+	}
+	brokertest.Dial(t, broker.URL(), brokertest.ClientID(own[1])) // the gateway takes it back
+	brokertest.Dial(t, broker.URL(), brokertest.ClientID("device"))
+	eventually(t, "the device is online", func() bool { return g.devices("")["device"].State == "online" })
+	if got := g.devices(""); len(got) != 1 {
+		t.Errorf("got %v, want the device alone", got)
 	}
 }
 
@@ -392,4 +410,28 @@ func TestPresenceAtTheBuiltInBroker(t *testing.T) {
 	if got := g.devices(""); len(got) != 1 {
 		t.Errorf("got %v, want pi-3 alone: the gateway's own connections do not count", got)
 	}
+}
+
+func TestStreamOfDevicesOverHTTP2(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	g := start(t, a.env())
+	g.waitReady(http.StatusOK)
+	g.secure(a, true)
+	s := g.open(t, "/events?devices=true&snapshot=true", map[string]string{"Accept": "text/event-stream"})
+	if s.res.ProtoMajor != 2 {
+		t.Fatalf("got %s, want HTTP/2", s.res.Proto)
+	}
+	for !strings.Contains(s.line("the end of the snapshot"), "event: snapshot_end") {
+	}
+	_ = s.res.Body.Close()
+	eventually(t, "no stream is left", func() bool {
+		res, err := http.Get(g.admin + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		b, _ := io.ReadAll(res.Body)
+		return strings.Contains(string(b), `gateway_subscribers{transport="sse"} 0`)
+	})
 }

@@ -110,10 +110,11 @@ func (s *Server) flow(w http.ResponseWriter, r *http.Request, g *guest, response
 	granted := c.quiet()
 	s.enter(g, granted)
 	stop := join(r.Context(), g)
-	defer stop()
 	s.joined()
 	g.settle(granted)
 	flow.Watch(r.Context().Done(), s.closing, func() { client.Close(outbox.CloseShutdown) })
+	client.Detach() // or who waits for it to be drained would wait for ever
+	stop()
 }
 
 // maySubscribeAll is maySubscribe for all filters of a request.
