@@ -148,6 +148,7 @@ func (c *Sub) straight(sh *Shell, p *printer) error {
 	if err != nil {
 		return err
 	}
+	sh.endWithPipe()
 	in := &inbox{sh: sh, printer: p, ended: make(chan struct{})}
 	for attempt := 0; ; attempt++ {
 		joined, err := c.read(sh, files, filters, in)

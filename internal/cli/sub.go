@@ -81,6 +81,7 @@ type sink interface {
 // follow reads a subscription until it or the sink has had enough. What is no
 // message is said on standard error.
 func follow(sh *Shell, g *client.Client, filters []string, options []client.SubscribeOption, to sink) error {
+	sh.endWithPipe()
 	sub := g.Subscribe(sh.Ctx, filters, options...)
 	defer sub.Close()
 	var refused error
