@@ -49,7 +49,6 @@ var arrows = map[string]rule{
 		may:   []string{"client", "internal/mqtt", "internal/topic", "wire"},
 		never: map[string]string{module + "internal/hub": "it is a client like any other", module + "internal/api": "likewise", module + "internal/bridge": "likewise", module + "internal/config": oneTruth},
 	},
-	"client": {may: []string{"wire"}, never: map[string]string{module + "internal": "programs of others import it", chi: "likewise", prometheus: "likewise"}},
 	"internal/gateway": {may: []string{
 		"internal/access", "internal/api", "internal/bridge", "internal/config", "internal/console", "internal/decode", "internal/device", "internal/embedded", "internal/hub", "internal/lan", "internal/mdns", "internal/mqtt", "internal/topic", "wire",
 	}},
