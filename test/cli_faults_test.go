@@ -301,3 +301,38 @@ printf '%s\n' "${COMPREPLY[@]}"`)
 		wants(t, name, script, "complete --")
 	}
 }
+
+// What is over a limit, or was under way when the connection broke, is imported
+// all the same.
+func TestCLIImportComesThrough(t *testing.T) {
+	t.Parallel()
+	g := startBuiltIn(t, map[string]string{"GATEWAY_RATE_PUBLISH": "100"})
+	network := brokertest.StartProxy(t, g.host())
+	var tree strings.Builder
+	const n = 260 // more than the 200 that may come at once
+	for i := range n {
+		fmt.Fprintf(&tree, `{"topic":"limit/%d","payload":%d,"encoding":"json","retain":true}`+"\n", i, i)
+	}
+	s := &shell{t, map[string]string{"GATEWAY_URL": "http://" + network.Addr()}}
+	_, errs := s.run(tree.String(), 0, "import")
+	if out, _ := at(g).run("", 0, "export", "--retained", "limit/#"); strings.Count(out, "\n") != n {
+		t.Errorf("got %d messages, want %d\n%s", strings.Count(out, "\n"), n, errs)
+	}
+}
+
+// A filter that is refused leaves the others alone, and is in the exit status.
+func TestCLISubSaysWhichFilterWasRefused(t *testing.T) {
+	t.Parallel()
+	g := startBuiltIn(t, nil)
+	s := at(g)
+	s.run("", 0, "pub", "-r", "some/a", "x")
+	out, errs := s.run("", 1, "sub", "some/#", "#/none", "-C", "1")
+	wants(t, "sub", errs, "#/none: ", "filter_syntax")
+	if out != "x\n" {
+		t.Errorf("got %q, want the message of the other filter", out)
+	}
+	_, errs = s.run("", 1, "sub", "#/none", "+a")
+	if strings.Count(errs, "filter_syntax") != 2 {
+		t.Errorf("got %q, want both filters, each once", errs)
+	}
+}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -155,7 +156,7 @@ func (c *Sub) straight(sh *Shell, p *printer) error {
 		var known *Error
 		switch {
 		case in.isOver(), sh.Ctx.Err() != nil:
-			return either(in.err, sh.Ctx.Err())
+			return cmp.Or(in.err, sh.Ctx.Err())
 		case !joined && attempt == 0, errors.As(err, &known) && known.Status != StatusNoConnection:
 			return err
 		case joined:
