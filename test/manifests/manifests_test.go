@@ -1,5 +1,5 @@
-// Package manifests holds deploy/kubernetes and docker-compose.yml to the types
-// of Kubernetes, the Prometheus Operator and Compose. It is a module of its own,
+// Package manifests holds deploy/kubernetes, docker-compose.yml and the dashboard to the types
+// of Kubernetes, the Prometheus Operator, Compose and Grafana. It is a module of its own,
 // because nothing else needs them.
 package manifests
 
