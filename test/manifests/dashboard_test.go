@@ -18,7 +18,7 @@ func TestDashboardIsOfGrafanasTypes(t *testing.T) {
 	}
 	//lint:ignore SA1019 the next version of dashboards is not what Grafana 9 to 12 read from files
 	var d dashboard.Dashboard
-	if err := d.UnmarshalJSONStrict(text); err != nil {
+	if err := d.UnmarshalJSONStrict(text); err != nil && err.Error() != "" { // a list without errors is no nil
 		t.Fatal(err)
 	}
 	if err := d.Validate(); err != nil {
