@@ -49,12 +49,34 @@ func TestUnitsHaveNoPrivilege(t *testing.T) {
 	}
 }
 
+// systemd knows every word of the units.
+func TestUnitsAreUnderstood(t *testing.T) {
+	for name, unit := range units(t) {
+		path := filepath.Join(t.TempDir(), name)
+		unit = regexp.MustCompile(`(?m)^(ExecStart)=.*`).ReplaceAllString(unit, "$1=/bin/true")
+		if err := os.WriteFile(path, []byte(unit), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if said := tool(t, ".", "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", path); strings.Contains(said, name) {
+			t.Errorf("%s: %s", name, said)
+		}
+	}
+}
+
+// units are the gateway's, and mosquitto's with the drop-in.
+func units(t *testing.T) map[string]string {
+	t.Helper()
+	return map[string]string{
+		"gateway.service":   read(t, gatewayUnit),
+		"mosquitto.service": "[Unit]\nDescription=mosquitto\n[Service]\nExecStart=/usr/sbin/mosquitto\n" + read(t, mosquittoUnit),
+	}
+}
+
 var exposure = regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`)
 
 // systemd's own judgement: less than 2 of 10.
 func TestUnitsAreExposedLittle(t *testing.T) {
-	mosquitto := "[Unit]\nDescription=mosquitto\n[Service]\nExecStart=/usr/sbin/mosquitto\n" + read(t, mosquittoUnit)
-	for name, unit := range map[string]string{"gateway.service": read(t, gatewayUnit), "mosquitto.service": mosquitto} {
+	for name, unit := range units(t) {
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, []byte(unit), 0o600); err != nil {
 			t.Fatal(err)
