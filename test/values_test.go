@@ -28,10 +28,11 @@ value_metrics:
 `
 
 // With a GATEWAY_WATCH that leaves these topics to whoever asks, and with one
-// that has them.
+// that has them; with MQTT 3.1.1, where retained copies come between the live
+// messages, and with 5.
 func TestValuesOfDevicesAreMetrics(t *testing.T) {
 	t.Parallel()
-	for _, watch := range []string{"", "#", "pi/#,rooms/#,sw/+"} {
+	for watch, version := range map[string]string{"": "auto", "#": "4", "pi/#,rooms/#,sw/+": "5"} {
 		t.Run("watch "+watch, func(t *testing.T) {
 			t.Parallel()
 			broker := brokertest.Start(t)
@@ -44,7 +45,7 @@ func TestValuesOfDevicesAreMetrics(t *testing.T) {
 			}
 			publish("pi/9/battery", "2.5", true) // retained: of any age
 			g := startReady(t, broker.URL(), map[string]string{
-				"GATEWAY_WATCH": watch, "GATEWAY_VALUE_METRICS": valuesFile(t, valueRules),
+				"GATEWAY_WATCH": watch, "GATEWAY_MQTT_VERSION": version, "GATEWAY_VALUE_METRICS": valuesFile(t, valueRules),
 				"GATEWAY_DECODERS_FILE": valuesFile(t, "decoders: [{topic: sw/+, format: bool}]"),
 			})
 			// Filters are held before there is much to hold: the messages until then do not count.

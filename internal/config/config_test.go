@@ -187,10 +187,13 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		LogLevel:            "debug",
 		PProf:               true,
 	}
+	if string(got.valueMetrics) != "decoders:\n" {
+		t.Errorf("value metrics: got %q, want what stands in the file", got.valueMetrics)
+	}
 	if len(got.DevicePatterns()) != 1 || len(got.Quiet()) != 1 {
 		t.Errorf("got patterns %v and %v, want one of each", got.DevicePatterns(), got.Quiet())
 	}
-	want.patterns, want.quiet = got.patterns, got.quiet // they have tests of their own
+	want.patterns, want.quiet, want.valueMetrics = got.patterns, got.quiet, got.valueMetrics
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("configuration:\n got %+v\nwant %+v", got, want)
 	}
