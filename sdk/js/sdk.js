@@ -130,7 +130,7 @@ class Gateway {
     }
   }
 
-  // A socket from which not even the answer to a ping comes is given up.
+  // A socket from which not even a pong comes is given up.
   #beat(life) {
     this.#after(this.#o.heartbeat, () => {
       if (life !== this.#life) return;
@@ -289,7 +289,7 @@ class Gateway {
   // Everything that an op brings before the live messages is here.
   #complete(id) {
     const op = this.#ops[0];
-    if (op?.id !== id) return this.#answer({ id });
+    if (!op || op.id !== id) return this.#answer({ id });
     this.#ops.shift();
     this.#first = undefined;
     for (const s of op.subs.filter(s => this.#subs.has(s))) {
