@@ -122,6 +122,9 @@ func (b *tab) shown(name string) {
 	b.screenshot(name)
 	if dir := os.Getenv("SCREENSHOTS"); dir != "" {
 		png := perform(b, chromedp.CaptureScreenshot())
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			b.t.Fatal(err)
+		}
 		if err := os.WriteFile(filepath.Join(dir, name), png, 0o600); err != nil {
 			b.t.Error(err)
 		}
