@@ -323,6 +323,17 @@ func TestCLIImportComesThrough(t *testing.T) {
 	}
 }
 
+// Who has set GATEWAY_URL has not written --url.
+func TestCLINamesWhatHoldsAWrongAddress(t *testing.T) {
+	t.Parallel()
+	s := &shell{t, map[string]string{"GATEWAY_URL": "nope"}}
+	for _, args := range [][]string{{"get", "a"}, {"get", "a", "--url", "nope"}} {
+		if _, errs := s.run("", 2, args...); errs != "gateway: --url or GATEWAY_URL: The gateway's address must be like http://localhost:8080\n" {
+			t.Errorf("%q: got %q", args, errs)
+		}
+	}
+}
+
 // A filter that is refused leaves the others alone, and is in the exit status.
 func TestCLISubSaysWhichFilterWasRefused(t *testing.T) {
 	t.Parallel()

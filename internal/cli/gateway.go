@@ -119,7 +119,7 @@ func (g *Gateway) dial(sh *Shell, retry time.Duration) (*client.Client, error) {
 	c, err := client.Dial(sh.Ctx, g.URL, options)
 	var e *client.Error
 	if errors.As(err, &e) && e.Code == "invalid_address" {
-		return nil, usage("--url: %s", e.Detail)
+		return nil, usage("--url or GATEWAY_URL: %s", strings.TrimSuffix(e.Detail, "."))
 	}
 	return c, err
 }
