@@ -260,7 +260,7 @@ func TestGatewayFindsTheBroker(t *testing.T) {
 	// Nobody is there.
 	check, serve := launchOn(t, device, env, "check"), launchOn(t, device, env, "serve")
 	for _, p := range []*process{check, serve} {
-		p.ends(1, "GATEWAY_SETTINGS_FILE: ", "ip_address = auto", "nobody answers", "gateway broker --lan")
+		p.ends(1, "GATEWAY_SETTINGS_FILE: ", "ip_address = auto, mqtt_port = 1883: ", "nobody answers", "gateway broker --lan")
 	}
 	startLANBroker(t, machine).says("ip_address = auto finds it")
 	launchOn(t, device, env, "check").ends(0, "broker: mqtt://"+machineAddr+":1883", "publishing and subscribing work")
