@@ -64,7 +64,7 @@ func sdkPage(t *testing.T, env map[string]string, options string) (*tab, *gatewa
 	proxy := brokertest.StartProxy(t, g.host())
 	g.url = "http://" + proxy.Addr()
 	b := openTab(t)
-	b.do(chromedp.Navigate(g.url+"/docs"), chromedp.Evaluate[chromedp.Void](sdkScript))
+	b.do(chromedp.Navigate(g.url+"/livez"), chromedp.Evaluate[chromedp.Void](sdkScript))
 	b.js(`open_(%s)`, options)
 	raw := brokertest.Dial(t, broker.Addr())
 	return b, g, proxy, func(topic, payload string, retain bool) {
@@ -204,7 +204,7 @@ func TestSDKTellsGaps(t *testing.T) {
 	g := startReady(t, broker.URL(), map[string]string{"GATEWAY_HISTORY_BYTES": "3000"})
 	proxy := brokertest.StartProxy(t, g.host())
 	b := openTab(t)
-	b.do(chromedp.Navigate("http://"+proxy.Addr()+"/docs"), chromedp.Evaluate[chromedp.Void](sdkScript))
+	b.do(chromedp.Navigate("http://"+proxy.Addr()+"/livez"), chromedp.Evaluate[chromedp.Void](sdkScript))
 	b.js(`open_()`)
 	raw := brokertest.Dial(t, broker.Addr())
 	publish := func(payload string) {
@@ -282,7 +282,7 @@ func TestSDKWaitsWithFullJitter(t *testing.T) {
 // is live behind it comes.
 func TestSDKTellsACopyFromItsLiveMessage(t *testing.T) {
 	t.Parallel()
-	b, _, _, publish := sdkPage(t, nil, `{WebSocket: class extends WebSocket {
+	b, _, _, publish := sdkPage(t, nil, `{heartbeat: 200, WebSocket: class extends WebSocket {
 		set onmessage(f) { super.onmessage = e => window.held ? held.push(() => f(e)) : f(e) }
 	}}`)
 	publish("c/x", "1", true)
@@ -305,6 +305,12 @@ func TestSDKTellsACopyFromItsLiveMessage(t *testing.T) {
 	b.js(`until(() => first.length === 3 && second.length > 1)`)
 	b.want(`payloads(second)`, "2,3")
 	b.want(`payloads(first)`, "1,2,3")
+	b.js(`new Promise(r => setTimeout(() => r('a few heartbeats later'), 1000))`)
+	for _, mistake := range b.complaints() {
+		if !strings.Contains(mistake, "favicon.ico") {
+			t.Errorf("mistake on the page: %s", mistake)
+		}
+	}
 }
 
 // Two thousand clients that lose a gateway in one moment come back spread over
@@ -369,7 +375,7 @@ func TestSDKShowsItsTokenInTheFirstFrame(t *testing.T) {
 	t.Parallel()
 	g := start(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"})
 	b := openTab(t)
-	b.do(chromedp.Navigate(g.url+"/docs"), chromedp.Evaluate[chromedp.Void](sdkScript))
+	b.do(chromedp.Navigate(g.url+"/livez"), chromedp.Evaluate[chromedp.Void](sdkScript))
 	b.js(`import('/sdk.js').then(sdk => {
 		window.made = [];
 		window.Played = class {
