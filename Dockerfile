@@ -18,8 +18,12 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-ARG VERSION=dev
-RUN go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/gateway ./cmd/gateway
+# What gateway version says; if it is not given, the commit.
+ARG VERSION
+RUN head=$(cat .git/HEAD 2>/dev/null || true); ref=${head#ref: }; \
+    [ "$ref" = "$head" ] || head=$(cat ".git/$ref" 2>/dev/null || sed -n "s|^\([0-9a-f]*\) $ref\$|\1|p" .git/packed-refs); \
+    version=${VERSION:-$(printf %.12s "$head")}; \
+    go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${version:-dev}" -o /out/gateway ./cmd/gateway
 
 FROM ${RUN_IMAGE}
 # For brokers with TLS.

@@ -10,10 +10,12 @@ GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 NATS_SERVER = github.com/nats-io/nats-server/v2@v2.15.2
 # What the console is checked with.
 AXE_CORE = 4.14.1
+# Words of the names of interop's parts, such as INTEROP="sse sdk"; empty: all.
+INTEROP    ?=
 # The load tool's options, such as BENCH="-only fanout -seconds 5".
 BENCH      ?=
 
-.PHONY: all build run test test-deps lint bench bench-deps bench-record pictures axe fuzz soak clean help
+.PHONY: all build run test test-deps lint interop bench bench-deps bench-record pictures axe fuzz soak clean help
 
 all: build
 
@@ -43,6 +45,9 @@ lint: ## gofmt, go vet, staticcheck, the OpenAPI document, and govulncheck where
 	cd test/manifests && ../../bin/tools/staticcheck ./...
 	@./scripts/lint-openapi.sh
 	@./scripts/vuln.sh $(GOVULNCHECK)
+
+interop: build test-deps ## generate clients, and run them and those that people have against the gateway, with npm and Go modules
+	@./scripts/interop.sh $(INTEROP)
 
 bench: build bench-deps ## measure the gateway beside its rivals, and print ratios
 	cd bench && $(GO) run . $(BENCH)

@@ -31,6 +31,10 @@ var frames = map[string]any{
 	"broker":       wire.Broker{},
 	"error":        wire.ErrorFrame{},
 	"pong":         wire.Pong{},
+	"device":       wire.Device{},
+	"silent":       wire.Silence{},
+	"back":         wire.Silence{},
+	"forgotten":    wire.Forgotten{},
 }
 
 // parts are the structs inside of frames, by schema.
@@ -239,7 +243,10 @@ func jsonFields(typ reflect.Type) map[string]bool {
 			continue
 		}
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		all[name] = !strings.Contains(options, "omitempty")
+		if name == "-" { // it goes another way
+			continue
+		}
+		all[name] = !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero")
 	}
 	return all
 }

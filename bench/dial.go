@@ -133,13 +133,13 @@ func subscribeMQTT(addr, id string, filters []string) (dialed, error) {
 }
 
 // upgrade makes a connection a WebSocket.
-func upgrade(addr, target, subprotocol string) (net.Conn, *bufio.Reader, error) {
+func upgrade(addr, target, subprotocol string, headers ...string) (net.Conn, *bufio.Reader, error) {
 	c, r, err := dial(addr)
 	if err != nil {
 		return nil, nil, err
 	}
 	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
-		"Sec-WebSocket-Protocol: %s\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", target, addr, subprotocol)
+		"Sec-WebSocket-Protocol: %s\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n%s\r\n", target, addr, subprotocol, headerLines(headers))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -214,8 +214,8 @@ func topicQuery(filters []string) string {
 }
 
 // subscribeGatewayWebSocket opens /ws and reads until the ack.
-func subscribeGatewayWebSocket(addr string, filters []string) (dialed, error) {
-	c, r, err := upgrade(addr, "/ws"+topicQuery(filters), "gateway.v1")
+func subscribeGatewayWebSocket(addr string, filters []string, headers ...string) (dialed, error) {
+	c, r, err := upgrade(addr, "/ws"+topicQuery(filters), "gateway.v1", headers...)
 	if err != nil {
 		return dialed{}, err
 	}

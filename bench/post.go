@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -47,7 +48,8 @@ func publishObject(topic string, qos int) (object []byte, number int) {
 	return fmt.Appendf(object, `","qos":%d}`, qos), number
 }
 
-func newPosts(addr string, n, qos, status int) (*posts, error) {
+// newPosts connects. Headers are lines that each request has besides.
+func newPosts(addr string, n, qos, status int, headers ...string) (*posts, error) {
 	l, err := newLoop()
 	if err != nil {
 		return nil, err
@@ -63,7 +65,7 @@ func newPosts(addr string, n, qos, status int) (*posts, error) {
 			return nil, err
 		}
 		body, at := publishObject(topicOf(i), qos)
-		head := fmt.Sprintf("POST /publish HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", addr, len(body))
+		head := fmt.Sprintf("POST /publish HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n", addr, len(body), headerLines(headers))
 		conn := &poster{posts: p, fd: fd, request: append([]byte(head), body...)}
 		conn.number = conn.request[len(head)+at:]
 		conn.carry.scan = responses(conn.answer)
@@ -73,6 +75,15 @@ func newPosts(addr string, n, qos, status int) (*posts, error) {
 		p.conns = append(p.conns, conn)
 	}
 	return p, nil
+}
+
+// headerLines is headers as they are sent.
+func headerLines(headers []string) string {
+	var b strings.Builder
+	for _, h := range headers {
+		b.WriteString(h + "\r\n")
+	}
+	return b.String()
 }
 
 // responses scans HTTP answers that have a Content-Length.

@@ -19,6 +19,8 @@ var measurements = []measurement{
 	{"batch", "POST /publish/batch, NDJSON, 1000 lines in flight", false, publishBatch},
 	{"events", "200 subscribers of GET /events, NDJSON, bursts of 64", false, events},
 	{"idle", "10 000 idle WebSocket subscribers", false, idle},
+	{"access", "Access control on, against none", false, accessOn},
+	{"abuse", "A healthy caller's publish while others misbehave", false, abuse},
 	{"profile", "Where the gateway's time goes", false, profiles},
 	{"start", "Start, size, idle memory", false, start},
 	{"memory", "History and newest values", false, memory},

@@ -123,15 +123,16 @@ func TestRequestReturnsTheReply(t *testing.T) {
 }
 
 func TestKeyPublishesOnce(t *testing.T) {
+	key := client.Key(unique("k"))
 	c := dial(t, shared, client.Options{})
 	r := read(t, c.Subscribe(t.Context(), []string{"keyed"}))
 	for i := range 3 {
-		o, err := c.Publish(t.Context(), "keyed", "x", client.Key("k-1"))
+		o, err := c.Publish(t.Context(), "keyed", "x", key)
 		if err != nil || o.Replayed != (i > 0) {
 			t.Fatalf("%d: got %+v, %v", i, o, err)
 		}
 	}
-	_, err := c.Publish(t.Context(), "keyed", "y", client.Key("k-1"))
+	_, err := c.Publish(t.Context(), "keyed", "y", key)
 	wants(t, "another body", err, "422 idempotency_mismatch retryable=false unknown=false")
 	_, _ = c.Publish(t.Context(), "keyed", "last")
 	r.waitLive(2)
@@ -183,7 +184,6 @@ func TestCredentials(t *testing.T) {
 	for _, err := range stranger.Subscribe(t.Context(), []string{"mine/#"}).Events() {
 		wants(t, "no key", err, "401 unauthenticated retryable=false unknown=false")
 	}
-	closeCleanly(t, stranger)
 
 	var asked atomic.Int32
 	c := dial(t, g.addr, client.Options{NewToken: func(context.Context) (string, error) { asked.Add(1); return key, nil }})

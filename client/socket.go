@@ -146,12 +146,16 @@ func (h heard) Read(p []byte) (int, error) {
 
 func (k *socket) send(op map[string]any) *Error {
 	b, err := json.Marshal(op)
-	if err == nil {
-		ctx, cancel := context.WithTimeout(k.ctx, 2*k.heartbeat)
-		defer cancel()
-		err = k.ws.Write(ctx, websocket.MessageText, b)
-	}
 	if err != nil {
+		return k.lost(err)
+	}
+	return k.write(b)
+}
+
+func (k *socket) write(frame []byte) *Error {
+	ctx, cancel := context.WithTimeout(k.ctx, 2*k.heartbeat)
+	defer cancel()
+	if err := k.ws.Write(ctx, websocket.MessageText, frame); err != nil {
 		return k.lost(err)
 	}
 	return nil

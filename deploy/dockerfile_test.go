@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -97,6 +98,49 @@ func TestBinaryIsStaticAndReproducible(t *testing.T) {
 	}
 }
 
+// The image says which version it is, without an argument, too.
+func TestImageKnowsItsVersion(t *testing.T) {
+	build := values(readDockerfile(t), "RUN")
+	script := build[len(build)-1]
+	const commit = "8c3e0d1f5a7b9c2d4e6f8a0b1c3d5e7f9a1b3c5d"
+	for name, tc := range map[string]struct {
+		files map[string]string
+		arg   string
+		want  string
+	}{
+		"a branch":           {files: map[string]string{".git/HEAD": "ref: refs/heads/a/b\n", ".git/refs/heads/a/b": commit + "\n"}, want: "8c3e0d1f5a7b"},
+		"a packed branch":    {files: map[string]string{".git/HEAD": "ref: refs/heads/main\n", ".git/packed-refs": "# pack-refs\n" + commit + " refs/heads/main\n" + strings.Repeat("1", 40) + " refs/heads/main2\n"}, want: "8c3e0d1f5a7b"},
+		"a commit":           {files: map[string]string{".git/HEAD": commit + "\n"}, want: "8c3e0d1f5a7b"},
+		"an argument":        {files: map[string]string{".git/HEAD": commit + "\n"}, arg: "v1.2.3", want: "v1.2.3"},
+		"no repository":      {want: "dev"},
+		"one of a work tree": {files: map[string]string{".git": "gitdir: elsewhere\n"}, want: "dev"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, text := range tc.files {
+				file = filepath.Join(dir, file)
+				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := exec.CommandContext(t.Context(), "sh", "-ec", "go() { printf '%s\n' \"$@\"; }\n"+script)
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "VERSION="+tc.arg)
+			out, err := cmd.CombinedOutput()
+			if want := "-X main.version=" + tc.want + "\n"; err != nil || !strings.Contains(string(out), want) {
+				t.Errorf("got %v\n%s\nwant %s", err, out, want)
+			}
+		})
+	}
+	for _, file := range []string{".git/HEAD", ".git/packed-refs", ".git/refs"} {
+		if !strings.Contains(read(t, ".dockerignore"), "\n!"+file+"\n") {
+			t.Errorf("%s does not get into the build context", file)
+		}
+	}
+}
+
 func TestImageDoesNotRunAsRoot(t *testing.T) {
 	users := values(final(readDockerfile(t)), "USER")
 	if len(users) != 1 || !numericUser.MatchString(users[0]) {
@@ -152,7 +196,7 @@ func TestBuildContext(t *testing.T) {
 			t.Errorf("%s is needed and ignored", rel)
 		}
 	}
-	for _, secret := range []string{".git/config", ".env", ".env.local", "passwords", "deploy/x.key", "server.pem"} {
+	for _, secret := range []string{".git/config", ".git/objects/pack/x.pack", ".git/logs/HEAD", ".env", ".env.local", "passwords", "deploy/x.key", "server.pem"} {
 		if !ignored(patterns, secret) {
 			t.Errorf("%s gets into the build context", secret)
 		}

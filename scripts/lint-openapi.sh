@@ -5,25 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 version=1.34.20
 dir=$PWD/bin/tools/redocly-$version
-have() { command -v "$1" >/dev/null 2>&1; }
-
-if ! have npm; then
-	if ! have apt-get; then
-		echo "The linter of api/openapi.yaml needs npm and Node 18.17 or newer: install them with your package manager." >&2
-		exit 1
-	fi
-	if [ "$(id -u)" -eq 0 ]; then
-		as_root=
-	elif have sudo; then
-		as_root=sudo
-	else
-		echo "The linter of api/openapi.yaml needs npm. Run this script as root, or install sudo." >&2
-		exit 1
-	fi
-	echo "Installing npm"
-	$as_root apt-get -qq update
-	$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends npm >/dev/null
-fi
+./scripts/npm-deps.sh
 
 # Made whole before it gets its name: an installation that breaks off is none.
 if [ ! -x "$dir/node_modules/.bin/redocly" ]; then

@@ -137,6 +137,7 @@ func TestEveryRouteNeedsCredentials(t *testing.T) {
 		{method: "POST", path: "/publish", header: jsonHeader, body: `{"topic":"a","payload":1}`},
 		{method: "POST", path: "/publish/batch", header: jsonHeader, body: `[]`},
 		{method: "POST", path: "/request/a?reply=b", body: "x"},
+		{method: "GET", path: "/devices"}, {method: "GET", path: "/devices/x"}, {method: "GET", path: "/events?devices=true"},
 		{method: "GET", path: "/topics"}, {method: "HEAD", path: "/topics"},
 		{method: "GET", path: "/topics/a"}, {method: "PUT", path: "/topics/a", body: "x"}, {method: "POST", path: "/topics/a", body: "x"},
 		{method: "DELETE", path: "/topics/a"}, {method: "GET", path: "/events?topic=a"}, {method: "GET", path: "/history?filter=a"},

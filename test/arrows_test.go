@@ -44,7 +44,11 @@ const (
 // arrows has a row for every package; they all point down. The directories of
 // tests and documents import nothing.
 var arrows = map[string]rule{
-	"cmd/gateway": {may: []string{"internal/access", "internal/certificate", "internal/config", "internal/embedded", "internal/gateway", "internal/lan", "internal/mdns"}},
+	"cmd/gateway": {may: []string{"internal/access", "internal/certificate", "internal/cli", "internal/config", "internal/embedded", "internal/gateway", "internal/lan", "internal/mdns"}},
+	"internal/cli": {
+		may:   []string{"client", "internal/mqtt", "internal/topic", "wire"},
+		never: map[string]string{module + "internal/hub": "it is a client like any other", module + "internal/api": "likewise", module + "internal/bridge": "likewise", module + "internal/config": oneTruth},
+	},
 	"internal/gateway": {may: []string{
 		"internal/access", "internal/api", "internal/bridge", "internal/config", "internal/console", "internal/decode", "internal/device", "internal/embedded", "internal/gauge", "internal/hub", "internal/lan", "internal/mdns", "internal/mqtt", "internal/topic", "wire",
 	}},
@@ -91,6 +95,9 @@ var arrows = map[string]rule{
 	"devicecom": {may: []string{"internal/mdns", "internal/settings", "internal/topic"}, never: map[string]string{
 		module + "internal/config": "its settings are settings.ini alone", module + "wire": "a device speaks MQTT, not the gateway's JSON", chi: noHTTP, prometheus: "it counts for its caller",
 	}},
+	"client": {may: []string{"wire"}, never: map[string]string{
+		module + "internal": "it is for other people's programs", paho: noMQTT, chi: noHTTP, prometheus: "it counts for its caller",
+	}},
 	"internal/certificate": {never: map[string]string{anything: "it is pure"}},
 	"internal/address":     {never: map[string]string{anything: "it is pure"}},
 	"internal/yamlfile":    {never: map[string]string{module: "it knows no rules"}},
@@ -103,6 +110,7 @@ var arrows = map[string]rule{
 	"internal/brokertest": {never: map[string]string{module: "it must not share a mistake with what it tests"}},
 	"internal/lantest":    {never: map[string]string{module: "it must not share a mistake with what it tests"}},
 	"internal/spectest":   {may: []string{"api"}, never: map[string]string{module + "internal": "it must not share a mistake with what it tests", module + "wire": "likewise"}},
+	"examples":            {may: []string{"client"}, never: map[string]string{module + "internal": "they are models for other people's programs"}},
 	"deploy":              {}, "docs": {}, "mosquitto": {}, "sdk/python": {}, "test": {},
 }
 

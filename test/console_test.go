@@ -117,25 +117,25 @@ func (c *console) wellBehaved() {
 }
 
 // shown keeps a picture where SCREENSHOTS says, to be looked at.
-func (c *console) shown(name string) {
-	c.t.Helper()
-	c.screenshot(name)
+func (b *tab) shown(name string) {
+	b.t.Helper()
+	b.screenshot(name)
 	if dir := os.Getenv("SCREENSHOTS"); dir != "" {
-		png := perform(c.tab, chromedp.CaptureScreenshot())
+		png := perform(b, chromedp.CaptureScreenshot())
 		if err := os.WriteFile(filepath.Join(dir, name), png, 0o600); err != nil {
-			c.t.Error(err)
+			b.t.Error(err)
 		}
 	}
 }
 
 // viewport changes the size of the page and its scheme, light or dark.
-func (c *console) viewport(width, height int64, scheme string) {
-	c.t.Helper()
-	c.do(chromedp.EmulateViewport(width, height))
+func (b *tab) viewport(width, height int64, scheme string) {
+	b.t.Helper()
+	b.do(chromedp.EmulateViewport(width, height))
 	err := error(nil)
-	_, err = chromedp.Call(c.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	_, err = chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 	if err != nil {
-		c.t.Fatal(err)
+		b.t.Fatal(err)
 	}
 }
 

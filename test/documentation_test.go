@@ -29,6 +29,8 @@ type block struct {
 	stays   bool // it runs until the document ends, like a terminal of its own
 	node    bool // it needs a Node.js with WebSocket
 	browser bool // it is JavaScript for a page
+	cut     bool // its connection is cut meanwhile
+	lang    string
 	prints  []string
 	code    string
 }
@@ -59,13 +61,49 @@ func blocks(t *testing.T, file string) []*block {
 		case isComment && strings.HasSuffix(comment, " -->"):
 			next = announced(t, strings.TrimSuffix(comment, " -->"))
 			next.file, next.line = file, n
-		case next != nil && (trimmed == "```sh" && !next.browser || trimmed == "```js" && next.browser):
+		case next != nil && next.runs(strings.TrimPrefix(trimmed, "```")):
 			open, next = next, nil
 		case next != nil:
 			t.Fatalf("%s: behind the comment stands %q, want a block", next, trimmed)
 		}
 	}
 	return all
+}
+
+// runs takes the block's language, if it can be run.
+func (b *block) runs(lang string) bool {
+	b.lang = lang
+	switch lang {
+	case "sh":
+		return !b.browser
+	case "js":
+		return b.browser || b.node
+	case "python", "go":
+		return true
+	}
+	return false
+}
+
+// command is the program that runs a block in a directory.
+func (b *block) command(t *testing.T, dir, code string) *exec.Cmd {
+	t.Helper()
+	var cmd *exec.Cmd
+	switch b.lang {
+	case "js":
+		cmd = exec.Command("node", "--input-type=module", "-e", code)
+	case "python":
+		cmd = exec.Command("python3", "-c", code)
+	case "go":
+		path := filepath.Join(t.TempDir(), "main.go")
+		if err := os.WriteFile(path, []byte(code), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd = exec.Command("go", "run", path)
+	default:
+		cmd = exec.Command("sh", "-eu", "-c", code)
+	}
+	cmd.Dir = dir
+	return cmd
 }
 
 func announced(t *testing.T, comment string) *block {
@@ -85,6 +123,8 @@ func announced(t *testing.T, comment string) *block {
 				b.node = true
 			case "browser":
 				b.browser = true
+			case "cut":
+				b.cut = true
 			default:
 				t.Fatalf("<!-- run%s -->: what is %q?", comment, how)
 			}
@@ -112,8 +152,13 @@ func (g *gateway) here(code string) string {
 type reader struct {
 	t    *testing.T
 	g    *gateway
+	dir  string // where programs run
 	tab  *tab
 	left []*terminal
+	rest []func() // waits for what pages have to print yet
+
+	network *brokertest.Proxy // between the reader and g, where there is one
+	direct  *gateway          // g, past it
 }
 
 func TestDocumentationDoesWhatItSays(t *testing.T) {
@@ -124,8 +169,11 @@ func TestDocumentationDoesWhatItSays(t *testing.T) {
 			if len(all) < least {
 				t.Fatalf("got %d blocks to run, want at least %d", len(all), least)
 			}
-			r := &reader{t: t, g: startBuiltIn(t, nil)}
+			r := &reader{t: t, dir: "..", g: startBuiltIn(t, nil)}
 			for _, b := range all {
+				if b.browser && strings.Contains(b.code, "localhost:8080") {
+					t.Errorf("%s: a page at another name of the gateway may not reach localhost:8080", b)
+				}
 				r.paste(b)
 			}
 			for _, p := range r.left {
@@ -142,6 +190,10 @@ func (r *reader) paste(b *block) {
 		r.console(b)
 	case b.node && nodeOptions(r.t) == nil:
 		r.t.Logf("%s: left out: no Node.js with WebSocket is installed", b)
+	case b.cut:
+		p := r.terminal(b)
+		r.cut(b, p.until)
+		p.kill()
 	case b.stays:
 		p := r.terminal(b)
 		p.until(b.prints[:1]) // from there on it is there
@@ -183,13 +235,36 @@ func (r *reader) console(b *block) {
 	}
 	r.tab.do(chromedp.Navigate(r.g.url+"/docs"),
 		chromedp.Evaluate[chromedp.Void](`window.printed = []; console.log = line => printed.push(line);`),
-		chromedp.Evaluate[chromedp.Void](r.g.here(b.code)+"\n;0"))
-	eventually(r.t, fmt.Sprintf("%s prints %q", b, b.prints), func() bool {
-		return b.missing(r.tab.js(`printed.join('\n')`)) == ""
-	})
+		chromedp.Evaluate[chromedp.Void](inConsole(r.g.here(b.code))+"\n;0"))
+	until := func(words []string) {
+		r.t.Helper()
+		want := block{prints: words}
+		eventually(r.t, fmt.Sprintf("%s prints %q", b, words), func() bool {
+			return want.missing(r.tab.js(`printed.join('\n')`)) == ""
+		})
+	}
+	switch {
+	case b.cut:
+		r.cut(b, until)
+		r.tab = nil // it complains of its connection
+		return
+	case b.stays: // what is pasted next goes on in another page
+		until(b.prints[:1])
+		r.rest = append(r.rest, func() { until(b.prints) })
+	default:
+		until(b.prints)
+	}
 	if got := r.tab.complaints(); len(got) > 0 {
 		r.t.Errorf("%s: mistakes in the browser: %q", b, got)
 	}
+}
+
+// inConsole lets a page's script wait for promises, as the console does.
+func inConsole(code string) string {
+	if strings.Contains(code, "await ") {
+		return "(async () => {" + code + "})()"
+	}
+	return code
 }
 
 // terminal is a shell command that runs.
@@ -205,8 +280,7 @@ type terminal struct {
 
 func (r *reader) terminal(b *block) *terminal {
 	r.t.Helper()
-	cmd := exec.Command("sh", "-eu", "-c", r.g.here(b.code))
-	cmd.Dir = ".."
+	cmd := b.command(r.t, r.dir, r.g.here(b.code))
 	if b.node {
 		cmd.Env = append(os.Environ(), nodeOptions(r.t)...)
 	}
@@ -310,6 +384,29 @@ func TestExamplePython(t *testing.T) {
 	})
 }
 
+func TestExampleGo(t *testing.T) {
+	t.Parallel()
+	g := startBuiltIn(t, nil)
+	cmd := exec.Command("go", "run", "../examples/fleet.go")
+	cmd.Env = append(os.Environ(), "VULTURE_URL="+g.url)
+	p := spawn(t, "fleet.go", nil, cmd)
+	err := p.end()
+	for _, robot := range []string{"robot-1", "robot-2", "robot-3"} {
+		var reports []string
+		for line := range strings.Lines(p.out.String()) {
+			if report, ok := strings.CutPrefix(line, "fleet/"+robot+"/report: "); ok {
+				reports = append(reports, strings.TrimSpace(report))
+			}
+		}
+		if got := strings.Join(reports, ","); got != "1,2,0" {
+			t.Errorf("%s: got %s, want 1,2,0", robot, got)
+		}
+	}
+	if err != nil || p.err.String() != "" {
+		t.Errorf("fleet.go: %v\n%s", err, p.err.String())
+	}
+}
+
 // With a key, the examples do the same at a gateway that asks for one.
 func TestExamplesShowAKey(t *testing.T) {
 	t.Parallel()
@@ -324,6 +421,9 @@ func TestExamplesShowAKey(t *testing.T) {
 	}
 	run("client.py", exec.Command("../examples/client.py", "--gateway", g.url), "message examples/python/value 'on'")
 	run("curl.sh", exec.Command("../examples/curl.sh", g.url), `"status":"ready"`, "status 200")
+	fleet := exec.Command("go", "run", "../examples/fleet.go")
+	fleet.Env = []string{"VULTURE_URL=" + g.url}
+	run("fleet.go", fleet, "fleet/robot-3/report: 0")
 	if options := nodeOptions(t); options != nil {
 		cmd := exec.Command("node", "../examples/node.mjs", g.ws, "pi/#")
 		cmd.Env, cmd.Stdin = options, strings.NewReader("pi/3/led on\n")
@@ -350,6 +450,55 @@ func TestExampleNode(t *testing.T) {
 	p = client("127.0.0.1:1", "pi/#", "") // where nobody listens
 	eventually(t, "it has tried again", func() bool { return strings.Count(p.err.String(), "again in") >= 2 })
 	p.kill()
+}
+
+// The fleets in every language end with all robots at home.
+func TestExampleFleets(t *testing.T) {
+	t.Parallel()
+	open, closed := startBuiltIn(t, nil), asking(t, nil)
+	commands := map[string]func() *exec.Cmd{
+		"fleet.py": func() *exec.Cmd { return exec.Command("../examples/fleet.py") },
+		"fleet.sh": func() *exec.Cmd { return exec.Command("../examples/fleet.sh") },
+	}
+	options := nodeOptions(t)
+	if options != nil {
+		commands["fleet.mjs"] = func() *exec.Cmd { return exec.Command("node", "../examples/fleet.mjs") }
+	}
+	for name, command := range commands {
+		for key, g := range map[string]*gateway{"": open, operatorKey: closed} {
+			cmd := command()
+			cmd.Env = append(append(os.Environ(), options...), "VULTURE_URL="+g.url, "VULTURE_KEY="+key)
+			p := spawn(t, name, nil, cmd)
+			if err := p.end(); err != nil {
+				t.Errorf("%s: %v\n%s", name, err, p.err.String())
+			}
+			for robot := 1; robot <= 3; robot++ {
+				if n := strings.Count(p.out.String(), fmt.Sprintf("fleet/robot-%d/report", robot)); n != 3 {
+					t.Errorf("%s: got %d reports of robot %d, want 3:\n%s%s", name, n, robot, p.out.String(), p.err.String())
+				}
+				if v := g.do(request{method: "GET", path: fmt.Sprintf("/topics/fleet/robot-%d/report", robot), header: map[string]string{"Authorization": "Bearer " + operatorKey}}); strings.ReplaceAll(v.body, " ", "") != `{"x":0}` {
+					t.Errorf("%s: got %d %s, want robot %d at home", name, v.status, v.body, robot)
+				}
+			}
+		}
+	}
+}
+
+func TestExampleFleetInABrowser(t *testing.T) {
+	t.Parallel()
+	pages := httptest.NewServer(http.FileServer(http.Dir("../examples")))
+	t.Cleanup(pages.Close)
+	g := startBuiltIn(t, map[string]string{"GATEWAY_ALLOWED_ORIGINS": pages.URL})
+	b := openTab(t)
+	b.do(chromedp.Navigate(pages.URL + "/fleet.html#" + g.url))
+	eventually(t, "the page is subscribed", func() bool { return b.js("document.querySelector('#said').textContent") == "open" })
+	for i, order := range []string{"forward", "forward", "home"} {
+		b.js(`([...document.querySelectorAll('li')].map(li => [...li.querySelectorAll('button')].find(b => b.textContent === '%s').click()), 'clicked')`, order)
+		want := fmt.Sprintf("x = %d", (i+1)%3)
+		eventually(t, "all robots are at "+want, func() bool {
+			return b.js(`[...document.querySelectorAll('output')].map(o => o.textContent).join()`) == strings.Join([]string{want, want, want}, ",")
+		})
+	}
 }
 
 // comesBack cuts a client's connection, and holds the client to its promise:

@@ -318,6 +318,23 @@ func TestSDKsOfAStormDoNotStampede(t *testing.T) {
 	t.Logf("%+v", got)
 }
 
+// Node.js 20 and 22 tell of a connection that cannot be made by an error alone,
+// while the socket says that it still connects.
+func TestSDKTriesAgainAfterAnErrorAlone(t *testing.T) {
+	t.Parallel()
+	g := start(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"})
+	b := openTab(t)
+	b.do(chromedp.Navigate(g.url+"/livez"), chromedp.Evaluate[chromedp.Void](sdkScript))
+	b.want(`import('/sdk.js').then(async sdk => {
+		let tried = 0;
+		class Refused { constructor() { tried++; setTimeout(() => this.onerror({}), 0) } readyState = 0; close() {} send() {} }
+		const gw = sdk.connect({WebSocket: Refused, heartbeat: 1e9});
+		await until(() => tried > 1);
+		gw.close();
+		return 'tried again';
+	})`, "tried again")
+}
+
 // A token goes in the first frame and never into the URL.
 func TestSDKShowsItsTokenInTheFirstFrame(t *testing.T) {
 	t.Parallel()

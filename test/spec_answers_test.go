@@ -220,6 +220,7 @@ var cannotFail = map[string]bool{
 	"GET /auth/principals 500 internal_error":  true,
 	"POST /auth/ticket 500 internal_error":     true,
 	"GET /docs/errors 500 internal_error":      true,
+	"GET /docs/websocket 500 internal_error":   true,
 	"GET /sdk.js 500 internal_error":           true,
 	"GET / 500 internal_error":                 true,
 }
@@ -382,7 +383,7 @@ func pageAnswers(t *testing.T, a *answers) {
 	without := play(t, func(o *api.Options) { o.Console = nil })
 	a.check(t, "GET /", without.do(request{method: "GET", path: "/"}))
 	g := play(t)
-	for _, path := range []string{"/livez", "/openapi.yaml", "/asyncapi.yaml", "/docs", "/docs/errors", "/sdk.js", "/"} {
+	for _, path := range []string{"/livez", "/openapi.yaml", "/asyncapi.yaml", "/docs", "/docs/errors", "/docs/websocket", "/sdk.js", "/"} {
 		page := map[string]string{}
 		if path == "/" {
 			page["Accept"] = "text/html"

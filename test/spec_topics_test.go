@@ -162,6 +162,7 @@ func listRequests() []expected {
 	return append(filterRequests(func(name, filter string) request { return get(name, "?filter="+filter) }), []expected{
 		{get("misspelt", "?topic=a"), 400},
 		{get("none at all", "?limit=0"), 400},
+		{get("kept or not", "?retained=1"), 400},
 		{get("behind a wildcard", "?after=a/%2B"), 400},
 		{get("refused by the broker", "?filter=refused"), 403},
 		{get("not watched", "?filter=elsewhere"), 422},
@@ -182,6 +183,7 @@ func listAnswers(t *testing.T, a *answers) {
 		{path: "/topics?filter=pi/3/%2B", header: map[string]string{"Accept": "application/x-ndjson"}},
 		{path: "/topics?filter=nobody/%23"},
 		{path: "/topics?limit=1"},
+		{path: "/topics?retained=true"},
 	} {
 		r.method = "GET"
 		got := g.do(r)

@@ -2,13 +2,12 @@ package main
 
 import (
 	"cmp"
-	"context"
-	"flag"
 	"fmt"
-	"io"
 	"os/signal"
 	"syscall"
+	"time"
 
+	"github.com/vulturepi/gateway/internal/cli"
 	"github.com/vulturepi/gateway/internal/embedded"
 	"github.com/vulturepi/gateway/internal/gateway"
 	"github.com/vulturepi/gateway/internal/mdns"
@@ -16,29 +15,31 @@ import (
 
 // brokerCommand is `gateway broker`: the built-in broker alone, on loopback or
 // for the local network, or as the gateway's child, which ends with its parent.
-func brokerCommand(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("broker", flag.ContinueOnError)
-	addr := flags.String("addr", "", "`address` to listen on, 127.0.0.1:1883 if not set; with --lan one of this machine's, for example 192.168.1.10 or :1884")
-	dir := flags.String("dir", "", "`directory` where retained messages and sessions are kept; none: in memory")
-	child := flags.Bool("child", false, "end when standard input does")
-	anyAddr := flags.Bool("allow-anonymous", false, "listen on an address that other machines reach, though everybody is let in")
-	network := flags.Bool("lan", false, "listen on this machine's LAN address, follow it, and let everybody on the network in")
-	announce := flags.Bool("mdns", true, "with --lan: announce the broker by mDNS")
-	every := flags.Duration("every", mdns.Every, "with --lan: how often to look whether the address has changed")
-	if err := parseFlags(flags, args, stderr); err != nil {
-		return err
-	}
+type brokerCommand struct {
+	Addr           string        `placeholder:"ADDRESS" help:"Address to listen on, 127.0.0.1:1883 if not set; with --lan one of this machine's, for example 192.168.1.10 or :1884."`
+	Dir            string        `placeholder:"DIRECTORY" help:"Where retained messages and sessions are kept; none: in memory."`
+	Child          bool          `help:"End when standard input does."`
+	AllowAnonymous bool          `help:"Listen on an address that other machines reach, though everybody is let in."`
+	LAN            bool          `name:"lan" help:"Listen on this machine's LAN address, follow it, and let everybody on the network in."`
+	MDNS           bool          `name:"mdns" default:"true" negatable:"" help:"With --lan: announce the broker by mDNS."`
+	Every          time.Duration `placeholder:"DURATION" help:"With --lan: how often to look whether the address has changed."`
+}
+
+// Run runs the broker until it is told to end.
+func (c *brokerCommand) Run(sh *cli.Shell) error {
 	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more does not end the broker
-	log := gateway.NewLog("text", "info", stderr)
+	log := gateway.NewLog("text", "info", sh.Stderr)
 	defer log.Close()
-	if *network {
-		return blame(embedded.RunLAN(ctx, embedded.LAN{Addr: *addr, Dir: *dir, Every: *every, Announce: *announce, Out: stdout}, log.Logger))
+	if c.LAN {
+		options := embedded.LAN{Addr: c.Addr, Dir: c.Dir, Every: cmp.Or(c.Every, mdns.Every), Announce: c.MDNS, Out: sh.Stdout}
+		return blame(embedded.RunLAN(sh.Ctx, options, log.Logger))
 	}
-	if *child {
-		ctx = embedded.UntilEOF(ctx, stdin)
+	ctx := sh.Ctx
+	if c.Child {
+		ctx = embedded.UntilEOF(ctx, sh.Stdin)
 	}
-	conf := embedded.Config{Addr: cmp.Or(*addr, "127.0.0.1:1883"), AnyAddr: *anyAddr, Dir: *dir}
+	conf := embedded.Config{Addr: cmp.Or(c.Addr, "127.0.0.1:1883"), AnyAddr: c.AllowAnonymous, Dir: c.Dir}
 	return embedded.Run(ctx, conf, log.Logger, func(addr string) {
-		fmt.Fprintln(stdout, embedded.ReadyLine(addr))
+		fmt.Fprintln(sh.Stdout, embedded.ReadyLine(addr))
 	})
 }

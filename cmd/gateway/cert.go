@@ -1,44 +1,42 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"net"
 	"os"
 
 	"github.com/vulturepi/gateway/internal/certificate"
+	"github.com/vulturepi/gateway/internal/cli"
 )
+
+// certCommands is `gateway cert`.
+type certCommands struct {
+	New certCommand `cmd:"" help:"make a private CA and a certificate for this machine"`
+}
 
 // certCommand is `gateway cert new [HOST…]`: HTTPS for a local network, without
 // the Internet.
-func certCommand(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
-	if len(args) == 0 || args[0] != "new" {
-		return usageError{errors.New("write: gateway cert new [--dir DIRECTORY] [HOST…]")}
-	}
-	flags := flag.NewFlagSet("cert new", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	dir := flags.String("dir", ".", "`directory` for the files")
-	hosts, err := parseAround(flags, args[1:])
-	if err != nil {
-		return err
-	}
+type certCommand struct {
+	Dir   string   `default:"." placeholder:"DIRECTORY" help:"Directory for the files."`
+	Hosts []string `arg:"" optional:"" name:"host" help:"Names and addresses besides this machine's own."`
+}
+
+// Run makes the files.
+func (c *certCommand) Run(sh *cli.Shell) error {
 	own, err := ownHosts()
 	if err != nil {
 		return err
 	}
-	made, err := certificate.Make(*dir, append(hosts, own...))
+	made, err := certificate.Make(c.Dir, append(c.Hosts, own...))
 	if err != nil {
 		return err
 	}
 	if made.NewCA {
-		fmt.Fprintf(stdout, "made a private CA: %s; clients have to trust it. Keep its key, %s, to yourself\n", made.CA, made.CAKey)
+		fmt.Fprintf(sh.Stdout, "made a private CA: %s; clients have to trust it. Keep its key, %s, to yourself\n", made.CA, made.CAKey)
 	} else {
-		fmt.Fprintf(stdout, "used the CA that was there: %s\n", made.CA)
+		fmt.Fprintf(sh.Stdout, "used the CA that was there: %s\n", made.CA)
 	}
-	fmt.Fprintf(stdout, "made a certificate until %s for %v\n\nGATEWAY_TLS_CERT_FILE=%s\nGATEWAY_TLS_KEY_FILE=%s\n", made.Until.Format("2006-01-02"), made.Hosts, made.Cert, made.Key)
+	fmt.Fprintf(sh.Stdout, "made a certificate until %s for %v\n\nGATEWAY_TLS_CERT_FILE=%s\nGATEWAY_TLS_KEY_FILE=%s\n", made.Until.Format("2006-01-02"), made.Hosts, made.Cert, made.Key)
 	return nil
 }
 

@@ -1,81 +1,62 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/access"
+	"github.com/vulturepi/gateway/internal/cli"
 )
+
+// keyCommands is `gateway key`.
+type keyCommands struct {
+	New keyCommand `cmd:"" help:"make a key for a principal, and its entry for the access file"`
+}
 
 // keyCommand is `gateway key new NAME`: it prints a new key, once, and its entry
 // for the access file, or adds the entry to the file.
-func keyCommand(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
-	if len(args) == 0 || args[0] != "new" {
-		return usageError{errors.New("write: gateway key new NAME [--publish FILTER] [--subscribe FILTER] [--retain FILTER] [--deny FILTER] [--operator] [--expires 90d] [--append FILE]")}
-	}
-	entry := access.Entry{}
-	flags := flag.NewFlagSet("key new", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	filters := func(name, meaning string, into *[]string) {
-		flags.Func(name, meaning+"; may be given several times", func(s string) error {
-			*into = append(*into, s)
-			return nil
-		})
-	}
-	filters("publish", "`filter` of topics that the principal may publish to", &entry.Grants.Publish)
-	filters("retain", "`filter` of those on which it may retain, and clear", &entry.Grants.Retain)
-	filters("subscribe", "`filter` that it may read", &entry.Grants.Subscribe)
-	filters("deny", "`filter` that it may neither publish to nor read", &entry.Grants.Deny)
-	flags.BoolVar(&entry.Grants.Operator, "operator", false, "the principal is an operator")
-	flags.Func("expires", "when the key ends: a `time` such as 2027-01-01T00:00:00Z, or from now on 90d or 12h", func(s string) (err error) {
-		entry.Expires, err = parseExpiry(s, time.Now())
-		return err
-	})
-	file := flags.String("append", "", "add the entry to this access `file`, instead of printing it")
-	names, err := parseAround(flags, args[1:])
-	if err != nil {
-		return err
-	}
-	if len(names) != 1 {
-		return usageError{errors.New("key new takes one name, that of the principal")}
-	}
-	entry.Name = names[0]
+type keyCommand struct {
+	Publish   []string `sep:"none" placeholder:"FILTER" help:"Filter of topics that the principal may publish to; may be given several times, as the next three."`
+	Retain    []string `sep:"none" placeholder:"FILTER" help:"Filter of those on which it may retain, and clear."`
+	Subscribe []string `sep:"none" placeholder:"FILTER" help:"Filter that it may read."`
+	Deny      []string `sep:"none" placeholder:"FILTER" help:"Filter that it may neither publish to nor read."`
+	Operator  bool     `help:"The principal is an operator."`
+	Expires   expiry   `placeholder:"WHEN" help:"When the key ends: a time such as 2027-01-01T00:00:00Z, or from now on 90d or 12h."`
+	Append    string   `placeholder:"FILE" help:"Add the entry to this access file, instead of printing it."`
+	Name      string   `arg:"" help:"Name of the principal."`
+}
+
+// expiry is when a key ends.
+type expiry struct{ time.Time }
+
+// UnmarshalText reads a time, or how long from now on.
+func (e *expiry) UnmarshalText(b []byte) (err error) {
+	e.Time, err = parseExpiry(string(b), time.Now())
+	return err
+}
+
+// Run makes the key.
+func (c *keyCommand) Run(sh *cli.Shell) error {
+	entry := access.Entry{Name: c.Name, Expires: c.Expires.Time}
+	entry.Grants.Publish, entry.Grants.Retain, entry.Grants.Subscribe, entry.Grants.Deny = c.Publish, c.Retain, c.Subscribe, c.Deny
+	entry.Grants.Operator = c.Operator
 	key := access.NewKey()
 	entry.Key = access.DigestOf(key)
 	if err := entry.Check(); err != nil {
 		return usageError{err}
 	}
-	if *file != "" {
-		if err := access.AppendEntry(*file, entry); err != nil {
+	if c.Append != "" {
+		if err := access.AppendEntry(c.Append, entry); err != nil {
 			return err
 		}
-		fmt.Fprintln(stdout, key)
+		fmt.Fprintln(sh.Stdout, key)
 		return nil
 	}
-	fmt.Fprintf(stdout, "%s\n\nprincipals:\n%s", key, entry.YAML(2))
+	fmt.Fprintf(sh.Stdout, "%s\n\nprincipals:\n%s", key, entry.YAML(2))
 	return nil
-}
-
-// parseAround parses flags that may stand before and behind the arguments.
-func parseAround(flags *flag.FlagSet, args []string) (rest []string, err error) {
-	for {
-		if err := flags.Parse(args); err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				return nil, err
-			}
-			return nil, usageError{err}
-		}
-		if args = flags.Args(); len(args) == 0 {
-			return rest, nil
-		}
-		rest, args = append(rest, args[0]), args[1:]
-	}
 }
 
 // parseExpiry reads a time, or how long from now on.

@@ -1,38 +1,36 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 
+	"github.com/vulturepi/gateway/internal/cli"
 	"github.com/vulturepi/gateway/internal/lan"
 )
 
 // lanCommand is `gateway lan`: this machine's LAN address, and what to do with
 // it. Exit status 1 when there is none or a file cannot be written, 2 when
 // people have to choose or the file is the wrong one.
-func lanCommand(_ context.Context, args []string, _ io.Reader, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("lan", flag.ContinueOnError)
-	addr := flags.String("addr", "", "the `address` to use, where this machine has several")
-	file := flags.String("write", "", "put the address into this `file`: a settings.ini, or a configuration of mosquitto")
-	if err := parseFlags(flags, args, stderr); err != nil {
-		return err
-	}
-	at, err := lan.ThisMachine(*addr)
+type lanCommand struct {
+	Addr  string `placeholder:"ADDRESS" help:"The address to use, where this machine has several."`
+	Write string `placeholder:"FILE" help:"Put the address into this file: a settings.ini, or a configuration of mosquitto."`
+}
+
+// Run prints the address, or writes it.
+func (c *lanCommand) Run(sh *cli.Shell) error {
+	at, err := lan.ThisMachine(c.Addr)
 	if err != nil {
 		return blame(err)
 	}
-	if *file == "" {
-		fmt.Fprint(stdout, lan.Overview(at))
+	if c.Write == "" {
+		fmt.Fprint(sh.Stdout, lan.Overview(at))
 		return nil
 	}
-	change, err := lan.MendFile(*file, at.IP)
+	change, err := lan.MendFile(c.Write, at.IP)
 	if err != nil {
 		return blame(err)
 	}
-	fmt.Fprintln(stdout, change.Words(*file, at.IP))
+	fmt.Fprintln(sh.Stdout, change.Words(c.Write, at.IP))
 	return nil
 }
 

@@ -1,16 +1,22 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"runtime"
+
+	"github.com/vulturepi/gateway/internal/cli"
 )
 
 // version is set when a release is built.
 var version = "dev"
 
-func versionCommand(_ context.Context, _ []string, _ io.Reader, stdout, _ io.Writer) error {
-	fmt.Fprintln(stdout, "gateway", version, runtime.Version())
+// versionCommand is `gateway version`.
+type versionCommand struct {
+	Rest []string `arg:"" optional:"" hidden:""`
+}
+
+// Run prints the version.
+func (*versionCommand) Run(sh *cli.Shell) error {
+	fmt.Fprintln(sh.Stdout, "gateway", version, runtime.Version())
 	return nil
 }

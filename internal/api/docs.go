@@ -29,8 +29,12 @@ var docsReader = v5emb.New("Vulture Gateway", "/openapi.yaml", "/docs/")
 func (s *Server) getDocs(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Security-Policy",
 		"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'")
-	if strings.TrimSuffix(r.URL.Path, "/") == "/docs" {
-		writeDocsPage(w, r)
+	switch strings.TrimSuffix(r.URL.Path, "/") {
+	case "/docs":
+		s.writeDocsPage(w, r)
+		return
+	case "/docs/docs.css":
+		writeDocsStyle(w)
 		return
 	}
 	docsReader.ServeHTTP(&missing{ResponseWriter: w}, r)
@@ -38,7 +42,7 @@ func (s *Server) getDocs(w http.ResponseWriter, r *http.Request) {
 
 // writeDocsPage writes the reader's page with links that are relative to the
 // path it was asked for at, because the gateway may be below another one.
-func writeDocsPage(w http.ResponseWriter, r *http.Request) {
+func (s *Server) writeDocsPage(w http.ResponseWriter, r *http.Request) {
 	page := &recorded{header: http.Header{}}
 	asked := r.Clone(r.Context())
 	asked.Method, asked.URL.Path, asked.Header = http.MethodGet, "/docs/", http.Header{}
@@ -47,6 +51,8 @@ func writeDocsPage(w http.ResponseWriter, r *http.Request) {
 	// The page puts it behind its own path, and a slash.
 	text := strings.ReplaceAll(page.body.String(), `"/openapi.yaml"`, `"../openapi.yaml"`)
 	text = strings.ReplaceAll(text, `"/docs/`, `"`+root+`docs/`)
+	text = strings.Replace(text, "</head>", `<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="`+root+`docs/docs.css"></head>`, 1)
+	text = strings.Replace(text, "<body>", "<body>"+s.docsLinks(root, "docs"), 1)
 	w.Header().Set("Content-Type", page.header.Get("Content-Type"))
 	_, _ = io.WriteString(w, text)
 }
@@ -83,23 +89,13 @@ func (m *missing) Write(p []byte) (int, error) {
 	return m.ResponseWriter.Write(p)
 }
 
-var errorsPage = template.Must(template.New("errors").Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Vulture Gateway: errors</title>
-<style>
-body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fff}
-h2{font-size:1rem;margin:1.6rem 0 0;font-family:ui-monospace,monospace}:target{background:#fff2b3}
-p{margin:.2rem 0}small{color:#5a6472}
-@media (prefers-color-scheme:dark){body{color:#dfe5ec;background:#14181d}:target{background:#4a4316}small{color:#9aa5b1}}
-</style>
-<h1>Errors</h1>
+var errorsPage = template.Must(template.New("errors").Parse(`<h1>Errors</h1>
 <p>Every error is <code>application/problem+json</code> (RFC 9457). Its <code>code</code> is stable; these are all there are.</p>
 {{range .}}<h2 id="{{.Code}}">{{.Code}}</h2><p><small>{{.Status}} {{.Title}}{{if .Retryable}} · the same request may work later{{end}}</small></p><p>{{.Meaning}}</p>
-{{end}}</html>
-`))
+{{end}}`))
 
 // getErrors is the page that a problem's type links to.
-func (s *Server) getErrors(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) getErrors(w http.ResponseWriter, r *http.Request) {
 	type row struct {
 		Code, Title, Meaning string
 		Status               int
@@ -109,9 +105,5 @@ func (s *Server) getErrors(w http.ResponseWriter, _ *http.Request) {
 	for _, k := range kinds {
 		rows = append(rows, row{string(k.code), k.title, strings.ReplaceAll(k.meaning, "`", ""), k.status, k.retryable})
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	var page bytes.Buffer
-	_ = errorsPage.Execute(&page, rows) // a buffer takes all
-	_, _ = w.Write(page.Bytes())
+	s.writeDocs(w, r, "docs/errors", "errors", errorsPage, rows)
 }

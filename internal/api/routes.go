@@ -38,6 +38,7 @@ func (s *Server) Public() http.Handler {
 	both(r, "/asyncapi.yaml", compressed(plain(s.getAsyncAPI)))
 	both(r, "/docs", plain(s.getDocs))
 	both(r, "/docs/errors", compressed(plain(s.getErrors)))
+	both(r, "/docs/websocket", compressed(plain(s.getFrames)))
 	both(r, "/docs/*", s.getDocs)
 	both(r, "/sdk.js", plain(s.getSDK))
 	both(r, "/", plain(s.getConsole))

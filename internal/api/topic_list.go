@@ -5,25 +5,26 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
-// getTopics is GET /topics: the newest message of every topic that matches, by
-// topic.
+// getTopics is GET /topics: the newest message of every topic that matches, or
+// what the broker keeps on it, by topic.
 func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
-	query, bad := queryOnce(r, "filter", "limit", "after")
+	query, bad := queryOnce(r, "filter", "limit", "after", "retained")
 	if bad != nil {
 		writeProblem(w, bad)
 		return
 	}
-	filter := "#"
+	filter, c := "#", callerOf(w)
 	var wrong []*wire.Problem
 	if query.Has("filter") {
 		filter = query.Get("filter")
-		if err := topic.CheckFilter(filter); err != nil {
+		if err := c.checkFilter(filter); err != nil {
 			wrong = append(wrong, problemAt("/filter", err))
 		}
 	}
@@ -32,14 +33,23 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		wrong = append(wrong, bad)
 	}
 	after := query.Get("after")
-	if query.Has("after") && topic.CheckReadName(after) != nil {
+	if query.Has("after") && topic.CheckReadName(strings.TrimPrefix(after, "$")) != nil {
 		wrong = append(wrong, fieldProblem(wire.CodeInvalidParameter, "/after", "after must be the topic that the last page ended with."))
+	}
+	list := s.opts.Hub.List
+	switch query.Get("retained") {
+	case "true":
+		list = s.opts.Hub.Kept
+	case "false":
+	default:
+		if query.Has("retained") {
+			wrong = append(wrong, fieldProblem(wire.CodeInvalidParameter, "/retained", "retained must be true or false."))
+		}
 	}
 	if len(wrong) > 0 {
 		writeProblem(w, merge(wrong))
 		return
 	}
-	c := callerOf(w)
 	if bad := s.maySubscribe(c, filter, "/filter"); bad != nil {
 		writeProblem(w, bad)
 		return
@@ -50,7 +60,7 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 	var next string
 	var err error
 	bad = s.makeList(r, func() {
-		objects, next, err = s.opts.Hub.List(r.Context(), filter, after, limit, s.readable(c.principal))
+		objects, next, err = list(r.Context(), filter, after, limit, s.readable(c.principal))
 	})
 	switch {
 	case bad != nil:
@@ -65,6 +75,9 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 	}
 	if next != "" {
 		more := url.Values{"filter": {filter}, "after": {next}, "limit": {strconv.Itoa(limit)}}
+		if query.Has("retained") {
+			more.Set("retained", query.Get("retained"))
+		}
 		w.Header().Set("Link", `<?`+more.Encode()+`>; rel="next"`)
 	}
 	writeObjects(w, r, objects)

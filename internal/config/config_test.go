@@ -20,6 +20,7 @@ func TestDefaults(t *testing.T) {
 		MQTTSubscribeQoS:  "auto",
 		RefusedFor:        time.Minute,
 		Watch:             []string{"#"},
+		Devices:           []string{"log", "will"},
 		MaxPayloadBytes:   256 << 10,
 		PublishTimeout:    5 * time.Second,
 		BodyTimeout:       5 * time.Minute,
@@ -69,6 +70,9 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		"GATEWAY_MQTT_SUBSCRIBE_QOS":     "1",
 		"GATEWAY_REFUSED_FOR":            "1s",
 		"GATEWAY_WATCH":                  "sensors/#, actors/+/state",
+		"GATEWAY_DEVICES":                "will",
+		"GATEWAY_DEVICE_TOPICS":          "sensors/{id}/LWT=up|down",
+		"GATEWAY_SILENT":                 "sensors/+/heartbeat=30s",
 		"GATEWAY_MAX_PAYLOAD_BYTES":      "8388608",
 		"GATEWAY_PUBLISH_TIMEOUT":        "1m30s",
 		"GATEWAY_BODY_TIMEOUT":           "7m",
@@ -119,10 +123,13 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 	if pw := got.MQTTPassword.Reveal(); pw != "hunter2" {
 		t.Errorf("MQTTPassword: got %q, want hunter2", pw)
 	}
+	if r := string(got.ValueMetricRules()); r != "decoders:\n" {
+		t.Errorf("value metrics: got %q, want what the file holds", r)
+	}
 	if d := string(got.Decoders()); d != "decoders:\n" {
 		t.Errorf("Decoders: got %q, want what the file holds", d)
 	}
-	got.broker, got.MQTTPassword, got.decoders = nil, Secret{}, nil
+	got.broker, got.MQTTPassword, got.decoders, got.valueMetrics = nil, Secret{}, nil, nil
 	want := &Config{
 		HTTPAddr:            "0.0.0.0:80",
 		AdminAddr:           "[::1]:0",
@@ -138,6 +145,9 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		MQTTSubscribeQoS:    "1",
 		RefusedFor:          time.Second,
 		Watch:               []string{"sensors/#", "actors/+/state"},
+		Devices:             []string{"will"},
+		DeviceTopics:        "sensors/{id}/LWT=up|down",
+		Silent:              "sensors/+/heartbeat=30s",
 		MaxPayloadBytes:     8 << 20,
 		PublishTimeout:      90 * time.Second,
 		BodyTimeout:         7 * time.Minute,
@@ -180,6 +190,10 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		LogLevel:            "debug",
 		PProf:               true,
 	}
+	if len(got.DevicePatterns()) != 1 || len(got.Quiet()) != 1 {
+		t.Errorf("got patterns %v and %v, want one of each", got.DevicePatterns(), got.Quiet())
+	}
+	want.patterns, want.quiet = got.patterns, got.quiet // they have tests of their own
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("configuration:\n got %+v\nwant %+v", got, want)
 	}

@@ -13,6 +13,10 @@ import (
 
 const prefix = "GATEWAY_"
 
+// ofClients are variables that the commands of package cli read; whoever sets
+// them for a shell may start a gateway there, too.
+var ofClients = []string{"GATEWAY_URL", "GATEWAY_TOKEN", "GATEWAY_TOKEN_FILE"}
+
 // variable is what the tags of one field say.
 type variable struct {
 	name, def, desc string
@@ -69,7 +73,7 @@ func checkUnknown(vars []variable, environ []string) error {
 	slices.Sort(environ)
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, prefix) || slices.Contains(known, name) {
+		if !strings.HasPrefix(name, prefix) || slices.Contains(known, name) || slices.Contains(ofClients, name) {
 			continue
 		}
 		// %q keeps an odd name on one line.

@@ -115,7 +115,7 @@ func (h *Handler) asset(w http.ResponseWriter, name string) {
 // modules are the page's, each behind those that it imports.
 var modules = []string{
 	"dom.js", "format.js", "rows.js", "topics.js", "session.js", "login.js", "tree.js",
-	"values.js", "diff.js", "chart.js", "topic.js", "stream.js", "publish.js", "main.js",
+	"values.js", "diff.js", "chart.js", "topic.js", "stream.js", "publish.js", "devices.js", "main.js",
 }
 
 // join makes one module of all: what they import from each other is in the same

@@ -163,7 +163,10 @@ func (r *Registry) Stats() Stats {
 	defer r.mu.Unlock()
 	s := Stats{
 		States: map[State]int{Online: r.states[Online], Offline: r.states[Offline]}, Lines: r.lines, Unread: r.unread,
-		Forgotten: r.evicted + r.topics.evicted, TooLong: r.tooLong, Bytes: r.bytes + r.topics.bytes, Limit: 2 * r.opts.Bytes,
+		Forgotten: r.evicted + r.topics.evicted, TooLong: r.tooLong, Bytes: r.bytes + r.topics.bytes, Limit: r.opts.Bytes,
+	}
+	if len(r.opts.Quiet) > 0 {
+		s.Limit *= 2
 	}
 	s.States[Unknown] = len(r.byID) - s.States[Online] - s.States[Offline]
 	for i, q := range r.opts.Quiet {

@@ -70,7 +70,7 @@ func (l *quietList) push(t *quietTopic) {
 }
 
 // quietBytes is what a topic takes in memory besides its name, roughly.
-const quietBytes = 400
+const quietBytes = 340
 
 func (t *quietTopic) bytes() int64 { return int64(quietBytes + len(t.name)) }
 

@@ -2,6 +2,8 @@ package hub
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/vulturepi/gateway/internal/hub/memory"
 	"github.com/vulturepi/gateway/internal/hub/message"
@@ -55,24 +57,30 @@ func (h *Hub) value(name string, t *memory.Topic) *message.Message {
 // ask fetches what the broker keeps for filter into the table of values, and
 // watches the filter for a moment: who asks again soon finds it there.
 func (h *Hub) ask(ctx context.Context, filter string) error {
+	_, err := h.askFor(ctx, filter)
+	return err
+}
+
+// askFor is ask, with the copies that the broker has sent.
+func (h *Hub) askFor(ctx context.Context, filter string) ([]*message.Message, error) {
 	if err := h.hold(ctx, filter); err != nil {
-		return err
+		return nil, err
 	}
 	defer h.unwatch([]string{filter})
 	fetches, err := h.fetch(ctx, []string{filter})
 	if err != nil {
-		return ErrNoAnswer
+		return nil, ErrNoAnswer
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.leave(fetches)
 	switch {
 	case fetches[0].err == nil:
-		return nil
+		return fetches[0].copies, nil
 	case h.broker.Connected:
-		return ErrNoAnswer
+		return nil, ErrNoAnswer
 	}
-	return ErrNoBroker
+	return nil, ErrNoBroker
 }
 
 // List is a page of the newest messages, as JSON, of the topics that match
@@ -102,6 +110,28 @@ func (h *Hub) List(ctx context.Context, filter, after string, limit int, rights 
 		return p.objects, "", nil
 	}
 	return p.objects, p.last, nil
+}
+
+// Kept is List for what the broker keeps as retained, and nothing else. It is
+// asked anew for each page, and an error says that it cannot tell.
+func (h *Hub) Kept(ctx context.Context, filter, after string, limit int, rights *Rights) (objects [][]byte, next string, err error) {
+	copies, err := h.askFor(ctx, filter)
+	if err != nil {
+		return nil, "", err
+	}
+	copies = slices.Clone(copies) // which others read, too
+	slices.SortStableFunc(copies, func(a, b *message.Message) int { return strings.Compare(a.Topic, b.Topic) })
+	p := page{limit: limit}
+	last := after
+	for _, m := range copies {
+		if m.Topic <= last || m.Empty() || !rights.may(m.Topic) {
+			continue // of an earlier page, or sent twice
+		}
+		if last = m.Topic; !p.add(m.Topic, m) {
+			return p.objects, p.last, nil
+		}
+	}
+	return p.objects, "", nil
 }
 
 // disconnected reports whether err says only that there is no broker now.

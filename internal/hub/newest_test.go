@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -72,6 +73,38 @@ func TestRetainedValueEndsWithTheConnection(t *testing.T) {
 	frames := tap.wait(t, func(f []frame) bool { return len(f) > 0 && f[len(f)-1].Type == "snapshot_end" })
 	if got := types(frames); got != "ack message message snapshot_end" {
 		t.Errorf("snapshot: got %s, want two messages", got)
+	}
+}
+
+// What is kept is what the broker says, page by page, whatever passed live.
+func TestKeptIsWhatTheBrokerSays(t *testing.T) {
+	b := newBroker()
+	h := setup(t, b, Options{HistoryBytes: 1 << 20})
+	b.retained = func(string) ([]Inbound, error) {
+		return []Inbound{retained("c", "3"), retained("a", "1"), retained("b", "2"), retained("a", "1")}, nil
+	}
+	h.Ingest(live("a", "newer"))
+	h.Ingest(live("d", "4"))
+	var got []string
+	for after := ""; ; {
+		objects, next, err := h.Kept(context.Background(), "#", after, 2, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range objects {
+			got = append(got, string(o[:strings.Index(string(o), `,"encoding"`)]))
+		}
+		if after = next; next == "" {
+			break
+		}
+	}
+	want := []string{`{"type":"message","topic":"a","payload":1`, `{"type":"message","topic":"b","payload":2`, `{"type":"message","topic":"c","payload":3`}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	b.retained = func(string) ([]Inbound, error) { return nil, errors.New("no answer") }
+	if objects, _, err := h.Kept(context.Background(), "#", "", 2, nil); err == nil {
+		t.Errorf("a broker that does not answer: got %q, want an error", objects)
 	}
 }
 

@@ -60,8 +60,14 @@ func (t *text) KeepAlive(now time.Time) []byte {
 	return t.note(nil, []byte(eventKeepAlive))
 }
 
-// AppendClose ends the response in order.
-func (t *text) AppendClose(dst []byte, _ outbox.CloseReason) []byte { return t.last(dst) }
+// AppendClose ends the response in order. With notes it says so when it is
+// because of who reads it.
+func (t *text) AppendClose(dst []byte, why outbox.CloseReason) []byte {
+	if ofReader(why) {
+		dst = t.AppendFrame(dst, expired)
+	}
+	return t.last(dst)
+}
 
 // appendText appends the payload as one line: as it is, or as its JSON string
 // when it has a line break, is not UTF-8, or would be taken for a note.

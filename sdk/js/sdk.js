@@ -74,6 +74,7 @@ class Gateway {
 
   constructor(options = {}) {
     this.#o = { WebSocket: globalThis.WebSocket, heartbeat: 15000, ...options };
+    if (!this.#o.WebSocket) throw new TypeError('No WebSocket: give connect one.');
     const u = (this.#http = new URL(this.#o.url || './', this.#o.url ? globalThis.location?.href : import.meta.url));
     u.protocol = u.protocol.replace('ws', 'http');
     u.pathname = u.pathname.replace(/\/(ws)?$/, '') + '/';
@@ -117,7 +118,7 @@ class Gateway {
       if (life !== this.#life) return;
       const ws = (this.#ws = new this.#o.WebSocket(url.href, 'gateway.v1'));
       ws.onclose = e => lost(e.code, e.reason);
-      ws.onerror = () => ws.readyState > 1 && lost(1006); // undici before 7 has no close then
+      ws.onerror = () => this.#after(99, () => lost(1006)); // undici before 7 has no close then
       ws.onmessage = e => {
         if (life !== this.#life) return;
         this.#heard = Date.now();

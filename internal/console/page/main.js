@@ -8,12 +8,13 @@ import { Tree } from './tree.js';
 import { TopicPanel } from './topic.js';
 import { Stream } from './stream.js';
 import { Publish } from './publish.js';
+import { Devices } from './devices.js';
 
 const topics = new Topics(), session = new Session();
 const addressOf = topic => '#/topic/' + topic.split('/').map(encodeURIComponent).join('/');
 const choose = topic => (location.hash = addressOf(topic));
 
-const treeView = new Tree(topics, choose), topicPanel = new TopicPanel(session), streamView = new Stream(session, choose), publishView = new Publish(session);
+const treeView = new Tree(topics, choose), topicPanel = new TopicPanel(session), streamView = new Stream(session, choose), publishView = new Publish(session), devicesView = new Devices(session);
 const drawState = showState(session, () => (topics.size ? `${count(topics.size)} topics, ${rate(topics.root.rate) || '0/s'}.` : 'Connected; no message yet.'));
 startLogin(session);
 
@@ -82,18 +83,20 @@ setInterval(() => {
   topics.measure();
   treeView.tick();
   topicPanel.draw();
+  devicesView.tick();
   drawState();
 }, 1000);
 
-// Addresses: #/topic/pi/3/led, #/stream/pi/#, #/publish; anything else is the tree.
+// Addresses: #/topic/pi/3/led, #/stream/pi/#, #/publish, #/devices; anything else is the tree.
 
-const tabs = { topics: 'topics', topic: 'topic', stream: 'stream-view', publish: 'publish' };
+const tabs = { topics: 'topics', topic: 'topic', stream: 'stream-view', publish: 'publish', devices: 'devices-view' };
 function turnTo(name) {
   document.body.dataset.view = name;
   for (const [tab, section] of Object.entries(tabs)) {
     byId('tab-' + tab).setAttribute('aria-current', tab === name ? 'page' : 'false');
     if (tab !== 'topics') show(byId(section), tab === name || (tab === 'topic' && name === 'topics'));
   }
+  devicesView.watch(name === 'devices');
   if (name === 'stream' && !streamView.filter) streamView.open('#');
   treeView.draw();
 }
@@ -117,7 +120,7 @@ function follow() {
   } else if (name === 'stream') {
     if (rest && decoded(rest) !== streamView.filter) streamView.open(decoded(rest));
     turnTo('stream');
-  } else turnTo(name === 'publish' || name === 'topic' ? name : 'topics');
+  } else turnTo(['publish', 'topic', 'devices'].includes(name) ? name : 'topics');
 }
 addEventListener('hashchange', follow);
 byId('tab-topic').addEventListener('click', e => {

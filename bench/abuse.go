@@ -1,0 +1,206 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// abuse is one healthy caller that publishes 200 times a second, QoS 1: alone,
+// and while 5000 connections send their heads byte by byte, 1000 readers of a
+// stream do not read, and 200 logins a second fail. Those who misbehave come
+// from other addresses of the loopback network, as they would from elsewhere.
+func abuse(st *stage) (*section, error) {
+	env, key, err := st.guardedEnv()
+	if err != nil {
+		return nil, err
+	}
+	g, err := st.startGateway(env...)
+	if err != nil {
+		return nil, err
+	}
+	a := &abusers{gateway: g, key: key, slow: st.small(5000, 50), stalled: st.small(1000, 10), logins: st.small(200, 50)}
+	healthy := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
+	defer healthy.CloseIdleConnections()
+	if _, err := st.pacedPublish(healthy, g, key); err != nil { // the first does not count
+		return nil, err
+	}
+	var quiet, loud [2]series
+	s := &section{head: []string{"Round", "p50 alone, ms", "p99 alone, ms", "p50 beside them, ms", "p99 beside them, ms", "Slow heads held", "Stalled readers held", "Logins refused"}}
+	for round := range st.rounds {
+		alone, err := st.pacedPublish(healthy, g, key)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.begin(); err != nil {
+			return nil, err
+		}
+		beside, err := st.pacedPublish(healthy, g, key)
+		slow, stalled, refused := a.slowNow.Load(), a.stalledNow.Load(), a.refused.Load()
+		a.end()
+		if err != nil {
+			return nil, err
+		}
+		cells := []string{fmt.Sprint(round + 1)}
+		for i, took := range [][]time.Duration{alone, beside} {
+			p50, p99 := percentile(took, 0.50), percentile(took, 0.99)
+			into := &quiet
+			if i == 1 {
+				into = &loud
+			}
+			into[0], into[1] = append(into[0], p50), append(into[1], p99)
+			cells = append(cells, number(p50), number(p99))
+		}
+		s.row(append(cells, whole(int(slow)), whole(int(stalled)), whole(int(refused)))...)
+	}
+	s.verdicts = []verdict{atMost(2, "x", "of its p99 alone, beside them", ratios(loud[1], quiet[1]))}
+	return s, nil
+}
+
+// pacedPublish publishes every 5 ms, each time when the last is answered, and
+// gives how long each took from when it was due.
+func (st *stage) pacedPublish(client *http.Client, g *gateway, key string) ([]time.Duration, error) {
+	const every = 5 * time.Millisecond
+	body, _ := publishObject("bench/abuse", 1)
+	took := make([]time.Duration, 0, st.time/every)
+	for due := time.Now(); len(took) < cap(took); due = due.Add(every) {
+		time.Sleep(time.Until(due))
+		req, err := http.NewRequest(http.MethodPost, "http://"+g.http+"/publish", strings.NewReader(string(body)))
+		if err != nil {
+			return nil, err
+		}
+		name, value, _ := strings.Cut(key, ": ")
+		req.Header.Set(name, value)
+		req.Header.Set("Content-Type", "application/json")
+		res, err := client.Do(req)
+		if err != nil {
+			return nil, err
+		}
+		said, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != http.StatusOK {
+			return nil, fmt.Errorf("the healthy caller got %d %s %w", res.StatusCode, said, err)
+		}
+		took = append(took, time.Since(due))
+	}
+	return took, nil
+}
+
+// abusers are those who misbehave.
+type abusers struct {
+	gateway               *gateway
+	key                   string
+	slow, stalled, logins int
+
+	ended chan struct{}
+	all   sync.WaitGroup
+
+	slowNow, stalledNow, refused atomic.Int64
+}
+
+// begin starts all of them, and returns when they are there.
+func (a *abusers) begin() error {
+	a.ended = make(chan struct{})
+	a.refused.Store(0)
+	for i := range a.slow {
+		a.all.Go(func() {
+			a.again(i, &a.slowNow, "GET /topics HTTP/1.1\r\nHost: "+a.gateway.http+"\r\nX-Slow: ", "x", time.Second)
+		})
+	}
+	for i := range a.stalled {
+		head := "GET /events?topic=bench/%23&format=ndjson HTTP/1.1\r\nHost: " + a.gateway.http + "\r\n" + a.key + "\r\n\r\n"
+		a.all.Go(func() { a.again(i, &a.stalledNow, head, "", 15*time.Second) })
+	}
+	a.all.Go(a.guess)
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if a.slowNow.Load() >= int64(a.slow)*9/10 && a.stalledNow.Load() >= int64(a.stalled)*9/10 && a.refused.Load() > 0 {
+			return nil
+		}
+	}
+	a.end()
+	return fmt.Errorf("only %d slow heads, %d stalled readers and %d failed logins in %v", a.slowNow.Load(), a.stalledNow.Load(), a.refused.Load(), patience)
+}
+
+func (a *abusers) end() {
+	close(a.ended)
+	a.all.Wait()
+}
+
+// from is a dialer from one of the addresses of those who misbehave, with a
+// small buffer for what is not read.
+func from(i int) *net.Dialer {
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%250))}, Timeout: patience}
+}
+
+// again holds a connection: it sends head, and then a little at each pace. One
+// that the gateway has cut is made again.
+func (a *abusers) again(i int, now *atomic.Int64, head, more string, pace time.Duration) {
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for {
+		c, err := from(i).Dial("tcp", a.gateway.http)
+		if err == nil {
+			_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
+			_, err = io.WriteString(c, head)
+			now.Add(1)
+		}
+		for held := err == nil; held; {
+			select {
+			case <-a.ended:
+				c.Close()
+				now.Add(-1)
+				return
+			case <-tick.C:
+				_, err := io.WriteString(c, more)
+				held = err == nil && more != "" // a stalled reader does not see that it was cut
+			}
+		}
+		if c != nil {
+			c.Close()
+			now.Add(-1)
+		}
+		select {
+		case <-a.ended:
+			return
+		default:
+		}
+	}
+}
+
+// guess tries keys, from many addresses in turn.
+func (a *abusers) guess() {
+	tick := time.NewTicker(time.Second / time.Duration(a.logins))
+	defer tick.Stop()
+	var clients []*http.Client
+	for i := range 250 {
+		clients = append(clients, &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: from(i).DialContext, MaxIdleConnsPerHost: 1}})
+		defer clients[i].CloseIdleConnections()
+	}
+	for n := 0; ; n++ {
+		select {
+		case <-a.ended:
+			return
+		case <-tick.C:
+		}
+		req, err := http.NewRequest(http.MethodGet, "http://"+a.gateway.http+"/topics", nil)
+		if err != nil {
+			return
+		}
+		req.Header.Set("Authorization", "Bearer gwk_"+strings.Repeat("a", 43))
+		a.all.Go(func() {
+			res, err := clients[n%len(clients)].Do(req)
+			if err != nil {
+				return
+			}
+			res.Body.Close()
+			if res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusTooManyRequests {
+				a.refused.Add(1)
+			}
+		})
+	}
+}

@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/vulturepi/gateway/client"
+)
+
+// retryFor is how long work on many messages waits for a gateway that has gone.
+const retryFor = 30 * time.Second
+
+// mostTold is how many failures are told one by one.
+const mostTold = 10
+
+// many publishes messages one behind the other, and counts what becomes of them.
+type many struct {
+	sh        *Shell
+	client    *client.Client
+	publisher *client.Publisher
+	progress  *progress
+	sent      int
+
+	mu     sync.Mutex
+	failed int  // guarded by mu
+	status int  // guarded by mu: the exit status that the failures come to
+	gone   bool // guarded by mu: there is no connection any more
+}
+
+func (g *Gateway) many(sh *Shell, what string) (*many, error) {
+	c, err := g.dial(sh, retryFor)
+	if err != nil {
+		return nil, err
+	}
+	return &many{sh: sh, client: c, publisher: c.NewPublisher(sh.Ctx), progress: sh.progress(what, 0)}, nil
+}
+
+// publish sends a message. False: there is no point in going on.
+func (m *many) publish(topic string, payload []byte, options []client.Option) bool {
+	m.sent++
+	m.progress.at(m.sent)
+	m.publisher.Publish(topic, payload, func(_ client.Outcome, err error) { m.settled(topic, err) }, options...)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.gone && m.sh.Ctx.Err() == nil
+}
+
+func (m *many) settled(topic string, err error) {
+	if err == nil {
+		m.sh.back()
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failed++
+	var e *client.Error
+	m.gone = m.gone || errors.As(err, &e) && (e.Code == client.CodeNotConnected && !errors.Is(err, client.ErrUnknownOutcome) || e.Status == 401)
+	switch status := statusOf(err); {
+	case m.status == 0 || status == StatusUnknown:
+		m.status = status
+	}
+	if m.sh.Ctx.Err() == nil && m.failed <= mostTold {
+		m.sh.note("%s: %s", printable(topic), words(err))
+	}
+}
+
+// end waits for the outcomes, and says what they come to. err is what ended it
+// before the last message.
+func (m *many) end(err error) error {
+	m.publisher.Wait()
+	m.progress.end()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case err != nil:
+		return err
+	case m.failed > 0:
+		why := "not published"
+		if m.status == StatusUnknown {
+			why = "not published, or nobody knows whether they were"
+		}
+		return &Error{m.status, plural(m.failed, "message") + " of " + plural(m.sent, "message") + ": " + why}
+	}
+	if isTerminal(m.sh.Stderr) {
+		m.sh.note("%s published", plural(m.sent, "message"))
+	}
+	return nil
+}
+
+func (m *many) close() {
+	m.publisher.Close()
+	m.client.Close()
+}

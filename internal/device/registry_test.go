@@ -1,0 +1,483 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// rig is a registry with a clock of its own.
+type rig struct {
+	*Registry
+	t   *testing.T
+	now time.Time
+}
+
+func start(t *testing.T, change ...func(*Options)) *rig {
+	g := &rig{t: t, now: time.Unix(1_000_000, 0)}
+	o := Options{Log: true, Now: func() time.Time { return g.now }, Own: func(id string) bool { return strings.HasPrefix(id, "gw-") }}
+	for _, f := range change {
+		f(&o)
+	}
+	g.Registry = New(o)
+	g.Up()
+	return g
+}
+
+func patterns(t *testing.T, s string) func(*Options) {
+	t.Helper()
+	all, err := ParsePatterns(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(o *Options) { o.Patterns = all }
+}
+
+func quiet(t *testing.T, s string) func(*Options) {
+	t.Helper()
+	all, err := ParseQuiet(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(o *Options) { o.Quiet = all }
+}
+
+// want fails unless the device is in that state for that reason.
+func (g *rig) want(id string, state State, reason Reason) {
+	g.t.Helper()
+	d, ok := g.Get(id)
+	if !ok || d.State != state || d.Reason != reason {
+		g.t.Errorf("%s: got %+v %v, want %s because of %s", id, d, ok, state, reason)
+	}
+}
+
+func (g *rig) unheard(id string) {
+	g.t.Helper()
+	if d, ok := g.Get(id); ok {
+		g.t.Errorf("%s: got %+v, want nothing", id, d)
+	}
+}
+
+func (g *rig) connect(id, address string) {
+	g.Line(fmt.Sprintf("1: New client connected from %s as %s (p2, c1, k60).", address, id))
+}
+
+func TestDevicesComeAndGo(t *testing.T) {
+	g := start(t)
+	g.connect("a", "10.0.0.1:1")
+	at := g.now
+	g.want("a", Online, ReasonConnected)
+	g.now = g.now.Add(time.Second)
+	g.Line("1: Client a already connected, closing old connection.")
+	g.connect("a", "10.0.0.1:2")
+	g.want("a", Online, ReasonTakenOver)
+	if d, _ := g.Get("a"); d.Address != "10.0.0.1:2" || d.Source != SourceLog || d.LastSeen != at.Add(time.Second) {
+		t.Errorf("got %+v, want the address of the new connection", d)
+	}
+	g.Line("1: Client a closed its connection.")
+	g.want("a", Offline, ReasonClosed)
+	g.Line("1: Client b disconnected.") // came before the gateway
+	g.want("b", Offline, ReasonDisconnected)
+	if got := g.Stats().States; got[Online] != 0 || got[Offline] != 2 || got[Unknown] != 0 {
+		t.Errorf("got %v, want 2 offline", got)
+	}
+}
+
+func TestTheNewWordingIsHeldAgainstTheAddress(t *testing.T) {
+	g := start(t)
+	g.Version("mosquitto version 2.1.2")
+	g.connect("a", "10.0.0.1:1")
+	// Somebody fails to log in with the same id, or is thrown out before.
+	g.Line("1: Client a [10.9.9.9:7] disconnected: not authorised.")
+	g.Line("1: Client a [10.9.9.9:7] disconnected: protocol error.")
+	g.want("a", Online, ReasonConnected)
+	g.Line("1: Client a [10.0.0.1:1] disconnected: session taken over.")
+	g.connect("a", "10.0.0.1:2")
+	g.want("a", Online, ReasonTakenOver)
+	g.Line("1: Client a [10.0.0.1:1] disconnected: connection closed by client.") // the old one
+	g.want("a", Online, ReasonTakenOver)
+	g.Line("1: Client a [10.0.0.1:2] disconnected.")
+	g.want("a", Offline, ReasonDisconnected)
+	g.Line("1: Client b [10.0.0.1:3] disconnected.") // never seen before, and there is one way to read it
+	g.want("b", Offline, ReasonDisconnected)
+	g.Line("1: Client 10.0.0.1 [10.0.0.1:4] disconnected: connection closed by client.") // before it said who it is
+	g.unheard("10.0.0.1")
+}
+
+func TestWhatCannotBeKnownIsUnknown(t *testing.T) {
+	g := start(t)
+	g.connect("a", "10.0.0.1:1")
+	// With 2.0 this may be somebody else, who does not know the password.
+	g.Line("1: Client a disconnected, not authorised.")
+	g.want("a", Unknown, ReasonNotAuthorised)
+	g.Line("1: Client stranger disconnected, not authorised.")
+	g.unheard("stranger")
+	g.Line("1: Client <unknown> closed its connection.")
+	g.unheard("<unknown>")
+
+	g.connect("a", "10.0.0.1:1")
+	g.Down()
+	g.want("a", Unknown, ReasonBrokerLost)
+	g.Up()
+	g.want("a", Unknown, ReasonBrokerLost)
+	g.connect("a", "10.0.0.1:2")
+	g.want("a", Online, ReasonConnected)
+	g.Line("1: Outgoing messages are being dropped for client b.")
+	g.want("a", Online, ReasonConnected)
+	g.Line("1: Outgoing messages are being dropped for client gw-1-sub0.")
+	g.want("a", Unknown, ReasonMessagesLost)
+	if got := g.Stats().States; got[Unknown] != 1 || got[Online] != 0 {
+		t.Errorf("got %v, want one unknown", got)
+	}
+}
+
+// A client cannot say anything about another one, whatever it calls itself.
+func TestNamesThatLookLikeLinesHurtNobody(t *testing.T) {
+	g := start(t)
+	g.connect("victim", "10.0.0.1:1")
+	g.connect("victim disconnected: x", "10.9.9.9:1")
+	g.Line("1: Client victim disconnected: x disconnected.")
+	g.want("victim", Online, ReasonConnected)
+	g.want("victim disconnected: x", Offline, ReasonDisconnected)
+	g.Line("1: Client nobody disconnected: x disconnected.") // two ways, and neither is known
+	g.unheard("nobody")
+	g.Line("1: New client connected from 1.2.3.4:5 as a (p2, c1, k60, u'b (p2, c1, k60, u'c').")
+	g.unheard("a")
+	if got := g.Stats().Unread; got != 2 {
+		t.Errorf("got %d lines that were left out, want 2", got)
+	}
+}
+
+func TestTheGatewayItselfIsLeftOut(t *testing.T) {
+	g := start(t)
+	g.connect("gw-1-pub0", "127.0.0.1:1")
+	g.unheard("gw-1-pub0")
+}
+
+func TestConnectionStateTopics(t *testing.T) {
+	g := start(t)
+	g.ConnectionState("a", []byte("1"))
+	g.want("a", Online, ReasonConnected)
+	g.ConnectionState("a", []byte("0"))
+	g.want("a", Offline, ReasonClosed)
+	g.ConnectionState("b", []byte("yes"))
+	g.unheard("b")
+}
+
+func TestWillsSayTheState(t *testing.T) {
+	g := start(t, patterns(t, `tele/{id}/LWT=Online|Offline, z/{id}/availability={"state":"online","x":1}|{"state":"offline","x":1}, fleet/{id}/#`))
+	g.Message("tele/a/LWT", []byte("Online"), false)
+	g.want("a", Online, ReasonReported)
+	g.Message("tele/a/LWT", []byte(" Offline\n"), false)
+	g.want("a", Offline, ReasonReported)
+	g.Message("tele/a/LWT", []byte("what?"), false)
+	g.want("a", Offline, ReasonReported)
+	g.Message("z/b/availability", []byte(`{ "state": "online", "x": 1 }`), false)
+	g.want("b", Online, ReasonReported)
+	g.Message("fleet/c/deep/down", []byte("x"), false)
+	g.want("c", Unknown, ReasonNotTold)
+	g.Message("fleet", []byte("x"), false)
+	g.Message("fleet//x", []byte("x"), false)
+	g.Message("tele/a/b/LWT", []byte("Online"), false)
+	if got := len(g.byID); got != 3 {
+		t.Errorf("got %d devices, want 3", got)
+	}
+	g.connect("a", "10.0.0.1:1") // the log is another way to know
+	g.want("a", Online, ReasonConnected)
+	d, _ := g.Get("a")
+	if got := g.Filters(d); len(got) != 1 || got[0] != "tele/a/LWT" {
+		t.Errorf("got %q, want the topic that it was seen on", got)
+	}
+}
+
+// What the broker keeps counts where nothing newer is known.
+func TestRetainedCopiesGiveWay(t *testing.T) {
+	g := start(t, patterns(t, "{id}/LWT=Online|Offline,{id}/#"))
+	g.Message("a/LWT", []byte("Online"), true)
+	g.want("a", Online, ReasonReported)
+	if d, _ := g.Get("a"); d.Since.IsZero() || !d.LastSeen.IsZero() {
+		t.Errorf("got %+v, want to know since when, and that it was not seen", d)
+	}
+	g.Message("a/LWT", []byte("Offline"), false)
+	g.Message("a/LWT", []byte("Online"), true)
+	g.want("a", Offline, ReasonReported)
+	g.Message("b/x", []byte("x"), true) // says nothing about now
+	g.unheard("b")
+}
+
+// kept is a broker side that keeps some messages.
+type kept map[string]string
+
+func (k kept) Hold(context.Context, string) error { return nil }
+func (k kept) Kept(_ context.Context, _ string, each func(string, []byte)) error {
+	for topic, payload := range k {
+		each(topic, []byte(payload))
+	}
+	return nil
+}
+
+func TestWhatTheBrokerKeepsIsAskedForAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, patterns(t, "{id}/LWT=Online|Offline"))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); g.Run(ctx, kept{"a/LWT": "Online"}) }()
+		synctest.Wait()
+		g.want("a", Online, ReasonReported)
+		g.Down()
+		synctest.Wait()
+		g.want("a", Unknown, ReasonBrokerLost)
+		g.Up()
+		synctest.Wait()
+		g.want("a", Online, ReasonReported)
+		g.Lost(ReasonMessagesLost)
+		synctest.Wait()
+		g.want("a", Online, ReasonReported)
+		cancel()
+		<-done
+	})
+}
+
+// Nobody has to look for silence to come.
+func TestSilenceComesByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, quiet(t, "a/+=30s"), func(o *Options) { o.Now = time.Now })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); g.Run(ctx, kept{}) }()
+		g.Message("a/1", nil, false)
+		time.Sleep(20 * time.Second) // of the test's own clock
+		g.Message("a/2", nil, false)
+		for want := range 3 {
+			synctest.Wait()
+			if got := g.Stats().Quiet[0].Silent; got != want {
+				t.Errorf("got %d silent, want %d", got, want)
+			}
+			time.Sleep(15 * time.Second)
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestTheLongestUnseenGoesFirst(t *testing.T) {
+	g := start(t, func(o *Options) { o.Devices = 3 })
+	feed := g.Feed(false)
+	for i := range 4 {
+		g.now = g.now.Add(time.Second)
+		g.connect(fmt.Sprint("d", i), "10.0.0.1:1")
+		if i == 2 {
+			g.Line("1: Client d0 disconnected.") // seen once more
+		}
+	}
+	g.unheard("d1")
+	g.want("d0", Offline, ReasonDisconnected)
+	if got := g.Stats(); got.Forgotten != 1 || got.States[Online] != 2 || got.States[Offline] != 1 {
+		t.Errorf("got %+v, want one forgotten and three known", got)
+	}
+	some, _ := feed.Next()
+	if len(some) != 4 || some[0].Forgotten != 1 {
+		t.Errorf("got %+v, want to be told of the one that is forgotten, and three devices", some)
+	}
+}
+
+// 100 000 devices and topics take no more than is said, whatever they are called.
+func TestDevicesAreBoundedInBytes(t *testing.T) {
+	g := start(t, quiet(t, "#=1s"), func(o *Options) { o.Bytes = 1 << 20 })
+	for i := range 5000 {
+		name := fmt.Sprintf("%d%s", i, strings.Repeat("x", i%maxID))
+		g.connect(name, "10.0.0.1:1")
+		g.Message(name, nil, false)
+	}
+	if got := g.Stats(); got.Bytes > got.Limit || got.Forgotten == 0 || got.Bytes < got.Limit/2 {
+		t.Errorf("got %d of %d bytes, %d forgotten", got.Bytes, got.Limit, got.Forgotten)
+	}
+	g.connect(strings.Repeat("x", maxID+1), "10.0.0.1:1")
+	if got := g.Stats().TooLong; got == 0 {
+		t.Error("an id without end was taken in")
+	}
+	// All lists agree.
+	n, changes := 0, 0
+	for more, after := true, ""; more; {
+		var some []Device
+		some, more = g.Walk(after)
+		for _, d := range some {
+			n, after = n+1, d.ID
+		}
+	}
+	for x := g.changes.after(0); x != nil; x = x.next[0] {
+		changes++
+	}
+	listed := 0
+	for e := g.seen.first; e != nil; e = e.place.next {
+		listed++
+	}
+	if n != len(g.byID) || changes != n || listed != n {
+		t.Errorf("got %d walked, %d changes, %d listed, want %d", n, changes, listed, len(g.byID))
+	}
+}
+
+func TestWalkIsInOrder(t *testing.T) {
+	g := start(t)
+	for i := range 3 * steps {
+		g.connect(fmt.Sprint(i*7919%1000000), "1.1.1.1:1")
+	}
+	last, n := "", 0
+	for more := true; more; {
+		var some []Device
+		if some, more = g.Walk(last); len(some) > steps {
+			t.Fatalf("got %d at once, want %d at most", len(some), steps)
+		}
+		for _, d := range some {
+			if d.ID <= last {
+				t.Fatalf("got %q behind %q", d.ID, last)
+			}
+			last, n = d.ID, n+1
+		}
+	}
+	if n != 3*steps {
+		t.Errorf("got %d, want %d", n, 3*steps)
+	}
+}
+
+func TestFeedGivesTheNewest(t *testing.T) {
+	g := start(t)
+	g.connect("old", "1.1.1.1:1")
+	all, live := g.Feed(true), g.Feed(false)
+	take := func(f *Feed) (got []string, more <-chan struct{}) {
+		for more == nil {
+			var some []Change
+			some, more = f.Next()
+			for _, c := range some {
+				switch {
+				case c.Device != nil:
+					got = append(got, c.Device.ID+" "+string(c.Device.State))
+				case c.Complete:
+					got = append(got, "complete")
+				}
+			}
+		}
+		return got, more
+	}
+	same := func(f *Feed, want ...string) <-chan struct{} {
+		t.Helper()
+		got, more := take(f)
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		return more
+	}
+	same(all, "old online", "complete")
+	more := same(live)
+	g.connect("a", "1.1.1.1:1")
+	g.Line("1: Client a disconnected.")
+	g.connect("b", "1.1.1.1:1")
+	<-more
+	same(live, "a offline", "b online")
+	same(all, "a offline", "b online")
+	g.Down()
+	same(live, "a unknown", "b unknown", "old unknown")
+}
+
+func TestTopicsFallSilentAndComeBack(t *testing.T) {
+	g := start(t, quiet(t, "fleet/+/heartbeat=30s,doors/#=1h"))
+	feed := g.Feed(true)
+	feed.Next()
+	feed.Next()
+	told := func(want ...Silence) {
+		t.Helper()
+		var got []Silence
+		for {
+			some, more := feed.Next()
+			for _, c := range some {
+				if c.Silence != nil {
+					got = append(got, *c.Silence)
+				}
+			}
+			if more != nil {
+				break
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	heard := g.now
+	g.Message("fleet/1/heartbeat", nil, false)
+	g.Message("fleet/2/heartbeat", nil, true) // a copy proves no life
+	g.Message("doors/1", nil, false)
+	next, _ := g.fallSilent(g.now)
+	if next != 30*time.Second {
+		t.Errorf("got %s, want to look again in 30s", next)
+	}
+	g.now = g.now.Add(31 * time.Second)
+	g.fallSilent(g.now)
+	told(Silence{"fleet/1/heartbeat", true, heard})
+	if got := g.Stats().Quiet; got[0].Silent != 1 || got[0].Newest != heard || got[1].Silent != 0 {
+		t.Errorf("got %+v, want one that is silent", got)
+	}
+	g.Message("fleet/1/heartbeat", nil, false)
+	told(Silence{"fleet/1/heartbeat", false, g.now})
+	if got := g.Stats().Quiet; got[0].Silent != 0 || g.topics.gone.first != nil {
+		t.Errorf("got %+v, want none that is silent", got)
+	}
+
+	// While nothing can arrive, nothing becomes silent; then it has its time.
+	g.Down()
+	g.now = g.now.Add(2 * time.Hour)
+	g.fallSilent(g.now)
+	told()
+	g.Up()
+	if next, _ := g.fallSilent(g.now); next != 30*time.Second {
+		t.Errorf("got %s, want 30s from now on", next)
+	}
+	told()
+}
+
+func TestTopicsAreBounded(t *testing.T) {
+	g := start(t, quiet(t, "#=30s"), func(o *Options) { o.Topics = 3 })
+	for i := range 5 {
+		g.now = g.now.Add(time.Second)
+		g.Message(fmt.Sprint(i), nil, false)
+		if i == 2 {
+			g.fallSilent(g.now.Add(29 * time.Second)) // the first two
+		}
+	}
+	if _, ok := g.topics.byName["0"]; ok || len(g.topics.byName) != 3 || g.topics.quiet[0].silent != 0 {
+		t.Errorf("got %d topics, %d silent, want the three newest", len(g.topics.byName), g.topics.quiet[0].silent)
+	}
+}
+
+// Much at once is done in parts.
+func TestSilenceComesInParts(t *testing.T) {
+	g := start(t, quiet(t, "#=30s"))
+	for i := range 3 * silenceSteps {
+		g.Message(fmt.Sprint(i), nil, false)
+	}
+	rounds := 1
+	for _, more := g.fallSilent(g.now.Add(time.Minute)); more; _, more = g.fallSilent(g.now.Add(time.Minute)) {
+		rounds++
+	}
+	if got := g.Stats().Quiet[0].Silent; got != 3*silenceSteps || rounds < 3 {
+		t.Errorf("got %d silent in %d rounds, want all in 3 at least", got, rounds)
+	}
+}
+
+func TestPatternsAreChecked(t *testing.T) {
+	for _, bad := range []string{
+		"", "a/b", "a/{id", "a/x{id}", "{id}/{id}", "{id}/LWT=Online", "{id}/LWT=Online|", "{id}/LWT=a|a", "{id}/#=a|b", "$SYS/{id}",
+		"{id}/a,", strings.Repeat("{id}/x,", MaxPatterns) + "{id}/x", "#/{id}",
+	} {
+		if got, err := ParsePatterns(bad); err == nil {
+			t.Errorf("%q: got %+v, want an error", bad, got)
+		}
+	}
+	for _, bad := range []string{"", "a", "a=", "a=3", "a=100ms", "a=8000h", "a/#/b=1s", "a=1s,a=2s"} {
+		if got, err := ParseQuiet(bad); err == nil {
+			t.Errorf("%q: got %+v, want an error", bad, got)
+		}
+	}
+}
