@@ -163,7 +163,7 @@ type reader struct {
 
 func TestDocumentationDoesWhatItSays(t *testing.T) {
 	t.Parallel()
-	for file, least := range map[string]int{"README.md": 4, "docs/quickstart.md": 10} {
+	for file, least := range map[string]int{"README.md": 4, "docs/command-line.md": 5, "docs/quickstart.md": 10} {
 		t.Run(file, func(t *testing.T) {
 			all := blocks(t, file)
 			if len(all) < least {
@@ -281,8 +281,9 @@ type terminal struct {
 func (r *reader) terminal(b *block) *terminal {
 	r.t.Helper()
 	cmd := b.command(r.t, r.dir, r.g.here(b.code))
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(gatewayBinary(r.t))+":"+os.Getenv("PATH"), "GATEWAY_URL="+r.g.url)
 	if b.node {
-		cmd.Env = append(os.Environ(), nodeOptions(r.t)...)
+		cmd.Env = append(cmd.Env, nodeOptions(r.t)...)
 	}
 	return spawn(r.t, b.String(), b.prints, cmd)
 }

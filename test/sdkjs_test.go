@@ -278,6 +278,35 @@ func TestSDKWaitsWithFullJitter(t *testing.T) {
 	}
 }
 
+// A copy that overtakes its own live message is not followed by that, and what
+// is live behind it comes.
+func TestSDKTellsACopyFromItsLiveMessage(t *testing.T) {
+	t.Parallel()
+	b, _, _, publish := sdkPage(t, nil, `{WebSocket: class extends WebSocket {
+		set onmessage(f) { super.onmessage = e => window.held ? held.push(() => f(e)) : f(e) }
+	}}`)
+	publish("c/x", "1", true)
+	b.js(`(window.first = watch('c/#'), until(() => first.ready && first.length === 1))`)
+	b.js(`(() => {
+		const real = window.fetch;
+		window.fetch = async (url, init) => {
+			if (!String(url).includes('topics')) return real(url, init);
+			window.fetch = real;
+			window.held = [];
+			await real('/topics/c/x', {method: 'POST', body: '2'});
+			await until(() => held.length);
+			return real(url, init);
+		};
+		window.second = watch('c/#');
+		return until(() => second.length === 1);
+	})()`)
+	b.js(`(() => { const all = held; window.held = undefined; all.forEach(f => f()); return until(() => second.ready) })()`)
+	publish("c/x", "3", false)
+	b.js(`until(() => first.length === 3 && second.length > 1)`)
+	b.want(`payloads(second)`, "2,3")
+	b.want(`payloads(first)`, "1,2,3")
+}
+
 // Two thousand clients that lose a gateway in one moment come back spread over
 // the time: played by a clock of the test's, for a minute in which it stays away.
 func TestSDKsOfAStormDoNotStampede(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -48,7 +49,7 @@ func run(sh *cli.Shell, args []string) error {
 	if len(args) > 0 && args[0] == "help" {
 		args = append(args[1:len(args):len(args)], "--help")
 	}
-	parser, err := kong.New(&commands{}, kong.Name("gateway"), kong.NoDefaultHelp(), kong.Bind(sh))
+	parser, err := kong.New(&commands{}, kong.Name("gateway"), kong.NoDefaultHelp(), kong.Bind(sh), kong.KindMapper(reflect.String, kong.MapperFunc(verbatim)))
 	if err != nil {
 		return err
 	}
@@ -70,6 +71,20 @@ func run(sh *cli.Shell, args []string) error {
 		endAfterInterrupt(sh.Ctx)
 	}
 	return parsed.Run(sh, parser)
+}
+
+// verbatim takes a word byte for byte; kong's own way makes UTF-8 of it.
+func verbatim(ctx *kong.DecodeContext, target reflect.Value) error {
+	token, err := ctx.Scan.PopValue("string")
+	if err != nil {
+		return err
+	}
+	s, ok := token.Value.(string)
+	if !ok {
+		return fmt.Errorf("expected a string but got %v", token.Value)
+	}
+	target.SetString(s)
+	return nil
 }
 
 func has(node *kong.Node, name string) bool {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -148,13 +149,14 @@ func (c *Sub) straight(sh *Shell, p *printer) error {
 	if err != nil {
 		return err
 	}
+	sh.endWithPipe()
 	in := &inbox{sh: sh, printer: p, ended: make(chan struct{})}
 	for attempt := 0; ; attempt++ {
 		joined, err := c.read(sh, files, filters, in)
 		var known *Error
 		switch {
 		case in.isOver(), sh.Ctx.Err() != nil:
-			return either(in.err, sh.Ctx.Err())
+			return cmp.Or(in.err, sh.Ctx.Err())
 		case !joined && attempt == 0, errors.As(err, &known) && known.Status != StatusNoConnection:
 			return err
 		case joined:

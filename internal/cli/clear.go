@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func (c *Clear) run(sh *Shell) error {
 	}
 	defer g.Close()
 	t := tree{}
-	if err := t.add(g.Retained(sh.Ctx, c.Filter)); err != nil {
+	if err := t.add(g.Retained(sh.Ctx, c.Filter), sh.progress("found", 0)); err != nil {
 		return err
 	}
 	topics, err := list(sh, &t)
@@ -121,7 +122,7 @@ func clearAll(sh *Shell, g *client.Client, topics []string) error {
 					if failed++; failed <= mostTold {
 						sh.note("%s: %s", printable(topics[i]), words(err))
 					}
-					first = either(first, err)
+					first = cmp.Or(first, err)
 				}
 				mu.Unlock()
 			}

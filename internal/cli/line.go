@@ -117,7 +117,7 @@ func (r *record) options() []client.Option {
 // character that the terminal would obey.
 func shown(payload []byte) string {
 	if !utf8.Valid(payload) {
-		return strconv.Itoa(len(payload)) + " bytes"
+		return plural(len(payload), "byte")
 	}
 	return printable(string(payload))
 }

@@ -22,10 +22,22 @@ type many struct {
 	progress  *progress
 	sent      int
 
+	// repeats: what is refused for now only, and what nobody knows of, is
+	// published again when all others have been.
+	repeats bool
+
 	mu     sync.Mutex
-	failed int  // guarded by mu
-	status int  // guarded by mu: the exit status that the failures come to
-	gone   bool // guarded by mu: there is no connection any more
+	again  []again // guarded by mu
+	failed int     // guarded by mu
+	status int     // guarded by mu: the exit status that the failures come to
+	gone   bool    // guarded by mu: there is no connection any more
+}
+
+// again is a message that is published once more.
+type again struct {
+	topic   string
+	payload []byte
+	options []client.Option
 }
 
 func (g *Gateway) many(sh *Shell, what string) (*many, error) {
@@ -40,10 +52,24 @@ func (g *Gateway) many(sh *Shell, what string) (*many, error) {
 func (m *many) publish(topic string, payload []byte, options []client.Option) bool {
 	m.sent++
 	m.progress.at(m.sent)
-	m.publisher.Publish(topic, payload, func(_ client.Outcome, err error) { m.settled(topic, err) }, options...)
+	m.publisher.Publish(topic, payload, func(_ client.Outcome, err error) {
+		if m.repeats && passing(err) {
+			m.mu.Lock()
+			m.again = append(m.again, again{topic, payload, options})
+			m.mu.Unlock()
+			return
+		}
+		m.settled(topic, err)
+	}, options...)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return !m.gone && m.sh.Ctx.Err() == nil
+}
+
+// passing reports whether the same message may be taken later.
+func passing(err error) bool {
+	var e *client.Error
+	return errors.As(err, &e) && e.Code != client.CodeNotConnected && (e.Retryable || errors.Is(err, client.ErrUnknownOutcome))
 }
 
 func (m *many) settled(topic string, err error) {
@@ -69,7 +95,17 @@ func (m *many) settled(topic string, err error) {
 // before the last message.
 func (m *many) end(err error) error {
 	m.publisher.Wait()
+	for i, a := range m.again { // which nobody else touches any more
+		if err == nil && m.sh.Ctx.Err() == nil {
+			m.progress.at(m.sent - len(m.again) + i)
+			_, failure := m.client.Publish(m.sh.Ctx, a.topic, a.payload, a.options...)
+			m.settled(a.topic, failure)
+		}
+	}
 	m.progress.end()
+	if err == nil {
+		err = m.sh.Ctx.Err()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -85,7 +86,7 @@ func (c *Pub) tell(sh *Shell, o client.Outcome) error {
 	if o.QoS == 0 {
 		delivery = "sent"
 	}
-	ms := float64(o.Took) / float64(time.Millisecond)
+	ms := math.Round(float64(o.Took)/float64(time.Microsecond)) / 1000
 	if c.JSON {
 		r := &wire.PublishResult{Topic: c.Topic, QoS: o.QoS, Delivery: delivery, TookMS: ms}
 		if o.NoSubscribers {

@@ -102,7 +102,7 @@ func (c *Replay) run(sh *Shell) error {
 			break
 		}
 	}
-	return many.end(sh.Ctx.Err())
+	return many.end(nil)
 }
 
 // sleepUntil waits, unless Ctrl-C comes first.

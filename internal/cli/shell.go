@@ -95,7 +95,7 @@ func paint(to io.Writer, s style, words string) string {
 }
 
 // progress is how far a long work is: one line on standard error, on a terminal
-// only, and not where its output goes to the same one.
+// only.
 type progress struct {
 	to    io.Writer // nil: nobody looks
 	what  string

@@ -68,7 +68,7 @@ func words(err error) string {
 	if !errors.As(err, &e) {
 		return err.Error()
 	}
-	if e.Code == client.CodeNotConnected {
+	if e.Code == client.CodeNotConnected && e.Unwrap() != nil {
 		return "the gateway cannot be reached: " + innermost(e)
 	}
 	text := e.Detail
@@ -83,7 +83,10 @@ func words(err error) string {
 	if e.Status == http.StatusUnauthorized {
 		text += " Set GATEWAY_TOKEN, or give --token-file."
 	}
-	return fmt.Sprintf("%s (%s)", text, e.Code)
+	if e.Code == client.CodeNotConnected {
+		return text
+	}
+	return fmt.Sprintf("%s (%s)", strings.TrimSuffix(text, "."), e.Code)
 }
 
 // innermost is what the network said, without the layers around it.

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -81,48 +83,52 @@ type sink interface {
 // follow reads a subscription until it or the sink has had enough. What is no
 // message is said on standard error.
 func follow(sh *Shell, g *client.Client, filters []string, options []client.SubscribeOption, to sink) error {
+	sh.endWithPipe()
 	sub := g.Subscribe(sh.Ctx, filters, options...)
 	defer sub.Close()
-	var refused error
+	var last, refused error // the last one ends it, unless something comes behind it
 	for event, err := range sub.Events() {
+		if sh.Ctx.Err() != nil {
+			return sh.Ctx.Err()
+		}
 		if err != nil {
-			if refused != nil {
-				sh.note("%s", words(refused)) // and there is more to say
+			sh.note("%s", words(err))
+			last = &Error{Status: statusOf(err)}
+			var e *client.Error
+			if errors.As(err, &e) && e.Filter != "" {
+				refused = last
 			}
-			refused = err
 			continue
 		}
+		last = nil
 		sh.back()
-		switch e := event.(type) {
-		case *client.Message:
-			if enough, err := to.message(e); err != nil || enough {
-				return either(err, refused)
-			}
-		case *client.Gap:
-			sh.note("%s", gapWords(e))
-			if err := to.gap(e); err != nil {
-				return err
-			}
-		case *client.Broker:
-			if e.Connected {
-				sh.note("the gateway has its broker again")
-			} else {
-				sh.note("the gateway has lost its broker")
-			}
+		enough, err := take(sh, event, to)
+		if err != nil {
+			return err
 		}
-		if refused != nil {
-			sh.note("%s", words(refused)) // the others go on
-			refused = failed("not all filters were granted")
+		if enough {
+			return refused
 		}
 	}
-	return refused
+	return cmp.Or(last, refused)
 }
 
-func either(err, other error) error {
-	if err != nil {
-		return err
+// take handles one event.
+func take(sh *Shell, event client.Event, to sink) (enough bool, err error) {
+	switch e := event.(type) {
+	case *client.Message:
+		return to.message(e)
+	case *client.Gap:
+		sh.note("%s", gapWords(e))
+		return false, to.gap(e)
+	case *client.Broker:
+		if e.Connected {
+			sh.note("the gateway has its broker again")
+		} else {
+			sh.note("the gateway has lost its broker")
+		}
 	}
-	return other
+	return false, nil
 }
 
 // gapWords say what is missing.

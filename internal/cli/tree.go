@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"iter"
 	"slices"
 	"strings"
@@ -27,7 +26,8 @@ func (c *Export) run(sh *Shell) error {
 	}
 	defer g.Close()
 	t := tree{}
-	if err := t.add(g.Retained(sh.Ctx, c.Filter)); err != nil {
+	progress := sh.progress("found", 0)
+	if err := t.add(g.Retained(sh.Ctx, c.Filter), progress); err != nil {
 		return err
 	}
 	for _, m := range t.messages {
@@ -35,21 +35,18 @@ func (c *Export) run(sh *Shell) error {
 	}
 	if !c.Retained {
 		newest := tree{}
-		if err := newest.add(g.Topics(sh.Ctx, c.Filter)); err != nil {
+		if err := newest.add(g.Topics(sh.Ctx, c.Filter), progress); err != nil {
 			return err
 		}
 		t.merge(&newest)
 	}
-	progress := sh.progress("exported", len(t.messages))
 	var line []byte
-	for i, m := range t.messages {
+	for _, m := range t.messages {
 		line = appendItem(line[:0], m)
 		if err := sh.write(line); err != nil {
 			return err
 		}
-		progress.at(i)
 	}
-	progress.end()
 	if len(t.large) > 0 {
 		for _, g := range t.large {
 			sh.note("%s: %d bytes are too large to be handed out; it is left out", printable(g.Topic), g.Bytes)
@@ -65,7 +62,8 @@ type tree struct {
 	large    []*client.Gap // what is too large
 }
 
-func (t *tree) add(list iter.Seq2[client.Event, error]) error {
+func (t *tree) add(list iter.Seq2[client.Event, error], found *progress) error {
+	defer found.end()
 	for event, err := range list {
 		switch e := event.(type) {
 		case *client.Message:
@@ -76,6 +74,7 @@ func (t *tree) add(list iter.Seq2[client.Event, error]) error {
 		if err != nil {
 			return err
 		}
+		found.at(len(t.messages))
 	}
 	return nil
 }
@@ -129,6 +128,7 @@ func (c *Import) run(sh *Shell) error {
 	if err != nil {
 		return err
 	}
+	many.repeats = true // to have a value twice is to have it
 	defer many.close()
 	for r, err := range in.records(sh) {
 		if err != nil {
@@ -138,5 +138,5 @@ func (c *Import) run(sh *Shell) error {
 			break
 		}
 	}
-	return many.end(context.Cause(sh.Ctx))
+	return many.end(nil)
 }

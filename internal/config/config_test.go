@@ -123,13 +123,10 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 	if pw := got.MQTTPassword.Reveal(); pw != "hunter2" {
 		t.Errorf("MQTTPassword: got %q, want hunter2", pw)
 	}
-	if r := string(got.ValueMetricRules()); r != "decoders:\n" {
-		t.Errorf("value metrics: got %q, want what the file holds", r)
-	}
 	if d := string(got.Decoders()); d != "decoders:\n" {
 		t.Errorf("Decoders: got %q, want what the file holds", d)
 	}
-	got.broker, got.MQTTPassword, got.decoders, got.valueMetrics = nil, Secret{}, nil, nil
+	got.broker, got.MQTTPassword, got.decoders = nil, Secret{}, nil
 	want := &Config{
 		HTTPAddr:            "0.0.0.0:80",
 		AdminAddr:           "[::1]:0",
@@ -190,10 +187,13 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		LogLevel:            "debug",
 		PProf:               true,
 	}
+	if string(got.valueMetrics) != "decoders:\n" {
+		t.Errorf("value metrics: got %q, want what stands in the file", got.valueMetrics)
+	}
 	if len(got.DevicePatterns()) != 1 || len(got.Quiet()) != 1 {
 		t.Errorf("got patterns %v and %v, want one of each", got.DevicePatterns(), got.Quiet())
 	}
-	want.patterns, want.quiet = got.patterns, got.quiet // they have tests of their own
+	want.patterns, want.quiet, want.valueMetrics = got.patterns, got.quiet, got.valueMetrics
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("configuration:\n got %+v\nwant %+v", got, want)
 	}

@@ -19,6 +19,11 @@ func TestUnknownVariableIsRefused(t *testing.T) {
 	})
 }
 
+// What the commands read may be set where a gateway starts.
+func TestVariablesOfClientsAreLeftAlone(t *testing.T) {
+	mustLoad(t, env{"GATEWAY_URL": "http://other:8080", "GATEWAY_TOKEN": "gwk_x", "GATEWAY_TOKEN_FILE": "key"})
+}
+
 func TestEmptyValueIsRefused(t *testing.T) {
 	for _, v := range variables() {
 		if v.typ.Kind().String() == "slice" {

@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/vulturepi/gateway/client"
+	"github.com/vulturepi/gateway/wire"
+)
+
+// What record and export write is read back as it was, byte for byte, and is one
+// line.
+func TestLinesRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &client.Message{
+			Topic:   rapid.StringN(1, 20, 60).Draw(t, "topic"),
+			Payload: rapid.OneOf(rapid.SliceOf(rapid.Byte()), rapid.Map(rapid.String(), func(s string) []byte { return []byte(s) }), rapid.SampledFrom([][]byte{[]byte(`{"a":  1.50}`), []byte("21.50"), []byte("[1,\n2]"), []byte(`"\u00fc<>&"`)})).Draw(t, "payload"),
+			Retain:  rapid.Bool().Draw(t, "retain"), QoS: 1, Time: time.Date(2026, 1, 2, 3, 4, 5, 678000, time.UTC), Cursor: "a-1", Skipped: 3,
+			ContentType: rapid.String().Draw(t, "content type"), Expiry: time.Minute, ResponseTopic: "r", Correlation: []byte{0, 255},
+			UserProperties: map[string]wire.Strings{"b": {"1", "2"}, "a": {"3"}},
+		}
+		for name, line := range map[string][]byte{"object": appendObject(nil, m), "item": appendItem(nil, m)} {
+			if bytes.Count(line, []byte("\n")) != 1 || line[len(line)-1] != '\n' {
+				t.Fatalf("%s: %q is not one line", name, line)
+			}
+			r, err := parseRecord(line)
+			if err != nil {
+				t.Fatalf("%s: %s: %v", name, line, err)
+			}
+			if r.Topic != m.Topic || !bytes.Equal(r.payload, m.Payload) || r.Retain != m.Retain || r.ContentType != m.ContentType || len(r.UserProperties["b"]) != 2 {
+				t.Fatalf("%s: got %+v, want %+v", name, r, m)
+			}
+			if name == "object" && (!r.Time.Equal(m.Time) || r.Cursor != m.Cursor || r.Skipped != 3) {
+				t.Fatalf("got %+v, want its time and cursor", r)
+			}
+		}
+	})
+}
+
+func TestParseRecordRefusesWhatIsNoMessage(t *testing.T) {
+	for _, line := range []string{
+		"", "x", "[]", "{}", `{"type":"snapshot_end"}`, `{"topic":"a"}`, `{"topic":"a","payload":1}`, `{"payload":1,"encoding":"json"}`,
+		`{"topic":"a","payload":1,"encoding":"text"}`, `{"topic":"a","payload":"%","encoding":"base64"}`, `{"topic":"a","payload":"x","encoding":"hex"}`,
+	} {
+		if r, err := parseRecord([]byte(line)); err == nil {
+			t.Errorf("%s: got %+v, want an error", line, r)
+		}
+	}
+}
+
+// Nothing that a terminal would obey is shown.
+func TestShownHasNoControlCharacters(t *testing.T) {
+	for in, want := range map[string]string{
+		"21.50 °C 👩‍🚀": "21.50 °C 👩‍🚀", "\x1b[2J": `\x1b[2J`, "a\tb\n": `a\tb\n`, "\u009b2J": `\u009b2J`, "\u202eabc": `\u202eabc`, "\x7f": `\x7f`, "\xff": "1 byte",
+	} {
+		if got := shown([]byte(in)); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		got := printable(rapid.String().Draw(t, "s"))
+		if i := strings.IndexFunc(got, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }); i >= 0 {
+			t.Fatalf("%q has a control character at %d", got, i)
+		}
+	})
+}
+
+// Two values of a topic are both kept, the retained one first, unless they say
+// the same.
+func TestMergeKeepsBothValues(t *testing.T) {
+	message := func(topic, payload string, retain bool) *client.Message {
+		return &client.Message{Topic: topic, Payload: []byte(payload), Retain: retain}
+	}
+	tr := &tree{messages: []*client.Message{message("b", "kept", true), message("c", "same", true)}}
+	tr.merge(&tree{messages: []*client.Message{message("a", "1", false), message("b", "newer", false), message("c", "same", false), message("d", "gone", true)}})
+	got := ""
+	for _, m := range tr.messages {
+		got += string(appendItem(nil, &client.Message{Topic: m.Topic, Payload: m.Payload, Retain: m.Retain}))
+	}
+	want := `{"topic":"a","payload":1,"encoding":"json","retain":false}
+{"topic":"b","payload":"kept","encoding":"text","retain":true}
+{"topic":"b","payload":"newer","encoding":"text","retain":false}
+{"topic":"c","payload":"same","encoding":"text","retain":true}
+`
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
