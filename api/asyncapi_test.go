@@ -243,7 +243,10 @@ func jsonFields(typ reflect.Type) map[string]bool {
 			continue
 		}
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		all[name] = !strings.Contains(options, "omitempty")
+		if name == "-" { // it goes another way
+			continue
+		}
+		all[name] = !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero")
 	}
 	return all
 }

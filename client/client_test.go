@@ -123,15 +123,16 @@ func TestRequestReturnsTheReply(t *testing.T) {
 }
 
 func TestKeyPublishesOnce(t *testing.T) {
+	key := client.Key(unique("k"))
 	c := dial(t, shared, client.Options{})
 	r := read(t, c.Subscribe(t.Context(), []string{"keyed"}))
 	for i := range 3 {
-		o, err := c.Publish(t.Context(), "keyed", "x", client.Key("k-1"))
+		o, err := c.Publish(t.Context(), "keyed", "x", key)
 		if err != nil || o.Replayed != (i > 0) {
 			t.Fatalf("%d: got %+v, %v", i, o, err)
 		}
 	}
-	_, err := c.Publish(t.Context(), "keyed", "y", client.Key("k-1"))
+	_, err := c.Publish(t.Context(), "keyed", "y", key)
 	wants(t, "another body", err, "422 idempotency_mismatch retryable=false unknown=false")
 	_, _ = c.Publish(t.Context(), "keyed", "last")
 	r.waitLive(2)

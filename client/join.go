@@ -85,89 +85,96 @@ type frame struct {
 }
 
 // step reads one frame. Not ok: the connection has ended.
-func (s *Subscription) step() (event Event, err error, ok bool) {
+func (s *Subscription) step() (o outcome, ok bool) {
 	k := s.current()
 	if k == nil { // closed meanwhile
-		return nil, nil, false
+		return outcome{}, false
 	}
 	b, failure := k.read()
 	if failure == nil {
-		event, err, failure = s.take(k, b)
+		o, failure = s.take(k, b)
 	}
 	if failure != nil {
 		s.fail(failure)
-		return nil, err, false
+		return outcome{}, false
 	}
-	return event, err, true
+	return o, true
 }
 
-// take is what a frame comes to: an event, an error that is told, or the failure
-// of the connection.
-func (s *Subscription) take(k *socket, b []byte) (event Event, err error, failure *Error) {
+// take is what a frame comes to, or the failure of the connection.
+func (s *Subscription) take(k *socket, b []byte) (outcome, *Error) {
 	if bytes.HasPrefix(b, []byte(`{"type":"`+wire.TypeMessage+`"`)) { // nearly all of them
-		event, err = s.message(b)
-		return event, err, nil
+		return s.message(b), nil
 	}
 	var f frame
 	if json.Unmarshal(b, &f) != nil {
-		return nil, nil, nil // an id that is not ours
+		return outcome{}, nil // an id that is not ours
 	}
 	switch f.Type {
 	case wire.TypeMessage:
-		event, err = s.message(b)
+		return s.message(b), nil
 	case wire.TypeGap:
-		event, err = s.gap(b)
+		return s.gap(b), nil
 	case wire.TypeBroker:
 		broker := &Broker{}
-		event, err = broker, json.Unmarshal(b, broker)
+		if err := json.Unmarshal(b, broker); err != nil {
+			return garbled(err), nil
+		}
+		return outcome{event: broker}, nil
 	case wire.TypeSnapshotEnd:
 		if !s.told { // a resume has one, too
-			s.told, event = true, &SnapshotEnd{}
+			s.told = true
+			return outcome{event: &SnapshotEnd{}}, nil
 		}
 	case wire.TypeAck:
-		return s.acked(b, f.ID)
+		return outcome{}, s.acked(b, f.ID)
 	case wire.TypePong:
-		return nil, nil, s.complete(k, f.ID)
+		return outcome{}, s.complete(k, f.ID)
 	case wire.TypeError:
 		return s.refused(b, f.ID)
 	}
-	return event, err, nil
+	return outcome{}, nil
 }
 
-func (s *Subscription) message(b []byte) (Event, error) {
+// garbled is a frame that cannot be understood, and is left out.
+func garbled(err error) outcome {
+	return outcome{err: &Error{Code: CodeForeignAnswer, Detail: "A frame cannot be understood.", cause: err}}
+}
+
+func (s *Subscription) message(b []byte) outcome {
 	m, err := decodeMessage(b)
 	switch {
 	case err != nil:
-		return nil, &Error{Code: CodeForeignAnswer, Detail: "A message cannot be understood.", cause: err}
+		return garbled(err)
 	case m.Cursor == "":
-		return m, nil
+		return outcome{event: m}
 	case s.join.copying: // it comes again with the resume
-		return nil, nil
+		return outcome{}
 	}
 	s.setCursor(m.Cursor)
-	return m, nil
+	return outcome{event: m}
 }
 
-func (s *Subscription) gap(b []byte) (Event, error) {
+func (s *Subscription) gap(b []byte) outcome {
 	g := &Gap{}
 	if err := json.Unmarshal(b, g); err != nil {
-		return nil, &Error{Code: CodeForeignAnswer, Detail: "A gap cannot be understood.", cause: err}
+		return garbled(err)
 	}
 	isCopy := g.After == g.Before // an older message, which has no place in the stream
 	if s.join.copying && !isCopy {
-		return nil, nil
+		return outcome{}
 	}
 	if !isCopy && g.Reason != wire.GapSlowConsumer { // what did not fit may be in the history
 		s.setCursor(g.Before)
 	}
-	return g, nil
+	return outcome{event: g}
 }
 
 // acked takes the answer to a subscribe or unsubscribe.
-func (s *Subscription) acked(b []byte, id int) (Event, error, *Error) {
+func (s *Subscription) acked(b []byte, id int) *Error {
 	var ack wire.Ack
 	if err := json.Unmarshal(b, &ack); err != nil || id == idLeave || id == 0 {
-		return nil, nil, nil
+		return nil
 	}
 	var held []string
 	var refused []*Error
@@ -179,7 +186,7 @@ func (s *Subscription) acked(b []byte, id int) (Event, error, *Error) {
 		}
 		e := ofFilter(r)
 		if e.Retryable { // all of it once more
-			return nil, nil, e
+			return e
 		}
 		refused = append(refused, e)
 	}
@@ -187,7 +194,7 @@ func (s *Subscription) acked(b []byte, id int) (Event, error, *Error) {
 	if len(held) == 0 && len(refused) > 0 {
 		last := len(refused) - 1
 		s.tell(refused[:last])
-		return nil, nil, refused[last]
+		return refused[last]
 	}
 	s.tell(refused)
 	if s.join.copying = s.join.copying && id != idResume; !s.join.copying {
@@ -197,7 +204,7 @@ func (s *Subscription) acked(b []byte, id int) (Event, error, *Error) {
 		s.join.partial = ack.Resumed == nil || !*ack.Resumed && (id == idResume || s.opts.atCursor)
 		s.told = s.told && !s.join.partial
 	}
-	return nil, nil, nil
+	return nil
 }
 
 // tell gives errors to the loop, one by one.
@@ -223,14 +230,14 @@ func (s *Subscription) complete(k *socket, id int) *Error {
 }
 
 // refused takes an error frame.
-func (s *Subscription) refused(b []byte, id int) (Event, error, *Error) {
+func (s *Subscription) refused(b []byte, id int) (outcome, *Error) {
 	f := wire.ErrorFrame{}
 	if err := json.Unmarshal(b, &f); err != nil || f.Problem == nil {
-		return nil, nil, nil
+		return outcome{}, nil
 	}
 	e := ofProblem(f.Problem, false)
 	if id != 0 && e.Code != wire.CodeInvalidCursor { // which is carried out all the same
-		return nil, nil, e
+		return outcome{}, e
 	}
-	return nil, e, nil
+	return outcome{err: e}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,6 +56,7 @@ func run(m *testing.M) int {
 // gateway is a real one, as a process with its built-in broker.
 type gateway struct {
 	cmd          *exec.Cmd
+	leash        io.Closer // the gateway ends with it, and so with the test program
 	log          *output
 	addr, broker string // host:port
 }
@@ -79,7 +81,7 @@ func (o *output) String() string {
 
 // launch runs a gateway with these settings, on free ports, until it is ready.
 func launch(env map[string]string) (*gateway, error) {
-	g := &gateway{cmd: exec.Command(binary), log: &output{}}
+	g := &gateway{cmd: exec.Command("sh", "-c", `"$0" & cat; kill -9 $!`, binary), log: &output{}}
 	g.cmd.Stdout, g.cmd.Stderr = io.Discard, g.log
 	g.cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "GATEWAY_HTTP_ADDR=127.0.0.1:0", "GATEWAY_ADMIN_ADDR=127.0.0.1:0", "GATEWAY_EMBEDDED_ADDR=127.0.0.1:0",
@@ -88,6 +90,11 @@ func launch(env map[string]string) (*gateway, error) {
 	for name, value := range env {
 		g.cmd.Env = append(g.cmd.Env, name+"="+value)
 	}
+	leash, err := g.cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	g.leash = leash
 	if err := g.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -120,7 +127,7 @@ func launch(env map[string]string) (*gateway, error) {
 var once = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
 func (g *gateway) stop() {
-	_ = g.cmd.Process.Kill()
+	_ = g.leash.Close()
 	_ = g.cmd.Wait()
 }
 
@@ -305,3 +312,8 @@ func writeFile(t *testing.T, path, text string) {
 }
 
 func sha256Hex(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
+
+var uniques atomic.Int64
+
+// unique is a name that no other test has, nor the same one when it is run again.
+func unique(name string) string { return fmt.Sprintf("%s-%d", name, uniques.Add(1)) }

@@ -82,11 +82,13 @@ type Subscription struct {
 	forget func() bool // guarded by mu; ends what waits for life's end
 }
 
-// outcome is what a loop is given.
+// outcome is what a loop is given, or nothing.
 type outcome struct {
 	event Event
 	err   error
 }
+
+func (o outcome) is() bool { return o.event != nil || o.err != nil }
 
 // Subscribe subscribes to all messages that match one of the filters, until ctx
 // or the client ends or the Subscription is closed. It returns when the
@@ -119,9 +121,9 @@ func (c *Client) Subscribe(ctx context.Context, filters []string, options ...Sub
 // wait reads until the subscription is in force.
 func (s *Subscription) wait() {
 	for len(s.pending) < 16 && s.joined.IsZero() {
-		event, err, ok := s.step()
-		if event != nil || err != nil {
-			s.pending = append(s.pending, outcome{event, err})
+		o, ok := s.step()
+		if o.is() {
+			s.pending = append(s.pending, o)
 		}
 		if !ok {
 			return
@@ -144,8 +146,8 @@ func (s *Subscription) Events() iter.Seq2[Event, error] {
 		}
 		defer s.reading.Unlock()
 		for {
-			event, err, ok := s.next()
-			if (event != nil || err != nil) && !yield(event, err) || !ok {
+			o, ok := s.next()
+			if o.is() && !yield(o.event, o.err) || !ok {
 				return
 			}
 		}
@@ -199,27 +201,25 @@ func (s *Subscription) current() *socket {
 }
 
 // next waits for the next event. Not ok: it is the last.
-func (s *Subscription) next() (event Event, err error, ok bool) {
+func (s *Subscription) next() (o outcome, ok bool) {
 	for {
 		if len(s.pending) > 0 {
-			first := s.pending[0]
-			s.pending = s.pending[1:]
-			return first.event, first.err, true
+			o, s.pending = s.pending[0], s.pending[1:]
+			return o, true
 		}
 		switch {
 		case s.life.Err() != nil:
-			return nil, s.life.Err(), false
+			return outcome{err: s.life.Err()}, false
 		case s.ctx.Err() != nil:
-			return nil, nil, false
+			return outcome{}, false
 		case s.failed != nil:
-			return nil, s.failed, false
+			return outcome{err: s.failed}, false
 		}
 		if s.current() == nil && !s.open() {
 			continue
 		}
-		event, err, _ = s.step()
-		if event != nil || err != nil {
-			return event, err, true
+		if o, _ = s.step(); o.is() {
+			return o, true
 		}
 	}
 }

@@ -61,7 +61,7 @@ func readCompose(t *testing.T) compose {
 	if err := yaml.Unmarshal([]byte(read(t, "docker-compose.yml")), &c); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"mosquitto", "gateway", "prometheus"} {
+	for _, name := range []string{"mosquitto", "gateway", "prometheus", "grafana"} {
 		if _, ok := c.Services[name]; !ok {
 			t.Fatalf("docker-compose.yml has no service %q", name)
 		}
@@ -230,12 +230,16 @@ func TestGatewayDoesNotWaitForAHealthyBroker(t *testing.T) {
 
 func TestPrometheusScrapesTheAdminListener(t *testing.T) {
 	c := readCompose(t)
-	if got := c.Services["prometheus"].Profiles; !slices.Equal(got, []string{"metrics"}) {
-		t.Errorf("profiles: got %v, want [metrics]", got)
+	for _, name := range []string{"prometheus", "grafana"} {
+		if got := c.Services[name].Profiles; !slices.Equal(got, []string{"monitoring"}) {
+			t.Errorf("%s: profiles: got %v, want [monitoring]", name, got)
+		}
 	}
-	const mount = "./deploy/prometheus/prometheus.yml:/etc/prometheus/prometheus.yml:ro"
-	if got := c.Services["prometheus"].VolumeList; !slices.Contains(got, mount) {
-		t.Errorf("volumes: got %v, want %s", got, mount)
+	for _, name := range []string{"prometheus.yml", "alerts.yml"} {
+		mount := "./deploy/prometheus/" + name + ":/etc/prometheus/" + name + ":ro"
+		if got := c.Services["prometheus"].VolumeList; !slices.Contains(got, mount) {
+			t.Errorf("volumes: got %v, want %s", got, mount)
+		}
 	}
 	var scrape struct {
 		Configs []struct {
@@ -260,5 +264,65 @@ func TestPrometheusScrapesTheAdminListener(t *testing.T) {
 	// The gateway answers only to names that it knows.
 	if !strings.Contains(c.Services["gateway"].Environment["GATEWAY_ALLOWED_HOSTS"], "gateway") {
 		t.Error("GATEWAY_ALLOWED_HOSTS does not hold the name that Prometheus asks for")
+	}
+}
+
+// Grafana is given what it shows as files: its data source is the Prometheus
+// beside it, the dashboard lies where the provider looks. Nobody can log in.
+func TestGrafanaShowsTheDashboard(t *testing.T) {
+	s := readCompose(t).Services["grafana"]
+	var sources struct {
+		Sources []struct {
+			Type    string `yaml:"type"`
+			URL     string `yaml:"url"`
+			Default bool   `yaml:"isDefault"`
+		} `yaml:"datasources"`
+	}
+	var providers struct {
+		Providers []struct {
+			Type    string `yaml:"type"`
+			Options struct {
+				Path string `yaml:"path"`
+			} `yaml:"options"`
+		} `yaml:"providers"`
+	}
+	for name, into := range map[string]any{"datasource.yml": &sources, "dashboards.yml": &providers} {
+		if err := yaml.Unmarshal([]byte(read(t, "deploy", "grafana", name)), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := sources.Sources; len(d) != 1 || d[0].Type != "prometheus" || d[0].URL != "http://prometheus:9090" || !d[0].Default {
+		t.Errorf("data sources: got %+v, want the Prometheus of docker-compose.yml", d)
+	}
+	if p := providers.Providers; len(p) != 1 || p[0].Type != "file" {
+		t.Fatalf("providers: got %+v, want one of files", p)
+	}
+	dashboard := providers.Providers[0].Options.Path + "/gateway.json"
+	for _, mount := range []string{
+		"./deploy/grafana/gateway.json:" + dashboard + ":ro",
+		"./deploy/grafana/datasource.yml:/etc/grafana/provisioning/datasources/prometheus.yml:ro",
+		"./deploy/grafana/dashboards.yml:/etc/grafana/provisioning/dashboards/gateway.yml:ro",
+	} {
+		if !slices.Contains(s.VolumeList, mount) {
+			t.Errorf("volumes: got %v, want %s", s.VolumeList, mount)
+		}
+	}
+	for name, want := range map[string]string{
+		"GF_AUTH_ANONYMOUS_ORG_ROLE": "Viewer", "GF_AUTH_DISABLE_LOGIN_FORM": "true", "GF_AUTH_BASIC_ENABLED": "false",
+		"GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": dashboard,
+	} {
+		if got := s.Environment[name]; got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+// Compose of Debian takes the file; test/manifests has Compose v2.
+func TestComposeTakesTheFile(t *testing.T) {
+	said := tool(t, "..", "docker-compose", "--profile", "monitoring", "config")
+	for _, name := range []string{"mosquitto:", "gateway:", "prometheus:", "grafana:"} {
+		if !strings.Contains(said, "\n  "+name) {
+			t.Errorf("docker-compose config does not show %s", name)
+		}
 	}
 }

@@ -273,8 +273,8 @@ func TestProblemCodesExist(t *testing.T) {
 // block or a configuration here.
 func TestNamesInBackticksExist(t *testing.T) {
 	files := markdown(t)
-	known := sources(t, "internal/api/*.go", "internal/bridge/*.go", "internal/device/*.go", "internal/hub/*.go", "internal/stream/*.go", "internal/embedded/*.go", "internal/settings/*.go", "wire/*.go", "client/*.go", "cmd/gateway/*.go", "internal/gateway/*.go",
-		"sdk/python/*.py", "sdk/js/sdk.js", "mosquitto/*.conf", "deploy/nginx/*", "deploy/haproxy/*", "deploy/caddy/*", "docker-compose.yml", "Makefile") + "\nsys_interval auth_basic\n" // mosquitto's, nginx's
+	known := sources(t, "internal/*/*.go", "internal/*/*/*.go", "wire/*.go", "client/*.go", "cmd/gateway/*.go", "sdk/python/*.py", "sdk/js/sdk.js",
+		"mosquitto/*.conf", "deploy/nginx/*", "deploy/haproxy/*", "deploy/caddy/*", "deploy/prometheus/*", "docker-compose.yml", "Makefile") + "\nsys_interval auth_basic\n" // mosquitto's, nginx's
 	for _, text := range files {
 		known += fenced(text)
 	}
@@ -288,5 +288,34 @@ func TestNamesInBackticksExist(t *testing.T) {
 				t.Errorf("%s: `%s` is nowhere in the code", name, w)
 			}
 		}
+	}
+}
+
+// Tests that are named are there.
+func TestTestsThatAreNamedExist(t *testing.T) {
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9_]*)`")
+	exist := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, "_test.go") {
+			for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllStringSubmatch(source(t, path), -1) {
+				exist[m[1]] = true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for file, text := range markdown(t) {
+		for _, m := range named.FindAllStringSubmatch(text, -1) {
+			found++
+			if !exist[m[1]] && file != "CONTRIBUTING.md" {
+				t.Errorf("%s: there is no %s", file, m[1])
+			}
+		}
+	}
+	if found < 60 {
+		t.Errorf("got %d names, want those of docs/security.md", found)
 	}
 }

@@ -1,4 +1,4 @@
-// A client of the gateway's WebSocket for Node.js 22 or newer, without any package.
+// A client of the gateway's WebSocket for Node.js 22 or newer, without any package. Node.js 20 needs --experimental-websocket.
 //
 //   node examples/node.mjs                                        everything below pi/
 //   node examples/node.mjs ws://192.168.1.20:8080/ws 'alarms/#' 'pi/+/battery'

@@ -1,6 +1,7 @@
 // What the parts share: the gateway that runs, and a proxy that cuts connections.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 
 export const { GATEWAY: gateway, ADMIN: admin, BROKER: broker } = process.env;
@@ -14,9 +15,9 @@ export async function until(what, condition) {
   throw new Error(`not within ${patience / 1000} s: ${what()}`);
 }
 
-export async function publish(topic, payload) {
+export async function publish(topic, payload, qos = 1) {
   const res = await fetch(gateway + '/publish', {
-    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ topic, payload: String(payload), encoding: 'text' }),
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ topic, payload: String(payload), encoding: 'text', qos }),
   });
   assert.equal(res.status, 200, await res.text());
 }
@@ -25,6 +26,13 @@ export async function publish(topic, payload) {
 export async function subscriptions() {
   const text = await (await fetch(admin + '/metrics')).text();
   return Number(/^gateway_subscriptions (\d+)/m.exec(text)[1]);
+}
+
+// documented is the code of docs/clients.md that has some words, for another topic than its pi/#.
+export function documented(words, topic) {
+  const text = readFileSync(new URL('../docs/clients.md', import.meta.url), 'utf8');
+  const [, code] = [...text.matchAll(/^ *```\w+\n(.*?)^ *```$/gms)].find(([block]) => block.includes(words));
+  return code.replace("'pi/#'", `'${topic}'`);
 }
 
 // startProxy passes bytes on to a target, host:port. While it is cut, it
@@ -61,7 +69,7 @@ export function startProxy(target) {
 // a topic and a function to call with every payload; it returns what ends the
 // client. By default it is a client of the gateway; others bring their proxy,
 // and say when they read and when they have gone.
-export async function cutOnce(name, start, { proxy: theirs, reads = async () => (await subscriptions()) === 1, gone = async () => (await subscriptions()) === 0 } = {}) {
+export async function cutOnce(name, start, { proxy: theirs, qos, reads = async () => (await subscriptions()) === 1, gone = async () => (await subscriptions()) === 0 } = {}) {
   const topic = `interop/${name}`;
   const proxy = theirs ?? (await startProxy(new URL(gateway).host));
   const got = [];
@@ -69,14 +77,14 @@ export async function cutOnce(name, start, { proxy: theirs, reads = async () => 
   const arrived = n => until(() => `${name} has ${n} messages; it has ${got}`, () => got.length >= n);
   const stop = await start({ addr: proxy.addr, topic, got: payload => got.push(String(payload)) });
   await until(() => `${name} reads`, reads);
-  for (const i of all.slice(0, 3)) await publish(topic, i);
+  for (const i of all.slice(0, 3)) await publish(topic, i, qos);
   await arrived(3);
   proxy.cut();
   await until(() => `${name} has gone`, gone);
-  for (const i of all.slice(3, 6)) await publish(topic, i);
+  for (const i of all.slice(3, 6)) await publish(topic, i, qos);
   proxy.heal();
   await arrived(6);
-  for (const i of all.slice(6)) await publish(topic, i);
+  for (const i of all.slice(6)) await publish(topic, i, qos);
   await arrived(9);
   await stop();
   proxy.close();

@@ -1,5 +1,7 @@
 // The flow for Node-RED. What its readers got is at /got/NAME.
 
+import { documented } from './gateway.mjs';
+
 const tab = { id: 'tab', type: 'tab', label: 'interop' };
 const to = (...ids) => [ids];
 const func = (id, code, wires) => ({ id, type: 'function', z: 'tab', name: id, func: code, outputs: wires.length, wires });
@@ -24,27 +26,19 @@ const nodes = ({ gateway, webSocket, webSocketTopic, mqtt, mqttTopic }) => [
   func('read-request', `msg.headers = { accept: 'application/json' }; msg.url = '${gateway}/topics/' + msg.payload.topic; return msg;`, to('read-send')),
   { id: 'read-send', type: 'http request', z: 'tab', method: 'GET', ret: 'obj', wires: to('answer') },
 
-  // The websocket nodes read: the function node subscribes when the gateway says welcome, and remembers the cursor.
+  // The websocket nodes read: the function node is that of docs/clients.md.
   { id: 'socket', type: 'websocket-client', path: `${webSocket}/ws`, tls: '', wholemsg: 'false', hb: '0', subprotocol: 'gateway.v1' },
   { id: 'socket-in', type: 'websocket in', z: 'tab', client: 'socket', wires: to('frame') },
-  func('frame', `
-    const frame = JSON.parse(msg.payload);
-    if (frame.type === 'welcome') return [{ payload: JSON.stringify({ op: 'subscribe', topics: ['${webSocketTopic}'], since: context.get('cursor') }) }, null];
-    if (frame.type === 'ack') context.set('cursor', frame.cursor);
-    if (frame.type === 'gap' && frame.reason !== 'slow_consumer') context.set('cursor', frame.before);
-    if (frame.type !== 'message') return null;
-    if (frame.cursor) context.set('cursor', frame.cursor);
-    return [null, { payload: frame.payload }];
-  `, [['socket-out'], ['socket-got']]),
+  func('frame', documented('msg.payload', webSocketTopic), [['socket-out'], ['socket-got']]),
   { id: 'socket-out', type: 'websocket out', z: 'tab', client: 'socket', wires: [] },
   func('socket-got', keep('websocket'), to()),
 
-  // The mqtt nodes at the same broker: with QoS 1 and a session of its own, the broker keeps what is missed.
+  // The mqtt nodes at the same broker: with QoS 2 and a session of its own, the broker keeps what is missed, and repeats nothing.
   {
     id: 'broker', type: 'mqtt-broker', broker: mqtt.split(':')[0], port: mqtt.split(':')[1], clientid: 'interop-node-red', autoConnect: true, protocolVersion: '4',
     keepalive: '60', cleansession: false,
   },
-  { id: 'mqtt-in', type: 'mqtt in', z: 'tab', topic: mqttTopic, qos: '1', datatype: 'utf8', broker: 'broker', inputs: 0, wires: to('mqtt-got') },
+  { id: 'mqtt-in', type: 'mqtt in', z: 'tab', topic: mqttTopic, qos: '2', datatype: 'utf8', broker: 'broker', inputs: 0, wires: to('mqtt-got') },
   func('mqtt-got', keep('mqtt'), to()),
   httpIn('mqtt-publish', 'post', '/mqtt', 'mqtt-message'),
   func('mqtt-message', 'return [{ topic: msg.payload.topic, payload: msg.payload.payload, qos: 1 }, { ...msg, payload: {} }];', [['mqtt-out'], ['answer']]),

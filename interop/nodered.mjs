@@ -59,7 +59,8 @@ const follow = name => ({ got }) => {
 await cutOnce('node-red-websocket', follow('websocket'), { proxy: proxies.webSocket });
 await cutOnce('node-red-mqtt', follow('mqtt'), {
   proxy: proxies.mqtt,
-  reads: async () => (await publish('interop/node-red-mqtt', 'ready'), (await kept('mqtt')).length > 0),
+  qos: 2,
+  reads: async () => (await publish('interop/node-red-mqtt', 'ready', 2), (await kept('mqtt')).length > 0),
   gone: () => true,
 });
 

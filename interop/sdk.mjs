@@ -9,7 +9,8 @@ import { connect } from '../sdk/js/sdk.js';
 import { cutOnce, gateway, publish, startProxy, subscriptions, until } from './gateway.mjs';
 
 const name = `sdk-${process.versions.node}`;
-const options = addr => ({ url: `http://${addr}`, ...(!globalThis.WebSocket && { WebSocket }) });
+// Nothing but the socket's own events brings it back.
+const options = addr => ({ url: `http://${addr}`, heartbeat: 600_000, ...(!globalThis.WebSocket && { WebSocket }) });
 
 await cutOnce(name, ({ addr, topic, got }) => {
   const gw = connect(options(addr));
@@ -20,11 +21,13 @@ await cutOnce(name, ({ addr, topic, got }) => {
 // Subscriptions that began at different places resume each from its own.
 const proxy = await startProxy(new URL(gateway).host);
 const gw = connect(options(proxy.addr));
+let lost = 0;
+gw.onstate = ({ state }) => (lost += state === 'waiting');
 const logs = { 'all/#': [], 'all/2': [] };
-const watch = filter => gw.subscribe(`interop/${name}/${filter}`, { onMessage: m => logs[filter].push(m.payload), onGap: g => logs[filter].push(g.reason) });
+const watch = filter =>
+  new Promise(onReady => gw.subscribe(`interop/${name}/${filter}`, { onReady, onMessage: m => logs[filter].push(m.payload), onGap: g => logs[filter].push(g.reason) }));
 const topic = n => `interop/${name}/all/${n}`;
-watch('all/#');
-await until(() => 'the first subscription', async () => (await subscriptions()) === 1);
+await watch('all/#');
 await publish(topic(1), 1);
 await until(() => 'the first message', () => logs['all/#'].length === 1);
 const second = (async () => {
@@ -34,13 +37,13 @@ const second = (async () => {
     if (all.length === 3) return all;
   }
 })();
-watch('all/2');
-await until(() => 'the second subscription', async () => (await subscriptions()) === 2);
+await watch('all/2');
+await until(() => 'both filters', async () => (await subscriptions()) === 2);
 await publish(topic(2), 2);
 await until(() => `the second message; there is ${JSON.stringify(logs)}`, () => logs['all/2'].length === 1);
 
 proxy.cut();
-await until(() => 'it notices', () => gw.state === 'waiting');
+await until(() => 'it has tried again', () => lost >= 3);
 await assert.rejects(gw.publish(topic(2), 4), { code: 'not_connected', retryable: true });
 const queued = gw.publish(topic(2), 4, { queue: true });
 await publish(topic(2), 3);

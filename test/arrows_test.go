@@ -50,10 +50,10 @@ var arrows = map[string]rule{
 		never: map[string]string{module + "internal/hub": "it is a client like any other", module + "internal/api": "likewise", module + "internal/bridge": "likewise", module + "internal/config": oneTruth},
 	},
 	"internal/gateway": {may: []string{
-		"internal/access", "internal/api", "internal/bridge", "internal/config", "internal/console", "internal/decode", "internal/device", "internal/embedded", "internal/hub", "internal/lan", "internal/mdns", "internal/mqtt", "internal/topic", "wire",
+		"internal/access", "internal/api", "internal/bridge", "internal/config", "internal/console", "internal/decode", "internal/device", "internal/embedded", "internal/gauge", "internal/hub", "internal/lan", "internal/mdns", "internal/mqtt", "internal/topic", "wire",
 	}},
 	"internal/api": {
-		may:   []string{"api", "internal/access", "internal/device", "internal/hub", "internal/hub/message", "internal/hub/outbox", "internal/stream", "internal/topic", "sdk/js", "wire"},
+		may:   []string{"api", "internal/access", "internal/device", "internal/gauge", "internal/hub", "internal/hub/message", "internal/hub/outbox", "internal/stream", "internal/topic", "sdk/js", "wire"},
 		never: map[string]string{module + "internal/bridge": wired, module + "internal/embedded": wired, module + "internal/config": oneTruth, paho: noMQTT},
 	},
 	"internal/console": {never: map[string]string{module: "it is a page like any other, and uses the public routes"}},
@@ -78,6 +78,7 @@ var arrows = map[string]rule{
 		never: map[string]string{module + "internal/config": oneTruth, paho: noMQTT, netHTTP: noHTTP, chi: noHTTP, prometheus: "it is pure"},
 	},
 	"internal/device":           {may: []string{"internal/topic"}, never: map[string]string{module + "internal/hub": "it is told, and asked", paho: noMQTT, netHTTP: noHTTP, chi: noHTTP, prometheus: counts}},
+	"internal/gauge":            {may: []string{"internal/topic", "internal/yamlfile"}, never: map[string]string{module + "internal/hub": "it is told, and asked", module + "internal/decode": wired, paho: noMQTT, netHTTP: noHTTP, chi: noHTTP, prometheus: counts}},
 	"internal/config":           {may: []string{"internal/address", "internal/device", "internal/settings", "internal/spelling", "internal/topic"}, never: map[string]string{module + "internal/decode": "a configuration names the file, internal/gateway makes rules of it"}},
 	"internal/settings":         {may: []string{"internal/address", "internal/spelling"}, never: map[string]string{module + "internal/config": "devices read it, too", paho: noMQTT}},
 	"internal/lan":              {may: []string{"internal/settings"}, never: map[string]string{paho: noMQTT, module + "internal/mdns": "it says nothing to the network"}},
@@ -109,6 +110,7 @@ var arrows = map[string]rule{
 	"internal/brokertest": {never: map[string]string{module: "it must not share a mistake with what it tests"}},
 	"internal/lantest":    {never: map[string]string{module: "it must not share a mistake with what it tests"}},
 	"internal/spectest":   {may: []string{"api"}, never: map[string]string{module + "internal": "it must not share a mistake with what it tests", module + "wire": "likewise"}},
+	"examples":            {may: []string{"client"}, never: map[string]string{module + "internal": "they are models for other people's programs"}},
 	"deploy":              {}, "docs": {}, "mosquitto": {}, "sdk/python": {}, "test": {},
 }
 

@@ -3,9 +3,11 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -121,6 +123,22 @@ func TestPresenceAgreesWithTheBroker(t *testing.T) {
 	}
 	if got := g.devices("state=unknown"); len(got) != 0 {
 		t.Errorf("got %v, want none that is unknown", got)
+	}
+}
+
+func TestTheGatewaysOwnConnectionsAreNoDevices(t *testing.T) {
+	t.Parallel()
+	broker := brokertest.Start(t, withLog())
+	g := startReady(t, broker.URL(), nil)
+	own := regexp.MustCompile(`as (gw-\w+-pub0) `).FindStringSubmatch(broker.Log())
+	if own == nil {
+		t.Fatalf("the broker has not seen the gateway:\n%s", broker.Log())
+	}
+	brokertest.Dial(t, broker.URL(), brokertest.ClientID(own[1])) // the gateway takes it back
+	brokertest.Dial(t, broker.URL(), brokertest.ClientID("device"))
+	eventually(t, "the device is online", func() bool { return g.devices("")["device"].State == "online" })
+	if got := g.devices(""); len(got) != 1 {
+		t.Errorf("got %v, want the device alone", got)
 	}
 }
 
@@ -367,4 +385,53 @@ func TestStreamsOfDevicesEnd(t *testing.T) {
 	all.Wait()
 	eventually(t, "no stream is left", func() bool { return g.metric(`gateway_subscribers{transport="ndjson"}`) == 0 })
 	g.stopped(t)
+}
+
+// The built-in broker says who is there by itself.
+func TestPresenceAtTheBuiltInBroker(t *testing.T) {
+	t.Parallel()
+	p, g := launchReady(t, map[string]string{"GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0"})
+	addr := p.brokerAddr()
+	state := func(want, reason string) func() bool {
+		return func() bool {
+			d := g.devices("")["pi-3"]
+			return d.State == want && d.Reason == reason && d.Address != ""
+		}
+	}
+	c := brokertest.Dial(t, addr, brokertest.ClientID("pi-3"))
+	eventually(t, "it is online", state("online", "connected"))
+	again := brokertest.Dial(t, addr, brokertest.ClientID("pi-3"))
+	<-c.Lost()
+	eventually(t, "it was taken over", state("online", "taken_over"))
+	again.Drop()
+	eventually(t, "it was lost", state("offline", "connection_lost"))
+	brokertest.Dial(t, addr, brokertest.ClientID("pi-3")).Close()
+	eventually(t, "it has said goodbye", state("offline", "disconnected"))
+	if got := g.devices(""); len(got) != 1 {
+		t.Errorf("got %v, want pi-3 alone: the gateway's own connections do not count", got)
+	}
+}
+
+func TestStreamOfDevicesOverHTTP2(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	g := start(t, a.env())
+	g.waitReady(http.StatusOK)
+	g.secure(a, true)
+	s := g.open(t, "/events?devices=true&snapshot=true", map[string]string{"Accept": "text/event-stream"})
+	if s.res.ProtoMajor != 2 {
+		t.Fatalf("got %s, want HTTP/2", s.res.Proto)
+	}
+	for !strings.Contains(s.line("the end of the snapshot"), "event: snapshot_end") {
+	}
+	_ = s.res.Body.Close()
+	eventually(t, "no stream is left", func() bool {
+		res, err := http.Get(g.admin + "/metrics")
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		b, _ := io.ReadAll(res.Body)
+		return strings.Contains(string(b), `gateway_subscribers{transport="sse"} 0`)
+	})
 }

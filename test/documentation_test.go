@@ -385,6 +385,29 @@ func TestExamplePython(t *testing.T) {
 	})
 }
 
+func TestExampleGo(t *testing.T) {
+	t.Parallel()
+	g := startBuiltIn(t, nil)
+	cmd := exec.Command("go", "run", "../examples/fleet.go")
+	cmd.Env = append(os.Environ(), "VULTURE_URL="+g.url)
+	p := spawn(t, "fleet.go", nil, cmd)
+	err := p.end()
+	for _, robot := range []string{"robot-1", "robot-2", "robot-3"} {
+		var reports []string
+		for line := range strings.Lines(p.out.String()) {
+			if report, ok := strings.CutPrefix(line, "fleet/"+robot+"/report: "); ok {
+				reports = append(reports, strings.TrimSpace(report))
+			}
+		}
+		if got := strings.Join(reports, ","); got != "1,2,0" {
+			t.Errorf("%s: got %s, want 1,2,0", robot, got)
+		}
+	}
+	if err != nil || p.err.String() != "" {
+		t.Errorf("fleet.go: %v\n%s", err, p.err.String())
+	}
+}
+
 // With a key, the examples do the same at a gateway that asks for one.
 func TestExamplesShowAKey(t *testing.T) {
 	t.Parallel()
@@ -399,6 +422,9 @@ func TestExamplesShowAKey(t *testing.T) {
 	}
 	run("client.py", exec.Command("../examples/client.py", "--gateway", g.url), "message examples/python/value 'on'")
 	run("curl.sh", exec.Command("../examples/curl.sh", g.url), `"status":"ready"`, "status 200")
+	fleet := exec.Command("go", "run", "../examples/fleet.go")
+	fleet.Env = []string{"VULTURE_URL=" + g.url}
+	run("fleet.go", fleet, "fleet/robot-3/report: 0")
 	if options := nodeOptions(t); options != nil {
 		cmd := exec.Command("node", "../examples/node.mjs", g.ws, "pi/#")
 		cmd.Env, cmd.Stdin = options, strings.NewReader("pi/3/led on\n")

@@ -64,7 +64,7 @@ var proxyPrograms = []proxyProgram{
 		args: func(_, config string) []string { return []string{"run", "--adapter", "caddyfile", "--config", config} },
 		replace: func(p *proxy) []string {
 			return []string{
-				"reverse_proxy 127.0.0.1:8080", "reverse_proxy " + p.gateway, "http://:80", "http://" + p.plain, "https://:443", "https://" + p.secure,
+				"reverse_proxy 127.0.0.1:8080", "reverse_proxy " + p.gateway, "http://:80", "http://" + port(p.plain), "https://:443", "https://" + port(p.secure),
 				"127.0.0.1:2019", freeAddr(p.t), "/etc/caddy/", p.dir + "/",
 			}
 		},
@@ -79,6 +79,10 @@ type proxy struct {
 	dir           string
 	roots         *x509.CertPool
 }
+
+// port is an address without its host, which for Caddy would be the one name
+// that it serves.
+func port(addr string) string { return addr[strings.LastIndexByte(addr, ':'):] }
 
 // freeAddr is an address at which nobody listens.
 func freeAddr(t testing.TB) string {

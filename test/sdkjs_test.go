@@ -278,6 +278,35 @@ func TestSDKWaitsWithFullJitter(t *testing.T) {
 	}
 }
 
+// A copy that overtakes its own live message is not followed by that, and what
+// is live behind it comes.
+func TestSDKTellsACopyFromItsLiveMessage(t *testing.T) {
+	t.Parallel()
+	b, _, _, publish := sdkPage(t, nil, `{WebSocket: class extends WebSocket {
+		set onmessage(f) { super.onmessage = e => window.held ? held.push(() => f(e)) : f(e) }
+	}}`)
+	publish("c/x", "1", true)
+	b.js(`(window.first = watch('c/#'), until(() => first.ready && first.length === 1))`)
+	b.js(`(() => {
+		const real = window.fetch;
+		window.fetch = async (url, init) => {
+			if (!String(url).includes('topics')) return real(url, init);
+			window.fetch = real;
+			window.held = [];
+			await real('/topics/c/x', {method: 'POST', body: '2'});
+			await until(() => held.length);
+			return real(url, init);
+		};
+		window.second = watch('c/#');
+		return until(() => second.length === 1);
+	})()`)
+	b.js(`(() => { const all = held; window.held = undefined; all.forEach(f => f()); return until(() => second.ready) })()`)
+	publish("c/x", "3", false)
+	b.js(`until(() => first.length === 3 && second.length > 1)`)
+	b.want(`payloads(second)`, "2,3")
+	b.want(`payloads(first)`, "1,2,3")
+}
+
 // Two thousand clients that lose a gateway in one moment come back spread over
 // the time: played by a clock of the test's, for a minute in which it stays away.
 func TestSDKsOfAStormDoNotStampede(t *testing.T) {
@@ -316,6 +345,23 @@ func TestSDKsOfAStormDoNotStampede(t *testing.T) {
 		t.Errorf("of %d clients %d come in one 50 ms, later %d in one second, %d in all; want 400 and 500 at most, and five tries each", clients, got.First, got.Later, got.All)
 	}
 	t.Logf("%+v", got)
+}
+
+// Node.js 20 and 22 tell of a connection that cannot be made by an error alone,
+// while the socket says that it still connects.
+func TestSDKTriesAgainAfterAnErrorAlone(t *testing.T) {
+	t.Parallel()
+	g := start(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"})
+	b := openTab(t)
+	b.do(chromedp.Navigate(g.url+"/livez"), chromedp.Evaluate[chromedp.Void](sdkScript))
+	b.want(`import('/sdk.js').then(async sdk => {
+		let tried = 0;
+		class Refused { constructor() { tried++; setTimeout(() => this.onerror({}), 0) } readyState = 0; close() {} send() {} }
+		const gw = sdk.connect({WebSocket: Refused, heartbeat: 1e9});
+		await until(() => tried > 1);
+		gw.close();
+		return 'tried again';
+	})`, "tried again")
 }
 
 // A token goes in the first frame and never into the URL.

@@ -9,7 +9,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/vulturepi/gateway/internal/access"
-	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -130,7 +129,7 @@ func (s *Server) ticketTopics(w http.ResponseWriter, r *http.Request, held *hold
 		return nil, fieldProblem(wire.CodeInvalidTopics, "/topics", "topics must be an array of 1 to 256 filters.")
 	}
 	for _, f := range topics {
-		if err := topic.CheckFilter(f); err != nil {
+		if err := callerOf(w).checkFilter(f); err != nil {
 			return nil, problemAt("/topics", err)
 		}
 	}

@@ -91,7 +91,7 @@ var kinds = []kind{
 	{wire.CodeFilterNoncharacter, http.StatusUnprocessableEntity, "Non-character in filter", false, "A filter has no Unicode non-characters."},
 	{wire.CodeFilterSyntax, http.StatusUnprocessableEntity, "Malformed filter", false, "`+` stands alone in its level; `#` stands alone in the last one."},
 	{wire.CodeFilterTooComplex, http.StatusUnprocessableEntity, "Filter too complex", false, "A filter has 200 levels at most."},
-	{wire.CodeFilterReserved, http.StatusForbidden, "Reserved filter", false, "Filters that start with `$` (`$share/…`, `$SYS/…`) are not for clients."},
+	{wire.CodeFilterReserved, http.StatusForbidden, "Reserved filter", false, "Filters that start with `$` (`$share/…`) are not for clients; `$SYS/…` is for operators."},
 	{wire.CodeFilterRefused, http.StatusForbidden, "Filter refused by the broker", false, "The broker does not let the gateway read what the filter matches."},
 	{wire.CodeFilterNotCovered, http.StatusUnprocessableEntity, "Filter not covered", false, "The gateway watches other topics only (GATEWAY_WATCH)."},
 	{wire.CodeLimitExceeded, http.StatusUnprocessableEntity, "Limit exceeded", false, "One connection holds 100 filters at most. Use a wildcard, or another connection."},

@@ -17,7 +17,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		s.getDeviceEvents(w, r)
 		return
 	}
-	request, bad := streamRequest(r, true, eventsParams...)
+	request, bad := streamRequest(callerOf(w), r, true, eventsParams...)
 	var response stream.Response
 	if bad == nil {
 		response, bad = responseOptions(r)
@@ -110,10 +110,11 @@ func (s *Server) flow(w http.ResponseWriter, r *http.Request, g *guest, response
 	granted := c.quiet()
 	s.enter(g, granted)
 	stop := join(r.Context(), g)
-	defer stop()
 	s.joined()
 	g.settle(granted)
 	flow.Watch(r.Context().Done(), s.closing, func() { client.Close(outbox.CloseShutdown) })
+	client.Detach() // or who waits for it to be drained would wait for ever
+	stop()
 }
 
 // maySubscribeAll is maySubscribe for all filters of a request.

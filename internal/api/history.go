@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"github.com/vulturepi/gateway/internal/hub"
-	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -19,8 +18,8 @@ const (
 // getHistory is GET /history: what is still in the window, oldest first. A gap
 // stands where messages are missing, as on a stream.
 func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
-	filter, since, limit, bad := historyQuery(r)
 	c := callerOf(w)
+	filter, since, limit, bad := historyQuery(c, r)
 	if bad == nil {
 		bad = s.maySubscribe(c, filter, "/filter")
 	}
@@ -50,7 +49,7 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 	writeObjects(w, r, objects)
 }
 
-func historyQuery(r *http.Request) (filter string, since *hub.Position, limit int, bad *wire.Problem) {
+func historyQuery(c *caller, r *http.Request) (filter string, since *hub.Position, limit int, bad *wire.Problem) {
 	if bad = onlyParams(r, "filter", "since", "limit"); bad != nil {
 		return
 	}
@@ -60,7 +59,7 @@ func historyQuery(r *http.Request) (filter string, since *hub.Position, limit in
 		return
 	}
 	filter = query.Get("filter")
-	if err := topic.CheckFilter(filter); err != nil {
+	if err := c.checkFilter(filter); err != nil {
 		return "", nil, 0, problemAt("/filter", err)
 	}
 	limit, bad = pageLimit(query, defaultPage, maxPage)

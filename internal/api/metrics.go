@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/vulturepi/gateway/internal/device"
+	"github.com/vulturepi/gateway/internal/gauge"
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
@@ -209,6 +210,7 @@ type serverStats struct {
 	idempotency Sum // answers kept for Idempotency-Keys
 
 	devices device.Stats
+	values  gauge.Stats
 	log     LogStats
 }
 
@@ -283,7 +285,7 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 		sumHistory: {h.Memory.History, h.MemoryLimits.History}, sumValues: {h.Memory.Values, h.MemoryLimits.Values},
 		sumIndex: {h.Memory.Index, h.MemoryLimits.Index}, sumQueued: {h.Queued, h.QueuedLimit},
 		sumBodies: own.bodies, sumAnswers: own.answers, sumIdempotency: own.idempotency, sumPublishes: b.Publishes, sumLog: own.log.Waiting,
-		sumDevices: {own.devices.Bytes, own.devices.Limit},
+		sumDevices: {own.devices.Bytes, own.devices.Limit}, sumValueSeries: {own.values.Bytes, gauge.Limit},
 	} {
 		send(d.held, prometheus.GaugeValue, float64(sum.Held))
 		send(d.limit, prometheus.GaugeValue, float64(sum.Limit))
@@ -311,6 +313,7 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 		send(descSubscribers, prometheus.GaugeValue, float64(h.Subscribers[transport]), transport)
 	}
 	collectDevices(send, own.devices)
+	collectValues(send, own.values)
 	for name, v := range b.Sys {
 		kind := prometheus.GaugeValue
 		if strings.HasSuffix(name, "_total") {

@@ -12,7 +12,6 @@ import (
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"github.com/vulturepi/gateway/internal/stream"
-	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -41,7 +40,7 @@ func lastEventID(r *http.Request, query url.Values) string {
 // streamRequest reads filters and options from the query and from
 // Last-Event-ID, which wins: a browser that reconnects knows better than the
 // URL it was given.
-func streamRequest(r *http.Request, needTopic bool, more ...string) (*hub.Request, *wire.Problem) {
+func streamRequest(c *caller, r *http.Request, needTopic bool, more ...string) (*hub.Request, *wire.Problem) {
 	if bad := onlyParams(r, append(slices.Clone(streamParams), more...)...); bad != nil {
 		return nil, bad
 	}
@@ -58,7 +57,7 @@ func streamRequest(r *http.Request, needTopic bool, more ...string) (*hub.Reques
 		return nil, fieldProblem(wire.CodeFilterRequired, "/topic", "Name at least one filter: ?topic=pi/%2B/battery.")
 	}
 	for _, f := range filters {
-		if err := topic.CheckFilter(f); err != nil {
+		if err := c.checkFilter(f); err != nil {
 			return nil, problemAt("/topic", err)
 		}
 		if !slices.ContainsFunc(req.Results, func(r wire.Result) bool { return r.Topic == f }) {

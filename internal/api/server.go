@@ -14,6 +14,7 @@ import (
 
 	"github.com/vulturepi/gateway/internal/access"
 	"github.com/vulturepi/gateway/internal/device"
+	"github.com/vulturepi/gateway/internal/gauge"
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
@@ -26,6 +27,7 @@ type Options struct {
 	// Health says whether the broker side can publish and subscribe.
 	Health  func() Health
 	Devices *device.Registry // nil: nothing is known of devices
+	Values  *gauge.Set       // the numbers that are metrics; nil: none
 	// BrokerStats feeds the metrics.
 	BrokerStats func() BrokerStats
 
@@ -160,7 +162,7 @@ func (s *Server) stats() serverStats {
 	keys, replays, kept := s.idempotency.stats()
 	stats := serverStats{
 		keys: keys, replays: replays, waiting: int(s.waiting.Load()), orphans: int(s.orphaned.Load()),
-		devices: s.devices.Stats(), bodies: s.bodies.sum(), answers: s.answers.sum(), idempotency: kept,
+		devices: s.devices.Stats(), values: s.opts.Values.Stats(), bodies: s.bodies.sum(), answers: s.answers.sum(), idempotency: kept,
 	}
 	if s.opts.LogStats != nil {
 		stats.log = s.opts.LogStats()

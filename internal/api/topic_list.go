@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/topic"
@@ -19,11 +20,11 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
-	filter := "#"
+	filter, c := "#", callerOf(w)
 	var wrong []*wire.Problem
 	if query.Has("filter") {
 		filter = query.Get("filter")
-		if err := topic.CheckFilter(filter); err != nil {
+		if err := c.checkFilter(filter); err != nil {
 			wrong = append(wrong, problemAt("/filter", err))
 		}
 	}
@@ -32,7 +33,7 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		wrong = append(wrong, bad)
 	}
 	after := query.Get("after")
-	if query.Has("after") && topic.CheckReadName(after) != nil {
+	if query.Has("after") && topic.CheckReadName(strings.TrimPrefix(after, "$")) != nil {
 		wrong = append(wrong, fieldProblem(wire.CodeInvalidParameter, "/after", "after must be the topic that the last page ended with."))
 	}
 	list := s.opts.Hub.List
@@ -49,7 +50,6 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, merge(wrong))
 		return
 	}
-	c := callerOf(w)
 	if bad := s.maySubscribe(c, filter, "/filter"); bad != nil {
 		writeProblem(w, bad)
 		return

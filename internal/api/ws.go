@@ -84,7 +84,7 @@ func (s *Server) checkWS(w http.ResponseWriter, r *http.Request) (*hub.Request, 
 	if len(r.Header.Values("Sec-WebSocket-Protocol")) > 0 && !hasToken(r.Header, "Sec-WebSocket-Protocol", wire.Subprotocol) {
 		return nil, problem(wire.CodeUnsupportedSubprotocol, "The gateway speaks gateway.v1; offer that, or no subprotocol.")
 	}
-	return streamRequest(r, false)
+	return streamRequest(callerOf(w), r, false)
 }
 
 // hasToken looks for token in a comma-separated header, ignoring case.

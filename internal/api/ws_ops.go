@@ -9,7 +9,6 @@ import (
 
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/stream"
-	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -187,7 +186,7 @@ func (ws *wsSession) filters(raw jsontext.Value, subscribe bool) ([]wire.Result,
 	if raw.Kind() != '[' || !stringArray(raw, &names) || len(names) == 0 || len(names) > maxTopics {
 		return nil, wrong
 	}
-	held := 0
+	held, caller := 0, ws.guest.now()
 	if subscribe {
 		held = ws.client.Filters()
 	}
@@ -195,7 +194,7 @@ func (ws *wsSession) filters(raw jsontext.Value, subscribe bool) ([]wire.Result,
 	counted := map[string]bool{}
 	for _, name := range names {
 		r := wire.Result{Topic: name, OK: true}
-		if err := topic.CheckFilter(name); err != nil {
+		if err := caller.checkFilter(name); err != nil {
 			p := problemAt("/topics", err)
 			r = wire.Result{Topic: name, Code: p.Code, Detail: p.Detail}
 		} else if subscribe && !counted[name] && !ws.client.Has(name) {

@@ -100,6 +100,7 @@ type Bridge struct {
 	trial    *trial
 	links    links
 	sys      *sys
+	system   systemWants
 	roles    []*role
 	stats    counters
 }
@@ -117,6 +118,7 @@ func New(cfg Config) *Bridge {
 	b.version = &versions{fixed: cfg.Version, log: b.log}
 	b.broker = &software{choice: cfg.SubscribeQoS, keeps: cfg.ClientID != ""}
 	b.inbound = newInbound(cfg, b.fence, b.broker, &b.stats)
+	b.inbound.operator = b.system.match
 	b.suspects = newSuspects(b.log, cfg.RefusedFor)
 	b.subs = newSubscriptions(cfg, b.fence, b.suspects, b.ending)
 	b.sys = newSys(b.inbound, b.log)

@@ -14,8 +14,12 @@ import (
 // expireStep lets wants that end one shortly after the other end together.
 const expireStep = 50 * time.Millisecond
 
-// maxIdentifier is the largest of a subscription, MQTT 3.8.2.1.2.
-const maxIdentifier = 268_435_455
+// ownIdentifier is the largest of a subscription, MQTT 3.8.2.1.2: of those of the gateway itself, which may overlap with
+// what operators ask for.
+const (
+	ownIdentifier = 268_435_455
+	maxIdentifier = ownIdentifier - 1
+)
 
 // serve makes the broker's subscriptions on k what they should be, and keeps them so until k is down or ctx done.
 // Ready is called when everything that was wanted at the start has been answered.

@@ -38,7 +38,7 @@ func (f *fetcher) run(ctx context.Context, k *mqtt.Conn, requests []*request) {
 		}
 	}
 	f.handed.Go(func() { answer(granted, f.catchUp(ctx, k, mark)) })
-	k.Unsubscribe(ctx, filters)
+	f.leave(ctx, k, filters)
 }
 
 // ended is the outcome of a round whose link has ended in it. If the broker closed it on the filters, they come back one
@@ -83,7 +83,7 @@ func (f *fetcher) collect(ctx context.Context, k *mqtt.Conn, requests []*request
 		return mark, refused, err
 	}
 	if qos == 1 {
-		if _, err := k.Unsubscribe(ctx, filters); err != nil {
+		if err := f.leave(ctx, k, filters); err != nil {
 			return nil, nil, err
 		}
 		second, mark, refused, err := f.attempt(ctx, k, requests, filters, 0)

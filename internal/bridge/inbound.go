@@ -22,7 +22,8 @@ const (
 // they never overlap, wherever they come from.
 type inbound struct {
 	receiver Receiver
-	system   func(Message) // nil: nothing below $SYS is for anybody
+	system   func(Message)           // nil: nothing below $SYS is for the gateway itself
+	operator func(topic string) bool // what below $SYS is the Receiver's, because an operator wants it; nil: nothing
 	fence    string
 	only     []string // what is received beyond these filters is left out; nil: nothing is
 	keep     bool     // the broker keeps the session, so what has been held back is not sent again
@@ -125,9 +126,10 @@ func (l *inbound) deliver(m Message) {
 	defer l.survive()
 	if m.Topic != "" && m.Topic[0] == '$' {
 		l.reserved(m)
-		return
-	}
-	if len(l.only) > 0 && !slices.ContainsFunc(l.only, func(f string) bool { return topic.Match(f, m.Topic) }) {
+		if l.operator == nil || !l.operator(m.Topic) {
+			return
+		}
+	} else if len(l.only) > 0 && !slices.ContainsFunc(l.only, func(f string) bool { return topic.Match(f, m.Topic) }) {
 		return
 	}
 	if m.TooLarge > 0 {

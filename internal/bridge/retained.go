@@ -74,7 +74,7 @@ type round struct {
 // The errors are [ErrNoConnection], when the control or the subscriber link is down or goes down meanwhile,
 // [ErrRefused], [ErrBehind], [ErrInvalid] and that of ctx.
 func (b *Bridge) Retained(ctx context.Context, filter string) ([]Message, error) {
-	if err := topic.CheckFilter(filter); err != nil {
+	if err := topic.CheckSystemFilter(filter); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if b.suspects.guiltyFilter(filter) {
@@ -157,6 +157,13 @@ func (f *fetcher) got(m Message) (taken bool) {
 		}
 	case len(m.Topic) > 0 && m.Topic[0] == '$':
 		f.b.sys.got(m)
+		if m.Retain { // for an operator, it may be
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if f.round != nil {
+				f.round.collect(m)
+			}
+		}
 	case m.Retain: // without it, a live copy: the subscriber link has it too
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -205,7 +212,7 @@ func (b *Bridge) own(ctx context.Context, k *mqtt.Conn, filters []string, qos by
 	if slices.ContainsFunc(filters, b.suspects.guiltyFilter) {
 		return true
 	}
-	_, err := subscribe(ctx, k, filters, qos, withCopies, nil)
+	_, err := subscribeAs(ctx, k, ownIdentifier, filters, qos, withCopies, nil)
 	if err == nil {
 		return true
 	}

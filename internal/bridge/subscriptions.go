@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,10 +76,13 @@ func (s *subscriptions) reset() {
 // link: it will then be subscribed with the next one. Wants are counted; each that succeeds is undone by one
 // [Bridge.Release]. The errors are [ErrRefused], [ErrNotCovered], [ErrInvalid] and that of ctx; nothing is held then.
 func (b *Bridge) Want(ctx context.Context, filter string) error {
-	if err := topic.CheckFilter(filter); err != nil {
+	if err := topic.CheckSystemFilter(filter); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	if len(b.cfg.Watch) > 0 {
+	switch {
+	case strings.HasPrefix(filter, "$"):
+		return b.wantSystem(ctx, filter)
+	case len(b.cfg.Watch) > 0:
 		return b.subs.watched(filter)
 	}
 	return b.subs.want(ctx, filter)
@@ -86,7 +90,10 @@ func (b *Bridge) Want(ctx context.Context, filter string) error {
 
 // Release undoes one Want of the same filter.
 func (b *Bridge) Release(filter string) {
-	if len(b.cfg.Watch) == 0 {
+	switch {
+	case strings.HasPrefix(filter, "$"):
+		b.releaseSystem(filter)
+	case len(b.cfg.Watch) == 0:
 		b.subs.release(filter)
 	}
 }

@@ -30,6 +30,7 @@ const (
 	envAuth           = "GATEWAY_AUTH"
 	envAllowAnonymous = "GATEWAY_ALLOW_ANONYMOUS"
 	envDecodersFile   = "GATEWAY_DECODERS_FILE"
+	envValueMetrics   = "GATEWAY_VALUE_METRICS"
 	envAccessFile     = "GATEWAY_ACCESS_FILE"
 	envJWTKeyFile     = "GATEWAY_JWT_KEY_FILE"
 	envJWTJWKS        = "GATEWAY_JWT_JWKS"
@@ -92,6 +93,7 @@ type Config struct {
 	MDNS bool `envconfig:"GATEWAY_MDNS" default:"false" desc:"Announce the gateway on the local network by mDNS, and the embedded broker: what of both listens beyond loopback."`
 
 	DecodersFile string `envconfig:"GATEWAY_DECODERS_FILE" desc:"YAML file that says how the payloads of which topics are decoded. Not set: none is."`
+	ValueMetrics string `envconfig:"GATEWAY_VALUE_METRICS" desc:"YAML file that says which numbers on which topics are metrics on the admin listener. Not set: none is."`
 
 	Auth            []string `envconfig:"GATEWAY_AUTH" default:"none" desc:"How callers show who they are: a comma-separated list of keys, jwt, mtls and header; or none: everybody who reaches the gateway may do everything."`
 	AllowAnonymous  bool     `envconfig:"GATEWAY_ALLOW_ANONYMOUS" default:"false" desc:"Allow listening beyond loopback without access control."`
@@ -130,8 +132,8 @@ type Config struct {
 	// patterns and quiet are what DeviceTopics and Silent say.
 	patterns []device.Pattern
 	quiet    []device.Quiet
-	// decoders is what DecodersFile holds.
-	decoders []byte
+	// decoders and valueMetrics are what DecodersFile and ValueMetrics hold.
+	decoders, valueMetrics []byte
 }
 
 // Load reads the process environment and the files it names. Notices are
@@ -148,7 +150,7 @@ func Load() (cfg *Config, notices []string, err error) {
 		loadSecrets,
 		resolveBroker,
 		checkEmbedded,
-		loadDecoders,
+		loadRules,
 		checkIdentity,
 		checkAccess, checkTokens, checkTLS, checkBrokerCertificate,
 		checkListeners,

@@ -20,6 +20,7 @@ func TestDefaults(t *testing.T) {
 		MQTTSubscribeQoS:  "auto",
 		RefusedFor:        time.Minute,
 		Watch:             []string{"#"},
+		Devices:           []string{"log", "will"},
 		MaxPayloadBytes:   256 << 10,
 		PublishTimeout:    5 * time.Second,
 		BodyTimeout:       5 * time.Minute,
@@ -69,6 +70,9 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		"GATEWAY_MQTT_SUBSCRIBE_QOS":     "1",
 		"GATEWAY_REFUSED_FOR":            "1s",
 		"GATEWAY_WATCH":                  "sensors/#, actors/+/state",
+		"GATEWAY_DEVICES":                "will",
+		"GATEWAY_DEVICE_TOPICS":          "sensors/{id}/LWT=up|down",
+		"GATEWAY_SILENT":                 "sensors/+/heartbeat=30s",
 		"GATEWAY_MAX_PAYLOAD_BYTES":      "8388608",
 		"GATEWAY_PUBLISH_TIMEOUT":        "1m30s",
 		"GATEWAY_BODY_TIMEOUT":           "7m",
@@ -84,6 +88,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		"GATEWAY_MAX_CONNECTIONS":        "5",
 		"GATEWAY_MDNS":                   "true",
 		"GATEWAY_DECODERS_FILE":          decoders,
+		"GATEWAY_VALUE_METRICS":          decoders,
 		"GATEWAY_AUTH":                   "keys, jwt,mtls,header",
 		"GATEWAY_ACCESS_FILE":            "access.yaml",
 		"GATEWAY_JWT_ISSUER":             "https://issuer.example",
@@ -137,6 +142,9 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		MQTTSubscribeQoS:    "1",
 		RefusedFor:          time.Second,
 		Watch:               []string{"sensors/#", "actors/+/state"},
+		Devices:             []string{"will"},
+		DeviceTopics:        "sensors/{id}/LWT=up|down",
+		Silent:              "sensors/+/heartbeat=30s",
 		MaxPayloadBytes:     8 << 20,
 		PublishTimeout:      90 * time.Second,
 		BodyTimeout:         7 * time.Minute,
@@ -151,6 +159,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		MaxConnections:      5,
 		MDNS:                true,
 		DecodersFile:        decoders,
+		ValueMetrics:        decoders,
 		Auth:                []string{"keys", "jwt", "mtls", "header"},
 		AccessFile:          "access.yaml",
 		JWTIssuer:           "https://issuer.example",
@@ -178,6 +187,13 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		LogLevel:            "debug",
 		PProf:               true,
 	}
+	if string(got.valueMetrics) != "decoders:\n" {
+		t.Errorf("value metrics: got %q, want what stands in the file", got.valueMetrics)
+	}
+	if len(got.DevicePatterns()) != 1 || len(got.Quiet()) != 1 {
+		t.Errorf("got patterns %v and %v, want one of each", got.DevicePatterns(), got.Quiet())
+	}
+	want.patterns, want.quiet, want.valueMetrics = got.patterns, got.quiet, got.valueMetrics
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("configuration:\n got %+v\nwant %+v", got, want)
 	}

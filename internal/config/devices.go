@@ -43,19 +43,19 @@ func checkDevices(c *Config) (notices []string, err error) {
 		}
 	}
 	for _, p := range c.patterns {
-		if !c.watches(p.Filter) {
+		if !c.Watches(p.Filter) {
 			return nil, refuse(envDeviceTopics, "%q lies outside of GATEWAY_WATCH; add it there", p.Filter)
 		}
 	}
 	for _, q := range c.quiet {
-		if !c.watches(q.Filter) {
+		if !c.Watches(q.Filter) {
 			return nil, refuse(envSilent, "%q lies outside of GATEWAY_WATCH; add it there", q.Filter)
 		}
 	}
 	return nil, nil
 }
 
-// watches reports whether what filter matches can reach the gateway.
-func (c *Config) watches(filter string) bool {
+// Watches reports whether what filter matches can reach the gateway.
+func (c *Config) Watches(filter string) bool {
 	return len(c.Watch) == 0 || slices.ContainsFunc(c.Watch, func(w string) bool { return topic.Covers(w, filter) })
 }

@@ -85,17 +85,28 @@ func openToOthers(variable, path string, mode fs.FileMode) []string {
 // for the caller to find out.
 func (c *Config) Decoders() []byte { return c.decoders }
 
-func loadDecoders(c *Config) ([]string, error) {
-	if c.DecodersFile == "" {
+// ValueMetricRules is what ValueMetrics holds, likewise.
+func (c *Config) ValueMetricRules() []byte { return c.valueMetrics }
+
+func loadRules(c *Config) (_ []string, err error) {
+	if c.decoders, err = loadRulesFile(envDecodersFile, c.DecodersFile, "decoders"); err != nil {
+		return nil, err
+	}
+	c.valueMetrics, err = loadRulesFile(envValueMetrics, c.ValueMetrics, "value metrics")
+	return nil, err
+}
+
+// loadRulesFile reads the file that a variable names, if it does.
+func loadRulesFile(name, path, holds string) ([]byte, error) {
+	if path == "" {
 		return nil, nil
 	}
-	data, _, err := readFile(envDecodersFile, c.DecodersFile)
+	data, _, err := readFile(name, path)
 	if err != nil {
 		return nil, err
 	}
 	if len(data) == 0 {
-		return nil, refuse(envDecodersFile, "%q is empty; write decoders into it, or unset the variable", c.DecodersFile)
+		return nil, refuse(name, "%q is empty; write %s into it, or unset the variable", path, holds)
 	}
-	c.decoders = data
-	return nil, nil
+	return data, nil
 }

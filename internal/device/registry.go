@@ -3,7 +3,6 @@ package device
 import (
 	"cmp"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -129,156 +128,6 @@ func New(o Options) *Registry {
 	return r
 }
 
-// style is how the broker words its log.
-type style int
-
-const (
-	styleUnknown style = iota
-	style20            // mosquitto up to 2.0
-	style21            // mosquitto from 2.1 on, and the built-in broker
-)
-
-// Version is what the broker calls itself: its lines are read in that way.
-func (r *Registry) Version(name string) {
-	s := styleUnknown
-	if rest, ok := strings.CutPrefix(name, "mosquitto version "); ok {
-		major, rest, _ := strings.Cut(rest, ".")
-		minor, _, _ := strings.Cut(rest, ".")
-		x, err1 := strconv.Atoi(major)
-		y, err2 := strconv.Atoi(minor)
-		switch {
-		case err1 != nil || err2 != nil:
-		case x > 2 || x == 2 && y >= 1:
-			s = style21
-		default:
-			s = style20
-		}
-	} else if strings.HasPrefix(name, "vulture gateway ") {
-		s = style21
-	}
-	r.mu.Lock()
-	r.style = s
-	r.mu.Unlock()
-}
-
-// Line is a line of the broker's log, in the order of the broker.
-func (r *Registry) Line(line string) {
-	if !r.opts.Log {
-		return
-	}
-	events := read(line)
-	if len(events) == 0 {
-		return
-	}
-	now := r.opts.Now()
-	r.mu.Lock()
-	r.lines++
-	e, ok := r.choose(events)
-	r.mu.Unlock()
-	switch {
-	case !ok:
-		r.mu.Lock()
-		r.unread++
-		first := r.unread == 1
-		r.mu.Unlock()
-		if first {
-			r.opts.Logger.Warn("a line of the broker's log can be read in two ways, and is left out; a client id looks like a part of one")
-		}
-	case e.kind == dropping:
-		if r.opts.Own(e.id) {
-			r.Lost(ReasonMessagesLost)
-		}
-	case e.id == "" || e.id == "<unknown>" || r.opts.Own(e.id):
-	default:
-		r.told(e, now)
-	}
-}
-
-// choose is the event that a line tells. Of several ways to read it the one with
-// the longest id counts that is known to be online: who chose that id is the one
-// who can make lines look like that.
-func (r *Registry) choose(events []event) (event, bool) {
-	var left []event
-	for _, e := range events {
-		if e.kind == disconnected && (r.style == style20 && e.address != "" || r.style == style21 && e.address == "") {
-			continue
-		}
-		left = append(left, e)
-	}
-	if len(left) == 1 {
-		return left[0], true
-	}
-	for _, e := range left {
-		if d := r.byID[e.id]; e.kind == disconnected && d != nil && d.life == r.life && d.state == Online {
-			return e, true
-		}
-	}
-	return event{}, false
-}
-
-// told is what the log says of a device.
-func (r *Registry) told(e event, now time.Time) {
-	r.mu.Lock()
-	defer r.unlock()
-	d := r.byID[e.id]
-	if e.kind == connected {
-		if d = r.device(e.id, now); d == nil {
-			return
-		}
-		reason := e.reason
-		if d.life == r.life && d.reason == ReasonTakenOver && d.state == Offline {
-			reason = ReasonTakenOver
-		}
-		r.touch(d, now)
-		r.move(d, e.address)
-		r.set(d, Online, reason, SourceLog, now)
-		return
-	}
-	online := d != nil && d.life == r.life && d.state == Online
-	if e.address != "" && online && d.address != "" && d.address != e.address {
-		return // of a connection that is not the device's: it has failed to log in, or was taken over
-	}
-	if e.reason == ReasonNotAuthorised && (e.address == "" || !online || d.address == "") {
-		// Who fails to log in as a device is called by its name, too.
-		if online {
-			r.set(d, Unknown, ReasonNotAuthorised, SourceLog, now)
-		}
-		return
-	}
-	if d == nil {
-		if host, _, ok := strings.Cut(e.address, ":"); ok && host == e.id {
-			return // a connection that has not said who it is
-		}
-		if d = r.device(e.id, now); d == nil {
-			return
-		}
-	}
-	r.touch(d, now)
-	r.set(d, Offline, e.reason, SourceLog, now)
-}
-
-// ConnectionState is a message on $SYS/broker/connection/client/ID/state, which
-// some brokers have.
-func (r *Registry) ConnectionState(id string, payload []byte) {
-	if !r.opts.Log || r.opts.Own(id) {
-		return
-	}
-	now := r.opts.Now()
-	r.mu.Lock()
-	defer r.unlock()
-	state, reason := Online, ReasonConnected
-	switch string(payload) {
-	case "1":
-	case "0":
-		state, reason = Offline, ReasonClosed
-	default:
-		return
-	}
-	if d := r.device(id, now); d != nil && !(d.life == r.life && d.state == state) {
-		r.set(d, state, reason, SourceLog, now)
-	}
-}
-
 // Message is a message that has passed. A retained copy says what the broker
 // keeps, which counts where nothing newer is known.
 func (r *Registry) Message(topic string, payload []byte, copy bool) {
@@ -304,7 +153,7 @@ func (r *Registry) sighted(id string, pattern int, state State, copy bool, now t
 	if copy && state == Unknown && r.byID[id] == nil {
 		return // it may be gone for years
 	}
-	d := r.device(id, now)
+	d := r.device(id)
 	if d == nil {
 		return
 	}
@@ -336,7 +185,7 @@ func (r *Registry) Lost(why Reason) {
 
 // device is the one of that id, a new one if there is none; nil if it is not
 // taken in. Called under mu.
-func (r *Registry) device(id string, now time.Time) *entry {
+func (r *Registry) device(id string) *entry {
 	if d := r.byID[id]; d != nil {
 		return d
 	}
@@ -345,7 +194,7 @@ func (r *Registry) device(id string, now time.Time) *entry {
 		return nil
 	}
 	id = strings.Clone(id)
-	d := &entry{id: id, state: Unknown, reason: ReasonNotTold, source: SourceSeen, lastSeen: now}
+	d := &entry{id: id, state: Unknown, reason: ReasonNotTold, source: SourceSeen}
 	r.byID[id] = d
 	r.ids.set(id, d)
 	r.seen.push(d)

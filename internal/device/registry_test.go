@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -197,8 +198,8 @@ func TestRetainedCopiesGiveWay(t *testing.T) {
 	g := start(t, patterns(t, "{id}/LWT=Online|Offline,{id}/#"))
 	g.Message("a/LWT", []byte("Online"), true)
 	g.want("a", Online, ReasonReported)
-	if d, _ := g.Get("a"); d.Since.IsZero() {
-		t.Errorf("got %+v, want to know since when", d)
+	if d, _ := g.Get("a"); d.Since.IsZero() || !d.LastSeen.IsZero() {
+		t.Errorf("got %+v, want to know since when, and that it was not seen", d)
 	}
 	g.Message("a/LWT", []byte("Offline"), false)
 	g.Message("a/LWT", []byte("Online"), true)
@@ -219,31 +220,47 @@ func (k kept) Kept(_ context.Context, _ string, each func(string, []byte)) error
 }
 
 func TestWhatTheBrokerKeepsIsAskedForAnew(t *testing.T) {
-	g := start(t, patterns(t, "{id}/LWT=Online|Offline"))
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); g.Run(ctx, kept{"a/LWT": "Online"}) }()
-	online := func() {
-		feed := g.Feed(true)
-		for {
-			some, more := feed.Next()
-			for _, c := range some {
-				if c.Device != nil && c.Device.State == Online {
-					return
-				}
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, patterns(t, "{id}/LWT=Online|Offline"))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); g.Run(ctx, kept{"a/LWT": "Online"}) }()
+		synctest.Wait()
+		g.want("a", Online, ReasonReported)
+		g.Down()
+		synctest.Wait()
+		g.want("a", Unknown, ReasonBrokerLost)
+		g.Up()
+		synctest.Wait()
+		g.want("a", Online, ReasonReported)
+		g.Lost(ReasonMessagesLost)
+		synctest.Wait()
+		g.want("a", Online, ReasonReported)
+		cancel()
+		<-done
+	})
+}
+
+// Nobody has to look for silence to come.
+func TestSilenceComesByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, quiet(t, "a/+=30s"), func(o *Options) { o.Now = time.Now })
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); g.Run(ctx, kept{}) }()
+		g.Message("a/1", nil, false)
+		time.Sleep(20 * time.Second) // of the test's own clock
+		g.Message("a/2", nil, false)
+		for want := range 3 {
+			synctest.Wait()
+			if got := g.Stats().Quiet[0].Silent; got != want {
+				t.Errorf("got %d silent, want %d", got, want)
 			}
-			if more != nil {
-				<-more
-			}
+			time.Sleep(15 * time.Second)
 		}
-	}
-	online()
-	g.Down()
-	g.want("a", Unknown, ReasonBrokerLost)
-	g.Up()
-	online()
-	cancel()
-	<-done
+		cancel()
+		<-done
+	})
 }
 
 func TestTheLongestUnseenGoesFirst(t *testing.T) {
@@ -404,7 +421,7 @@ func TestTopicsFallSilentAndComeBack(t *testing.T) {
 	}
 	g.Message("fleet/1/heartbeat", nil, false)
 	told(Silence{"fleet/1/heartbeat", false, g.now})
-	if got := g.Stats().Quiet; got[0].Silent != 0 {
+	if got := g.Stats().Quiet; got[0].Silent != 0 || g.topics.gone.first != nil {
 		t.Errorf("got %+v, want none that is silent", got)
 	}
 

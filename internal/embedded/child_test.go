@@ -62,7 +62,7 @@ func (l *logBuffer) String() string {
 }
 
 // startChild runs the broker as a process until the end of the test.
-func startChild(t *testing.T, dir string) (*Child, *logBuffer) {
+func startChild(t testing.TB, dir string) (*Child, *logBuffer) {
 	t.Helper()
 	c, log, err := tryStartChild(t, dir)
 	if err != nil {
@@ -71,7 +71,7 @@ func startChild(t *testing.T, dir string) (*Child, *logBuffer) {
 	return c, log
 }
 
-func tryStartChild(t *testing.T, dir string) (*Child, *logBuffer, error) {
+func tryStartChild(t testing.TB, dir string) (*Child, *logBuffer, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +104,7 @@ func kill(t *testing.T, c *Child) {
 }
 
 // healthy fails unless a client can subscribe, publish and receive.
-func healthy(t *testing.T, addr string) {
+func healthy(t testing.TB, addr string) {
 	t.Helper()
 	c := brokertest.Dial(t, addr)
 	defer c.Close()
@@ -237,6 +237,29 @@ func TestTheProcessSurvivesHostileClients(t *testing.T) {
 	}
 }
 
+// The same, for as long as one likes: go test -run '^$' -fuzz FuzzProcess -fuzztime 10m ./internal/embedded.
+func FuzzProcess(f *testing.F) {
+	for _, version := range []byte{4, 5} {
+		for _, packet := range hostile(version) {
+			f.Add(packet, false)
+		}
+	}
+	f.Add([]byte("\x00\x01\x02\x03 a sequence of packets for a few clients"), true)
+	c, log := startChild(f, f.TempDir())
+	pid := c.PID()
+	f.Fuzz(func(t *testing.T, data []byte, sequence bool) {
+		steps := []raw.Step{{Bytes: data}}
+		if sequence {
+			steps = raw.Sequence(data)
+		}
+		play(t, c.Addr(), steps)
+		healthy(t, c.Addr())
+		if got := c.PID(); got != pid {
+			t.Fatalf("got process %d, want %d as before; log:\n%s", got, pid, log)
+		}
+	})
+}
+
 // hostile are things that broke brokers, or might.
 func hostile(version byte) map[string][]byte {
 	connect := raw.Connect(version, 2, nil, "hostile")
@@ -269,7 +292,7 @@ func hostile(version byte) map[string][]byte {
 }
 
 // play sends the steps of a sequence over one connection for each client, and reads until they end.
-func play(t *testing.T, addr string, steps []raw.Step) {
+func play(t testing.TB, addr string, steps []raw.Step) {
 	t.Helper()
 	var clients sync.WaitGroup
 	for i := range raw.Clients {

@@ -14,6 +14,7 @@ import (
 	"github.com/vulturepi/gateway/internal/config"
 	"github.com/vulturepi/gateway/internal/decode"
 	"github.com/vulturepi/gateway/internal/device"
+	"github.com/vulturepi/gateway/internal/gauge"
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/mqtt"
 	"github.com/vulturepi/gateway/internal/topic"
@@ -39,11 +40,15 @@ type Broker interface {
 type receiver struct {
 	hub     *hub.Hub
 	devices *device.Registry
+	values  *gauge.Set
 	drops   func() bool // the broker may drop lines of its log; nil: it may not
 }
 
 func (r *receiver) Message(m bridge.Message) {
 	r.devices.Message(m.Topic, m.Payload, m.Retain)
+	if !m.Retain && m.TooLarge == 0 { // a copy may be of any age
+		r.values.Message(m.Topic, m.Payload)
+	}
 	r.hub.Accept(inbound(m))
 }
 
@@ -201,10 +206,10 @@ func hubOptions(cfg *config.Config, log *slog.Logger, b Broker, rules *decode.Ru
 	return opts
 }
 
-func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker, g *gate, devices *device.Registry) api.Options {
+func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Broker, g *gate, devices *device.Registry, values *gauge.Set) api.Options {
 	o := api.Options{
-		Devices: devices,
-		Access:  g.callers, Audit: g.audit.lines, RatePublish: cfg.RatePublish, RateRequests: cfg.RateRequests, StreamsPerClient: cfg.MaxStreamsPerClient,
+		Devices: devices, Values: values,
+		Access: g.callers, Audit: g.audit.lines, RatePublish: cfg.RatePublish, RateRequests: cfg.RateRequests, StreamsPerClient: cfg.MaxStreamsPerClient,
 		Hub: h, Publisher: b, Log: log.Logger, LogStats: func() api.LogStats { return logStats(log) }, Version: version,
 		Health: func() api.Health {
 			s := b.Status()

@@ -28,6 +28,13 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 	if rules != nil {
 		fmt.Fprintf(stdout, "decoders: %d\n", rules.Len())
 	}
+	values, err := openValues(cfg, slog.New(slog.DiscardHandler), rules)
+	if err != nil {
+		return err
+	}
+	if values != nil {
+		fmt.Fprintf(stdout, "value metrics: %d\n", len(values.Filters()))
+	}
 	if _, err := openCertificates(cfg); err != nil {
 		return err
 	}

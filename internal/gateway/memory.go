@@ -8,6 +8,7 @@ import (
 	"github.com/vulturepi/gateway/internal/bridge"
 	"github.com/vulturepi/gateway/internal/config"
 	"github.com/vulturepi/gateway/internal/device"
+	"github.com/vulturepi/gateway/internal/gauge"
 )
 
 // What the process takes besides the sums that are counted.
@@ -24,7 +25,7 @@ const (
 // bring. What Go's collector has not collected yet comes on top.
 func Memory(cfg *config.Config) int64 {
 	sums := cfg.HistoryBytes + cfg.ValuesBytes + cfg.IndexBytes + cfg.ClientsQueueBytes + cfg.BodiesBytes + cfg.AnswersBytes +
-		device.Bytes + api.IdempotencyBytes + bridge.InFlightLimit(cfg.MQTTPool, cfg.MaxPayloadBytes) + logQueue
+		device.Bytes + api.IdempotencyBytes + bridge.InFlightLimit(cfg.MQTTPool, cfg.MaxPayloadBytes) + logQueue + gauge.Limit
 	if len(cfg.Quiet()) > 0 {
 		sums += device.Bytes
 	}

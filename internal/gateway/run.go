@@ -34,6 +34,7 @@ import (
 	"github.com/vulturepi/gateway/internal/config"
 	"github.com/vulturepi/gateway/internal/device"
 	"github.com/vulturepi/gateway/internal/embedded"
+	"github.com/vulturepi/gateway/internal/gauge"
 	"github.com/vulturepi/gateway/internal/hub"
 )
 
@@ -49,6 +50,7 @@ type parts struct {
 	hub     *hub.Hub
 	link    Broker
 	devices *device.Registry
+	values  *gauge.Set
 	public  *http.Server
 	admin   *http.Server
 }
@@ -61,6 +63,10 @@ type parts struct {
 func Run(ctx context.Context, cfg *config.Config, version string, log *Log, listening func(Addresses), options ...Option) error {
 	with := chosen(options)
 	rules, err := decoders(cfg)
+	if err != nil {
+		return err
+	}
+	values, err := openValues(cfg, log.Logger, rules)
 	if err != nil {
 		return err
 	}
@@ -98,8 +104,8 @@ func Run(ctx context.Context, cfg *config.Config, version string, log *Log, list
 		broker.Host, at.BrokerPID = child.Addr(), child.PID()
 	}
 
-	var p parts
-	in := &receiver{}
+	p := parts{values: values}
+	in := &receiver{values: values}
 	own := func(string) bool { return false }
 	p.devices = openDevices(cfg, log.Logger, func(id string) bool { return own(id) })
 	in.devices = p.devices
@@ -114,10 +120,10 @@ func Run(ctx context.Context, cfg *config.Config, version string, log *Log, list
 		own, in.drops = b.Own, b.MayDropSystem
 	}
 	defer p.hub.Close()
-	p.server = api.New(with.api(apiOptions(cfg, version, log, p.hub, p.link, gate, p.devices)))
+	p.server = api.New(with.api(apiOptions(cfg, version, log, p.hub, p.link, gate, p.devices, values)))
 	gate.server.Store(p.server)
 	defer gate.follow(ctx)()
-	defer p.runLink(ctx, func(ctx context.Context) { hintAddress(ctx, cfg, broker, p.link, log.Logger) })()
+	defer p.runLink(ctx, log.Logger, func(ctx context.Context) { hintAddress(ctx, cfg, broker, p.link, log.Logger) })()
 
 	p.public, p.admin = with.http(httpServer(p.server.Public(), log.Logger)), with.http(httpServer(p.server.Admin(), log.Logger))
 	failed := make(chan error, 2)
@@ -140,11 +146,12 @@ func Run(ctx context.Context, cfg *config.Config, version string, log *Log, list
 
 // runLink runs the broker side until the function is called, which waits for
 // its end. It outlives ctx: what is in flight must get its outcome.
-func (p *parts) runLink(ctx context.Context, hint func(context.Context)) (stop func()) {
+func (p *parts) runLink(ctx context.Context, log *slog.Logger, hint func(context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { _ = p.link.Run(ctx) })
 	running.Go(func() { p.devices.Run(ctx, deviceBroker{p.link}) })
+	running.Go(func() { holdValues(ctx, p.link, p.values.Filters(), log) })
 	running.Go(func() { tendMemory(ctx) })
 	running.Go(func() { hint(ctx) })
 	return func() {

@@ -116,7 +116,7 @@ func checkFilter(filter string, system bool) error {
 	}
 	if first, _, _ := cut(filter); first == "$SYS" && !system {
 		return refuse(CodeFilterReserved,
-			"The filter is for topics of the broker itself; this gateway does not hand them out.")
+			"The filter is for topics of the broker itself, and those are for operators.")
 	} else if filter[0] == '$' && first != "$SYS" {
 		return refuse(CodeFilterReserved,
 			"The filter starts with $, and such filters are reserved, shared subscriptions among them; leave that part out.")

@@ -23,9 +23,8 @@ export function matches(filter, topic) {
 const notSent = detail => new GatewayError({ status: 503, code: 'not_connected', retryable: true, detail: detail + ' Nothing was sent.' });
 const unknown = () => new GatewayError({ status: 504, code: 'outcome_unknown', detail: 'The connection ended before the answer.' });
 const value = v => (typeof v === 'function' ? v() : v);
-const sequence = cursor => Number(cursor.slice(cursor.lastIndexOf('-') + 1));
 
-// What is called back may throw; that is not our failure.
+// What is called back may throw.
 function tell(f, x) {
   try { f?.(x); } catch (e) { (globalThis.reportError || console.error)(e); }
 }
@@ -74,7 +73,7 @@ class Gateway {
 
   constructor(options = {}) {
     this.#o = { WebSocket: globalThis.WebSocket, heartbeat: 15000, ...options };
-    if (!this.#o.WebSocket) throw new TypeError('No WebSocket: give connect one.');
+    if (!this.#o.WebSocket) throw new TypeError('No WebSocket here: give connect one.');
     const u = (this.#http = new URL(this.#o.url || './', this.#o.url ? globalThis.location?.href : import.meta.url));
     u.protocol = u.protocol.replace('ws', 'http');
     u.pathname = u.pathname.replace(/\/(ws)?$/, '') + '/';
@@ -118,7 +117,7 @@ class Gateway {
       if (life !== this.#life) return;
       const ws = (this.#ws = new this.#o.WebSocket(url.href, 'gateway.v1'));
       ws.onclose = e => lost(e.code, e.reason);
-      ws.onerror = () => ws.readyState > 1 && lost(1006); // undici before 7 has no close then
+      ws.onerror = () => this.#after(99, () => lost(1006)); // undici before 7 has no close then
       ws.onmessage = e => {
         if (life !== this.#life) return;
         this.#heard = Date.now();
@@ -228,8 +227,7 @@ class Gateway {
     this.#send({ op: 'unsubscribe', id, topics });
   }
 
-  // One that is behind, those who resume together, those who are new; others
-  // that are behind have to wait.
+  // One that is behind, those who resume together, those who are new.
   #join(waiting) {
     const behind = waiting.find(s => s.at && !s.settled), resuming = waiting.filter(s => s.at && s.settled);
     const asked = (behind ? this.#subscribe([behind], behind.at) : 0) + (resuming.length ? this.#subscribe(resuming, resuming[0].at) : 0);
@@ -291,7 +289,7 @@ class Gateway {
   // Everything that an op brings before the live messages is here.
   #complete(id) {
     const op = this.#ops[0];
-    if (!op || op.id !== id) return;
+    if (op?.id !== id) return this.#answer({ id });
     this.#ops.shift();
     this.#first = undefined;
     for (const s of op.subs.filter(s => this.#subs.has(s))) {
@@ -306,13 +304,15 @@ class Gateway {
 
   // The gateway sends copies only to the first who wants a filter.
   async #copies(s, filters) {
-    s.passed = new Set();
+    s.passed = new Map();
     try {
       for (const f of filters) {
         for (let page = '?limit=10000&filter=' + encodeURIComponent(f); page;) {
           const res = await this.fetch('topics' + page);
           for (const { cursor, ...m } of await res.json()) {
-            if (this.#subs.has(s) && !s.passed.has(m.topic)) tell(s.options.onMessage, message(m));
+            if (!this.#subs.has(s) || s.passed.has(m.topic)) continue;
+            s.passed.set(m.topic, cursor);
+            tell(s.options.onMessage, message(m));
           }
           page = res.headers.get('link')?.match(/\?[^>]*/)[0];
         }
@@ -321,6 +321,7 @@ class Gateway {
     } catch (e) {
       tell(s.options.onError, e);
     }
+    await this.#ask({ op: 'ping' }).catch(() => {});
     s.passed = undefined;
   }
 
@@ -353,7 +354,8 @@ class Gateway {
     if (m.cursor) this.#cursor = m.cursor;
     for (const s of m.cursor ? this.#subs : this.#ops[0]?.subs || this.#subs) {
       if (!s.filters.some(f => matches(f, m.topic)) || !(m.cursor ? this.#wants(s, m.cursor, m.topic + m.time) : s.live && (m.retain || s.options.snapshot))) continue;
-      s.passed?.add(m.topic);
+      if (this.#had(s.passed?.get(m.topic), m.cursor)) continue;
+      s.passed?.set(m.topic);
       tell(s.options.onMessage, m.json ? m : message(m, text));
     }
   }
@@ -365,10 +367,15 @@ class Gateway {
     if (!s.live && !(s.at && s.settled)) return false;
     if (this.#first && s.at) {
       if (!s.settled) s.at = cursor;
-      else if (s.at.split('-')[0] === this.epoch && sequence(cursor) <= sequence(s.at)) return false;
+      else if (this.#had(s.at, cursor)) return false;
     }
     id = cursor + id;
     return !s.got ? s.live : !s.got.has(id) && !!s.got.add(id);
+  }
+
+  #had(at = '', cursor) {
+    const [epoch, n] = at.split('-');
+    return epoch === this.epoch && cursor.split('-')[1] <= +n;
   }
 
   #gap(m) {

@@ -187,7 +187,7 @@ func (b *Broker) Close() error {
 			_ = c.nc.Close()
 			continue
 		}
-		b.detach(c, true)
+		b.detach(c, true, "")
 		c.end(packet.ServerShuttingDown, "the broker stops")
 	}
 	b.mu.Unlock()

@@ -185,7 +185,7 @@ func (c *conn) goodbye(p *packet.Disconnect) error {
 		}
 		c.session.expiry = p.SessionExpiry
 	}
-	c.b.detach(c, p.Reason != packet.Success) // any other reason publishes the will (3.14.4-3)
+	c.b.detach(c, p.Reason != packet.Success, saidGoodbye) // any other reason publishes the will (3.14.4-3)
 	return errGoodbye
 }
 
@@ -268,7 +268,7 @@ func (c *conn) over(err error) (linger bool) {
 	id := ""
 	if c.session != nil {
 		id = c.session.id
-		b.detach(c, true)
+		b.detach(c, true, why(err))
 	}
 	var bad *packet.Error
 	switch {

@@ -58,6 +58,7 @@ func (c *conn) connect(p *packet.Connect) error {
 	b.connected(c)
 	b.attach(s, c)
 	c.will = will
+	b.tellConnected(c, p)
 	b.storeSession(s)
 	c.answer(packet.AppendConnack(nil, c.version, packet.Success, packet.Connack{
 		SessionPresent: present, AssignedID: assigned, MaximumPacket: uint32(b.limits.Packet),
@@ -72,7 +73,7 @@ func (b *Broker) resume(p *packet.Connect) *session {
 		return nil
 	}
 	if old := s.conn; old != nil {
-		b.detach(old, true)
+		b.detach(old, true, ": session taken over")
 		old.end(packet.SessionTakenOver, "another connection has the same client identifier")
 		if b.sessions[p.ClientID] != s {
 			return nil // it was not to outlive its connection

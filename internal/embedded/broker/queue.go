@@ -57,7 +57,7 @@ func (b *Broker) relieve() {
 			continue
 		}
 		most.expiry = 0
-		b.detach(c, true)
+		b.detach(c, true, ": quota exceeded")
 		c.end(packet.QuotaExceeded, "too much waits for this client")
 	}
 }

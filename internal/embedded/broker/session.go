@@ -82,9 +82,12 @@ func (b *Broker) attach(s *session, c *conn) {
 }
 
 // detach takes the connection away. The will is published, or will be, if lost is set. A session that is not to be kept
-// ends.
-func (b *Broker) detach(c *conn, lost bool) {
+// ends. Why is what the log says behind "disconnected"; empty: nothing.
+func (b *Broker) detach(c *conn, lost bool, why string) {
 	s, will := c.session, c.will
+	if why != "" {
+		b.tellDisconnected(c, why)
+	}
 	c.session, c.will = nil, nil
 	s.conn, s.gone = nil, time.Now()
 	b.offline++

@@ -1,4 +1,4 @@
-module github.com/vulturepi/gateway/interop/go
+module github.com/vulturepi/gateway/interop
 
 go 1.26.0
 
