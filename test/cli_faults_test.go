@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -243,6 +244,12 @@ func TestCLIOnATerminal(t *testing.T) {
 	screen, _ = onTerminal(t, s, "", "", "pub", "term/b", "x")
 	wants(t, "pub", screen, "acknowledged", "at QoS 1")
 
+	screen, status = onTerminal(t, s, "", "", "pub", "term/b")
+	wants(t, "pub without a payload", screen, "there is no payload")
+	if status != 2 {
+		t.Errorf("pub without a payload: got exit status %d, want 2", status)
+	}
+
 	screen, status = onTerminal(t, s, "[y/N]", "n\n", "clear", "term/#")
 	wants(t, "clear", screen, "term/long/topic", "Clear 3 retained messages?", "nothing was cleared")
 	if kept, _ := s.run("", 0, "export", "--retained", "term/#"); strings.Count(kept, "\n") != 3 || status != 1 {
@@ -334,5 +341,34 @@ func TestCLISubSaysWhichFilterWasRefused(t *testing.T) {
 	_, errs = s.run("", 1, "sub", "#/none", "+a")
 	if strings.Count(errs, "filter_syntax") != 2 {
 		t.Errorf("got %q, want both filters, each once", errs)
+	}
+}
+
+// A private CA is trusted when it is named, and a certificate says who we are.
+func TestCLISpeaksTLS(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	env, _ := withAccess(t, accessRules(""))
+	maps.Copy(env, a.env())
+	env["GATEWAY_AUTH"], env["GATEWAY_TLS_CLIENT_CA_FILE"] = "keys,mtls", a.CA
+	g := start(t, env)
+	g.waitReady(200)
+	_, cert, key := a.client(t, "pi-3")
+	g.secure(a, true)
+	s := at(g)
+	shown := []string{"--ca-file", a.CA, "--cert-file", cert, "--key-file", key}
+	s.run("", 0, append([]string{"pub", "fleet/pi-3/x", "1", "--retain=false"}, shown...)...)
+	_, errs := s.run("", 1, append([]string{"pub", "fleet/pi-4/x", "1"}, shown...)...)
+	wants(t, "another one's topic", errs, "topic_forbidden")
+	_, errs = s.run("", 4, "pub", "fleet/pi-3/x", "1")
+	wants(t, "an unknown CA", errs, "certificate signed by unknown authority")
+	_, errs = s.run("", 2, "pub", "a", "b", "--ca-file", key)
+	wants(t, "no CA", errs, "holds no certificate")
+	operator := s.with(map[string]string{"GATEWAY_TOKEN": operatorKey})
+	p := operator.begin("sub", "fleet/#", "-C", "1", "--ca-file", a.CA)
+	eventually(t, "it has subscribed", func() bool { return g.metric("gateway_subscriptions") == 1 })
+	operator.run("", 0, "pub", "fleet/pi-3/y", "2", "--ca-file", a.CA)
+	if got := p.exit(); got != 0 || p.stdout.String() != "2\n" {
+		t.Errorf("sub: got exit status %d and %q, want the message", got, p.stdout)
 	}
 }
