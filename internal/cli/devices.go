@@ -52,7 +52,7 @@ func (c *Devices) run(sh *Shell) error {
 		table(sh, &out, all)
 	default:
 		for _, d := range all {
-			fmt.Fprintln(&out, strings.Join([]string{printable(d.ID), d.State, stamp(d.Since), stamp(d.LastSeen), d.Address, printable(d.Reason)}, "\t"))
+			fmt.Fprintln(&out, strings.Join([]string{printable(d.ID), d.State, stamp(d.Since), stamp(d.LastSeen), printable(d.Address), printable(d.Reason)}, "\t"))
 		}
 	}
 	return sh.write(out.Bytes())
@@ -76,7 +76,7 @@ func table(sh *Shell, out *bytes.Buffer, all []*wire.Device) {
 	w := tabwriter.NewWriter(&plain, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "DEVICE\tSTATE\tSINCE\tLAST SEEN\tADDRESS\tREASON")
 	for _, d := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(d.ID), d.State, ago(d.Since), ago(d.LastSeen), d.Address, printable(d.Reason))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(d.ID), d.State, ago(d.Since), ago(d.LastSeen), printable(d.Address), printable(d.Reason))
 	}
 	_ = w.Flush() // into memory
 	colours := map[string]style{"online": green, "offline": red}

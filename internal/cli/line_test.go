@@ -90,3 +90,14 @@ func TestMergeKeepsBothValues(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
+
+// Nor is it in what is said, whoever has chosen the words.
+func TestNotesHaveNoControlCharacters(t *testing.T) {
+	var said bytes.Buffer
+	sh := &Shell{Ctx: t.Context(), Stderr: &said}
+	sh.note("%s: %s", "\x1b[2J", gapWords(&client.Gap{Reason: wire.GapTooLarge, Topic: "a\nb"}))
+	err := sh.done(&client.Error{Status: 422, Code: "x", Detail: "\x1b[2J no"})
+	if got := said.String() + err.Error(); strings.Contains(got, "\x1b") || strings.Count(got, "\n") != 1 {
+		t.Errorf("got %q, want one line without control characters", got)
+	}
+}

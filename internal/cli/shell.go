@@ -60,9 +60,9 @@ func (sh *Shell) width() int {
 	return 80
 }
 
-// note says something about what is going on.
+// note says something about what is going on, in one line.
 func (sh *Shell) note(format string, args ...any) {
-	fmt.Fprintf(sh.Stderr, "gateway: "+format+"\n", args...)
+	fmt.Fprintf(sh.Stderr, "gateway: %s\n", printable(fmt.Sprintf(format, args...)))
 }
 
 // write is a line or more of what was asked for.

@@ -134,7 +134,7 @@ func take(sh *Shell, event client.Event, to sink) (enough bool, err error) {
 // gapWords say what is missing.
 func gapWords(g *client.Gap) string {
 	if g.Reason == wire.GapTooLarge {
-		return fmt.Sprintf("a gap: the message on %s has %d bytes, which is too large to be handed out", printable(g.Topic), g.Bytes)
+		return fmt.Sprintf("a gap: the message on %s has %d bytes, which is too large to be handed out", g.Topic, g.Bytes)
 	}
 	are := "may be"
 	if g.Certain {

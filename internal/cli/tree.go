@@ -49,7 +49,7 @@ func (c *Export) run(sh *Shell) error {
 	}
 	if len(t.large) > 0 {
 		for _, g := range t.large {
-			sh.note("%s: %d bytes are too large to be handed out; it is left out", printable(g.Topic), g.Bytes)
+			sh.note("%s: %d bytes are too large to be handed out; it is left out", g.Topic, g.Bytes)
 		}
 		return failed("%s left out", plural(len(t.large), "topic"))
 	}
