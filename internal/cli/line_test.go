@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +93,20 @@ func TestWordsOfAGatewayAreShownAsTheyAre(t *testing.T) {
 	}
 	if got := strings.Count(said.String(), "\n"); got != 2 {
 		t.Errorf("got %d lines of notes, want 2:\n%s", got, said.String())
+	}
+}
+
+// A speed that is no number, or hardly one, is not full speed.
+func TestReplayNeverHurriesByMistake(t *testing.T) {
+	var e *Error
+	if err := (&Replay{Speed: math.NaN()}).run(&Shell{}); !errors.As(err, &e) || e.Status != StatusUsage {
+		t.Errorf("NaN: got %v, want a usage error", err)
+	}
+	if got := (&Replay{Speed: 1e-15}).stretched(time.Second); got < 1000*time.Hour {
+		t.Errorf("a second at 1e-15: got %v, want years", got)
+	}
+	if got := (&Replay{Speed: 10}).stretched(time.Second); got != 100*time.Millisecond {
+		t.Errorf("a second at 10: got %v, want 100ms", got)
 	}
 }
 
