@@ -122,8 +122,13 @@ func shown(payload []byte) string {
 	return printable(string(payload))
 }
 
+// OneLine is an error or a note as a terminal shows it: parts of it may be words
+// of whoever has answered.
+func OneLine(s string) string { return printable(strings.ReplaceAll(s, "\n", "; ")) }
+
 // printable escapes what is not to be seen.
 func printable(s string) string {
+	s = strings.ToValidUTF8(s, "\ufffd")
 	if !strings.ContainsFunc(s, hidden) {
 		return s
 	}

@@ -62,7 +62,7 @@ func (sh *Shell) width() int {
 
 // note says something about what is going on, in one line.
 func (sh *Shell) note(format string, args ...any) {
-	fmt.Fprintf(sh.Stderr, "gateway: %s\n", printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(sh.Stderr, "gateway:", OneLine(fmt.Sprintf(format, args...)))
 }
 
 // write is a line or more of what was asked for.

@@ -269,18 +269,50 @@ func TestTheLongestUnseenGoesFirst(t *testing.T) {
 	for i := range 4 {
 		g.now = g.now.Add(time.Second)
 		g.connect(fmt.Sprint("d", i), "10.0.0.1:1")
-		if i == 2 {
-			g.Line("1: Client d0 disconnected.") // seen once more
-		}
 	}
-	g.unheard("d1")
-	g.want("d0", Offline, ReasonDisconnected)
-	if got := g.Stats(); got.Forgotten != 1 || got.States[Online] != 2 || got.States[Offline] != 1 {
+	g.unheard("d0")
+	g.want("d1", Online, ReasonConnected)
+	if got := g.Stats(); got.Forgotten != 1 || got.States[Online] != 3 {
 		t.Errorf("got %+v, want one forgotten and three known", got)
 	}
 	some, _ := feed.Next()
 	if len(some) != 4 || some[0].Forgotten != 1 {
 		t.Errorf("got %+v, want to be told of the one that is forgotten, and three devices", some)
+	}
+}
+
+// Who comes and goes under ever new names, or publishes on topics of them, makes
+// nobody forgotten who is there.
+func TestThoseWhoAreOnlineAreForgottenLast(t *testing.T) {
+	g := start(t, patterns(t, "fleet/{id}/x"), func(o *Options) { o.Devices = 4 })
+	for _, id := range []string{"a", "b"} {
+		g.connect(id, "10.0.0.1:1")
+	}
+	for i := range 20 {
+		g.now = g.now.Add(time.Second)
+		id := fmt.Sprint("auto-", i)
+		g.connect(id, "10.0.0.2:1")
+		g.Line("1: Client " + id + " disconnected.")
+		g.Message(fmt.Sprintf("fleet/%d/x", i), nil, false)
+	}
+	g.want("a", Online, ReasonConnected)
+	g.want("b", Online, ReasonConnected)
+	g.want("auto-19", Offline, ReasonDisconnected)
+	g.want("19", Unknown, ReasonNotTold)
+
+	g.Lost(ReasonBrokerLost) // those who were online are still the last
+	for i := range 20 {
+		g.Message(fmt.Sprintf("fleet/%d/x", 100+i), nil, false)
+	}
+	g.want("a", Unknown, ReasonBrokerLost)
+	for _, id := range []string{"c", "d", "e"} {
+		g.connect(id, "10.0.0.1:1")
+	}
+	g.Message("fleet/new/x", nil, false) // there is room for it at the cost of the longest unseen
+	g.unheard("a")
+	g.want("new", Unknown, ReasonNotTold)
+	if got := g.Stats(); got.States[Online] != 3 || got.States[Unknown] != 1 {
+		t.Errorf("got %+v, want three online and the new one", got.States)
 	}
 }
 
@@ -312,8 +344,10 @@ func TestDevicesAreBoundedInBytes(t *testing.T) {
 		changes++
 	}
 	listed := 0
-	for e := g.seen.first; e != nil; e = e.place.next {
-		listed++
+	for _, l := range []list{g.online, g.others} {
+		for e := l.first; e != nil; e = e.place.next {
+			listed++
+		}
 	}
 	if n != len(g.byID) || changes != n || listed != n {
 		t.Errorf("got %d walked, %d changes, %d listed, want %d", n, changes, listed, len(g.byID))
