@@ -198,6 +198,23 @@ func TestSDKLosesNothingOverCutsAndStalls(t *testing.T) {
 	b.want(`(gw.close(), [gw.state, timers.size].join())`, "closed,0")
 }
 
+// The answer to a ping of the heartbeat belongs to no op, so it ends none.
+func TestSDKsHeartbeatIsQuiet(t *testing.T) {
+	t.Parallel()
+	b, _, _, publish := sdkPage(t, nil, `{heartbeat: 50, WebSocket: class extends WebSocket {
+		set onmessage(f) { super.onmessage = e => { window.pongs = (window.pongs || 0) + (e.data === '{"type":"pong"}'); f(e) } }
+	}}`)
+	b.js(`until(() => window.pongs > 2)`)
+	b.js(`(window.log = watch('h/#'), until(() => log.ready))`)
+	b.js(`(window.pongs = 0, until(() => pongs > 2))`)
+	publish("h/x", "1", false)
+	b.js(`until(() => log.length)`)
+	b.want(`[payloads(log), states.join()].join(' ')`, "1 connecting,open")
+	if got := b.complaints(); len(got) > 0 {
+		t.Errorf("mistakes on the page: %q", got)
+	}
+}
+
 func TestSDKTellsGaps(t *testing.T) {
 	t.Parallel()
 	broker := brokertest.Start(t)

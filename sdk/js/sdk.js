@@ -130,7 +130,7 @@ class Gateway {
     }
   }
 
-  // A socket from which not even the answer to a ping comes is given up.
+  // A socket from which not even a pong comes is given up.
   #beat(life) {
     this.#after(this.#o.heartbeat, () => {
       if (life !== this.#life) return;
