@@ -82,3 +82,23 @@ func TestConsoleSaysWhyThereAreNoDevices(t *testing.T) {
 	c.do(chromedp.Navigate(c.g.url+"/#/devices"), chromedp.Evaluate[chromedp.Void](consoleScript))
 	c.until(`/You may not read this: .*unauthenticated/.test(words('devices-said'))`)
 }
+
+// What was forgotten adds up, and an id is never markup.
+func TestConsoleAddsUpForgottenDevices(t *testing.T) {
+	t.Parallel()
+	c := openConsole(t, nil)
+	c.load("/")
+	c.js(`(() => {
+		const lines = [
+			{ type: 'device', id: '<img src=x onerror="document.title = 1">', state: 'online', reason: 'connected', source: 'log' },
+			{ type: 'snapshot_end' }, { type: 'forgotten', count: 2 }, { type: 'forgotten', count: 3 },
+		].map(x => JSON.stringify(x) + '\n').join('');
+		const fetched = window.fetch;
+		window.fetch = (url, options) => String(url).includes('devices=true')
+			? Promise.resolve(new Response(new ReadableStream({ start: to => to.enqueue(new TextEncoder().encode(lines)) })))
+			: fetched(url, options);
+		location.hash = '#/devices';
+		return 'replaced';
+	})()`)
+	c.until(`/1 online .* 5 more were forgotten/.test(words('devices-facts')) && words('devices').includes('<img src=x') && !part('devices').querySelector('img')`)
+}
