@@ -48,6 +48,7 @@ func (c *Devices) run(sh *Shell) error {
 		for _, d := range all {
 			out.Write(append(wire.Encode(d), '\n'))
 		}
+		return sh.writeJSON(out.Bytes())
 	case isTerminal(sh.Stdout):
 		table(sh, &out, all)
 	default:

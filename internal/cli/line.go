@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/vulturepi/gateway/client"
@@ -142,6 +145,28 @@ func printable(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// escapeJSON escapes in JSON what is not to be seen. ASCII is left: of that, JSON
+// has line breaks between its lines, and white space.
+func escapeJSON(b []byte) []byte {
+	isHidden := func(r rune) bool { return r >= 0x7f && hidden(r) }
+	if bytes.IndexFunc(b, isHidden) < 0 {
+		return b
+	}
+	var escaped []byte
+	for _, r := range string(b) {
+		switch {
+		case !isHidden(r):
+			escaped = utf8.AppendRune(escaped, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			escaped = fmt.Appendf(escaped, `\u%04x\u%04x`, high, low)
+		default:
+			escaped = fmt.Appendf(escaped, `\u%04x`, r)
+		}
+	}
+	return escaped
 }
 
 func hidden(r rune) bool { return !unicode.IsPrint(r) && r != '\u200c' && r != '\u200d' }

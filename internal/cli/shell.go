@@ -73,6 +73,15 @@ func (sh *Shell) write(b []byte) error {
 	return nil
 }
 
+// writeJSON is write for lines of JSON: a terminal gets what it might obey as
+// escapes, which mean the same.
+func (sh *Shell) writeJSON(b []byte) error {
+	if isTerminal(sh.Stdout) {
+		b = escapeJSON(b)
+	}
+	return sh.write(b)
+}
+
 // style is how a terminal sets a word apart; on a pipe nothing is.
 type style string
 

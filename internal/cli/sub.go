@@ -166,6 +166,9 @@ func (p *printer) message(m *client.Message) (enough bool, err error) {
 	switch p.form {
 	case whole:
 		p.buf = appendObject(p.buf[:0], m)
+		if isTerminal(p.sh.Stdout) {
+			p.buf = escapeJSON(p.buf)
+		}
 	case payloads:
 		if isTerminal(p.sh.Stdout) {
 			p.buf = append(p.buf[:0], shown(m.Payload)...)
@@ -184,7 +187,7 @@ func (p *printer) gap(g *client.Gap) error {
 	if p.form != whole {
 		return nil
 	}
-	return p.sh.write(append(wire.Encode((*wire.Gap)(g)), '\n'))
+	return p.sh.writeJSON(append(wire.Encode((*wire.Gap)(g)), '\n'))
 }
 
 // line is a message as one line of the terminal.

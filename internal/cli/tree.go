@@ -43,7 +43,7 @@ func (c *Export) run(sh *Shell) error {
 	var line []byte
 	for _, m := range t.messages {
 		line = appendItem(line[:0], m)
-		if err := sh.write(line); err != nil {
+		if err := sh.writeJSON(line); err != nil {
 			return err
 		}
 	}

@@ -49,10 +49,12 @@ type Registry struct {
 	changes sorted[uint64, change] // the newest of each device and topic, in order
 	change  uint64                 // the last one
 	changed chan struct{}          // closed with the next one; nil: nobody waits
+	due     chan struct{}          // was changed, and is closed when mu is given back; nil: none
 
 	evicted, unread, lines uint64
 	tooLong                uint64
-	evictedLog             time.Time
+	said                   uint64    // evictions, of topics too, that have been logged,
+	saidAt                 time.Time // and when
 }
 
 // change is what one of the changes is about: one of the two.
@@ -272,26 +274,32 @@ func (r *Registry) note(d *entry) {
 	r.wake()
 }
 
-// wake tells those who wait for a change. Called under mu.
+// wake has those told who wait for a change. Called under mu, which unlock must
+// give back: it takes the longer the more they are.
 func (r *Registry) wake() {
 	if r.changed != nil {
-		close(r.changed)
-		r.changed = nil
+		r.due, r.changed = r.changed, nil
 	}
 }
 
-// evictedEvery is how often it is said that devices are forgotten.
-const evictedEvery = time.Minute
+// sayEvery is how often it is said that devices are forgotten.
+const sayEvery = time.Minute
 
-// unlock gives mu back, and says when a device had to be forgotten.
+// unlock gives mu back, wakes who waits for a change, and says when a device had
+// to be forgotten.
 func (r *Registry) unlock() {
 	say := false
 	evicted := r.evicted + r.topics.evicted
-	if evicted > r.topics.said && r.opts.Now().Sub(r.evictedLog) > evictedEvery {
-		r.evictedLog, r.topics.said = r.opts.Now(), evicted
+	if evicted > r.said && r.opts.Now().Sub(r.saidAt) > sayEvery {
+		r.saidAt, r.said = r.opts.Now(), evicted
 		say = true
 	}
+	due := r.due
+	r.due = nil
 	r.mu.Unlock()
+	if due != nil {
+		close(due)
+	}
 	if say {
 		r.opts.Logger.Warn("more devices or topics than can be known; the longest unseen are forgotten", "forgotten", evicted, "limit", r.opts.Devices)
 	}
