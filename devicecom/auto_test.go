@@ -143,4 +143,15 @@ func TestAutoNamesSeveralBrokers(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
+	got = device(t, there, time.Second, "[system]", "ip_address = auto", "mqtt_port = 1886")
+	if want := "ip_address = auto, mqtt_port = 1886: no broker announces itself"; !strings.Contains(got, want) {
+		t.Errorf("a port that nobody has: got %q, want %q", got, want)
+	}
+	want := "ip_address = auto, found at 192.168.78.1:1885: nothing listens there"
+	for deadline := time.Now().Add(patience); !strings.Contains(got, want) && time.Now().Before(deadline); { // one answer may be lost
+		got = device(t, there, 5*time.Second, "[system]", "ip_address = auto", "mqtt_port = 1885")
+	}
+	if !strings.Contains(got, want) {
+		t.Errorf("a port that one has: got %q, want %q", got, want)
+	}
 }

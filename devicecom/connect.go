@@ -105,7 +105,7 @@ func (f *finder) place(ctx context.Context, patience time.Duration) (place, erro
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		var err error
-		if p.address, err = mdns.Find(ctx, mdns.MQTT); err != nil {
+		if p.address, err = mdns.Find(ctx, mdns.MQTT, f.Port); err != nil {
 			return place{}, &attemptError{where: f, cause: err}
 		}
 	}

@@ -65,7 +65,7 @@ func (e *attemptError) Error() string {
 	f := e.where
 	at := fmt.Sprintf("%q: [system] %s = %s", f.file, settings.KeyAddress, f.Address)
 	switch {
-	case f.Address != settings.Auto:
+	case f.Address != settings.Auto, e.address == "" && f.Port != 0:
 		at += fmt.Sprintf(", %s = %d", settings.KeyPort, f.Port)
 	case e.address != "":
 		at += ", found at " + e.address

@@ -65,6 +65,9 @@ func TestCLISubSurvivesCutsAndRestarts(t *testing.T) {
 	env["GATEWAY_HTTP_ADDR"] = g.host()
 	_, g = launchReady(t, env)
 	said("a gap: messages may be missing here (gateway_restarted)")
+	if got := p.stderr.String(); strings.Contains(got, ".;") {
+		t.Errorf("standard error: got %q, want a sentence without a full stop in it", got)
+	}
 	eventually(t, "it has subscribed again", subscribed)
 	publish("3")
 	printed("3")

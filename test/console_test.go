@@ -184,6 +184,20 @@ func TestConsoleLoadsFewAndSmallFiles(t *testing.T) {
 	c.wellBehaved()
 }
 
+// A copy that the broker kept may be of any age, so none is shown.
+func TestConsoleDoesNotInventAges(t *testing.T) {
+	t.Parallel()
+	c := openConsole(t, map[string]string{"GATEWAY_WATCH": ""}, [2]string{"pi/3/state", "offline"})
+	c.open("pi/3/state")
+	c.until(`words('value') === 'offline'`)
+	c.want(`row('pi/3/state').querySelector('.age').innerText + row('pi').querySelector('.age').innerText`, "")
+	c.want(`/^retained, read at [0-9:.]+ · /.test(words('topic-meta'))`, "true")
+	c.publish("pi/3/state", "online", true)
+	c.until(`/ s$/.test(row('pi/3/state').querySelector('.age').innerText) && words('value') === 'online'`)
+	c.want(`/ ago\) · /.test(words('topic-meta'))`, "true")
+	c.wellBehaved()
+}
+
 func TestConsoleShowsTheTree(t *testing.T) {
 	t.Parallel()
 	c := openConsole(t, nil)

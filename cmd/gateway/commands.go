@@ -172,15 +172,12 @@ type helpFlag bool
 // BeforeReset explains the command that was named, or all.
 func (helpFlag) BeforeReset(sh *cli.Shell, ctx *kong.Context) error {
 	node := ctx.Selected()
-	switch {
-	case node == nil || node.Name == "serve" && len(ctx.Args) > 0 && ctx.Args[0] != "serve":
+	if node == nil || node.Name == "serve" && len(ctx.Args) > 0 && ctx.Args[0] != "serve" {
 		cli.List(sh.Stdout, ctx.Model.Node, usesGateway)
 		fmt.Fprint(sh.Stdout, "\nThe gateway is configured by its environment:\n\n")
 		config.Usage(sh.Stdout)
-	case usesGateway(node):
+	} else {
 		cli.Explain(sh.Stdout, node)
-	default:
-		cli.Explain(sh.Stderr, node)
 	}
 	return errAnswered
 }

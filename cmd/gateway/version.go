@@ -11,9 +11,7 @@ import (
 var version = "dev"
 
 // versionCommand is `gateway version`.
-type versionCommand struct {
-	Rest []string `arg:"" optional:"" hidden:""`
-}
+type versionCommand struct{}
 
 // Run prints the version.
 func (*versionCommand) Run(sh *cli.Shell) error {

@@ -85,10 +85,11 @@ func words(err error) string {
 	if e.Status == http.StatusUnauthorized {
 		text += " Set GATEWAY_TOKEN, or give --token-file."
 	}
+	text = strings.TrimSuffix(text, ".")
 	if e.Code == client.CodeNotConnected {
 		return text
 	}
-	return fmt.Sprintf("%s (%s)", strings.TrimSuffix(text, "."), e.Code)
+	return fmt.Sprintf("%s (%s)", text, e.Code)
 }
 
 // innermost is what the network said, without the layers around it.

@@ -38,7 +38,8 @@ func (c *Config) Broker() (u *url.URL, embedded bool) {
 
 // FindBroker is true when the settings file says ip_address = auto: the caller
 // asks the local network for the broker, whose address Broker does not know.
-func (c *Config) FindBroker() bool { return c.broker != nil && c.broker.Host == settings.Auto }
+// With a port, only a broker on it counts; 0: on any.
+func (c *Config) FindBroker() (port int, ok bool) { return c.findPort, c.find }
 
 func resolveBroker(c *Config) (notices []string, err error) {
 	switch {
@@ -66,7 +67,7 @@ func brokerFromSettings(c *Config) (notices []string, err error) {
 	}
 	c.broker = &url.URL{Scheme: "mqtt", Host: file.HostPort()}
 	if file.Address == settings.Auto {
-		c.broker.Host = settings.Auto
+		c.broker.Host, c.find, c.findPort = settings.Auto, true, file.Port
 		if c.MQTTPassword.Reveal() != "" {
 			notices = append(notices, fmt.Sprintf("%s: %q: %s = %s sends the password to whoever on the local network answers first as a broker", envSettingsFile, c.SettingsFile, settings.KeyAddress, settings.Auto))
 		}

@@ -129,6 +129,9 @@ type Config struct {
 
 	// broker is the external broker, nil when the embedded one starts.
 	broker *url.URL
+	// find is true when it has to be found; findPort is the port that counts.
+	find     bool
+	findPort int
 	// patterns and quiet are what DeviceTopics and Silent say.
 	patterns []device.Pattern
 	quiet    []device.Quiet

@@ -60,15 +60,17 @@ func TestLoginInTheSettingsFileIsForDevices(t *testing.T) {
 func TestAutoLeavesTheBrokerToBeFound(t *testing.T) {
 	path := writeFile(t, "settings.ini", "[system]\nip_address = AUTO\nmqtt_port = 1884\n", 0o644)
 	cfg, notices := mustLoad(t, env{"GATEWAY_SETTINGS_FILE": path})
-	if u, embedded := cfg.Broker(); u.String() != "mqtt://auto" || embedded || !cfg.FindBroker() || len(notices) != 0 {
-		t.Errorf("got %s, embedded %v, to be found %v, notices %q, want mqtt://auto, which is to be found", u, embedded, cfg.FindBroker(), notices)
+	port, ok := cfg.FindBroker()
+	if u, embedded := cfg.Broker(); u.String() != "mqtt://auto" || embedded || !ok || port != 1884 || len(notices) != 0 {
+		t.Errorf("got %s, embedded %v, to be found %v on port %d, notices %q, want mqtt://auto, which is to be found on port 1884", u, embedded, ok, port, notices)
 	}
 	_, notices = mustLoad(t, env{"GATEWAY_SETTINGS_FILE": path, "GATEWAY_MQTT_USERNAME": "u", "GATEWAY_MQTT_PASSWORD": "hunter2"})
 	if len(notices) != 1 || !strings.Contains(notices[0], "whoever on the local network answers") || strings.Contains(notices[0], "hunter2") {
 		t.Errorf("notices: got %q, want one about who gets the password", notices)
 	}
 	for _, e := range []env{nil, {"GATEWAY_MQTT_URL": "mqtt://auto"}, {"GATEWAY_MQTT_URL": "mqtt://10.0.0.1", "GATEWAY_SETTINGS_FILE": path}} {
-		if cfg, _ := mustLoad(t, e); cfg.FindBroker() {
+		cfg, _ := mustLoad(t, e)
+		if _, ok := cfg.FindBroker(); ok {
 			t.Errorf("%v: got a broker that is to be found", e)
 		}
 	}

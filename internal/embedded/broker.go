@@ -70,7 +70,7 @@ func checkLoopback(addr string) error {
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("the built-in broker lets everybody in, so it listens on loopback only, not on %q; for a network run mosquitto with an access list, or let everybody on it in with -lan, or with -allow-anonymous", addr)
+	return fmt.Errorf("the built-in broker lets everybody in, so it listens on loopback only, not on %q; for a network run mosquitto with an access list, or let everybody on it in with --lan, or with --allow-anonymous", addr)
 }
 
 // listenError says what to do about an address that cannot be had.

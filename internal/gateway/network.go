@@ -22,14 +22,19 @@ const findTime = 10 * time.Second
 
 // findBroker fills in the address of a broker that is to be found.
 func findBroker(ctx context.Context, cfg *config.Config, broker *url.URL) error {
-	if !cfg.FindBroker() {
+	port, ok := cfg.FindBroker()
+	if !ok {
 		return nil
 	}
 	limited, cancel := context.WithTimeout(ctx, findTime)
 	defer cancel()
-	host, err := mdns.Find(limited, mdns.MQTT)
+	host, err := mdns.Find(limited, mdns.MQTT, port)
 	if err != nil {
-		return fmt.Errorf("GATEWAY_SETTINGS_FILE: %q: ip_address = auto: the local network was asked for a broker (mDNS, %s): %w; write the broker's address, or start one with gateway broker --lan", cfg.SettingsFile, mdns.MQTT, err)
+		on := ""
+		if port != 0 {
+			on = fmt.Sprintf(", mqtt_port = %d", port)
+		}
+		return fmt.Errorf("GATEWAY_SETTINGS_FILE: %q: ip_address = auto%s: the local network was asked for a broker (mDNS, %s): %w; write the broker's address, or start one with gateway broker --lan", cfg.SettingsFile, on, mdns.MQTT, err)
 	}
 	broker.Host = host
 	return nil

@@ -29,9 +29,10 @@ const settle = 500 * time.Millisecond
 const maxFound = 16
 
 // Find asks the local network for a service such as MQTT, until somebody
-// answers or ctx ends, and returns its host:port. That several answer is an
-// error that names them: which one is meant, only people know.
-func Find(ctx context.Context, service string) (string, error) {
+// answers or ctx ends, and returns its host:port. With a port, only services on
+// it count; 0: on any. That several answer is an error that names them: which
+// one is meant, only people know.
+func Find(ctx context.Context, service string, port int) (string, error) {
 	conn, err := open()
 	if err != nil {
 		return "", fmt.Errorf("cannot ask the local network: %w", err)
@@ -49,14 +50,14 @@ func Find(ctx context.Context, service string) (string, error) {
 	if err := conn.Browse(ctx, service); err != nil {
 		return "", fmt.Errorf("cannot ask the local network: %w", err)
 	}
-	return one(collect(ctx, service, answers))
+	return one(collect(ctx, service, port, answers))
 }
 
 // found is an instance and where it is.
 type found struct{ instance, hostPort string }
 
 // collect waits for the first answer and a little longer.
-func collect(ctx context.Context, service string, answers <-chan mdns.ServiceEvent) (all []found) {
+func collect(ctx context.Context, service string, port int, answers <-chan mdns.ServiceEvent) (all []found) {
 	var settled <-chan time.Time
 	for {
 		select {
@@ -66,10 +67,11 @@ func collect(ctx context.Context, service string, answers <-chan mdns.ServiceEve
 			return all
 		case e := <-answers:
 			same := func(f found) bool { return f.instance == e.Instance.Instance }
-			if e.Instance.Service != service || !usable(e.Addr) || e.Instance.Port == 0 || slices.ContainsFunc(all, same) || len(all) == maxFound {
+			at := int(e.Instance.Port)
+			if e.Instance.Service != service || !usable(e.Addr) || at == 0 || port != 0 && port != at || slices.ContainsFunc(all, same) || len(all) == maxFound {
 				continue // of a machine with several addresses, the first is as good as any
 			}
-			all = append(all, found{e.Instance.Instance, net.JoinHostPort(e.Addr.String(), strconv.Itoa(int(e.Instance.Port)))})
+			all = append(all, found{e.Instance.Instance, net.JoinHostPort(e.Addr.String(), strconv.Itoa(at))})
 			if settled == nil {
 				settled = time.After(settle)
 			}

@@ -70,7 +70,7 @@ func findRole(service, limit string) {
 	d, _ := time.ParseDuration(limit)
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
-	got, err := Find(ctx, service)
+	got, err := Find(ctx, service, 0)
 	if err != nil {
 		fmt.Println("error:", err)
 		return

@@ -45,7 +45,7 @@ const maxFile = 1 << 20
 // File is what section [system] says.
 type File struct {
 	Address  string // an IP address, a host name in lower case, or Auto
-	Port     int    // 1 to 65535
+	Port     int    // 1 to 65535; with Auto the port that counts, 0: any
 	Username string // "" without
 	Password string // "" without; a secret
 	TLS      bool
@@ -114,7 +114,14 @@ func Parse(data []byte) (File, error) {
 	if f.TLS, err = parseTLS(keys); err != nil {
 		return File{}, err
 	}
-	if f.Port, err = parsePort(keys, f.TLS); err != nil {
+	usual := DefaultPort
+	switch {
+	case f.Address == Auto:
+		usual = 0
+	case f.TLS:
+		usual = DefaultTLSPort
+	}
+	if f.Port, err = parsePort(keys, usual); err != nil {
 		return File{}, err
 	}
 	return f, nil
@@ -135,13 +142,11 @@ func parseAddress(keys map[string]entry) (string, error) {
 	return host, nil
 }
 
-func parsePort(keys map[string]entry, tls bool) (int, error) {
+// parsePort returns the usual one where the file has none.
+func parsePort(keys map[string]entry, usual int) (int, error) {
 	e, found := keys[KeyPort]
-	switch {
-	case !found && tls:
-		return DefaultTLSPort, nil
-	case !found:
-		return DefaultPort, nil
+	if !found {
+		return usual, nil
 	}
 	if err := address.CheckPort(e.value); err != nil || e.value == "0" {
 		return 0, fmt.Errorf("%s = %q: write a port from 1 to 65535, in decimal and without a leading zero, for example 1883", KeyPort, e.value)

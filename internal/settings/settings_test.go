@@ -44,8 +44,9 @@ func TestFileHoldsTheLogin(t *testing.T) {
 	}{
 		{"none", plain, File{Address: "192.168.1.10", Port: 1883}},
 		{"all", plain + "username = pi-3\npassword = hunter2\nmqtt_tls = true\n", File{"192.168.1.10", 1883, "pi-3", "hunter2", true, ""}},
-		{"auto", "[system]\nip_address = Auto\n", File{Address: Auto, Port: 1883}},
-		{"no TLS", "[system]\nip_address=auto\nmqtt_tls=Off ; yet\n", File{Address: Auto, Port: 1883}},
+		{"auto", "[system]\nip_address = Auto\n", File{Address: Auto}},
+		{"auto with a port", "[system]\nip_address = auto\nmqtt_port = 1884\n", File{Address: Auto, Port: 1884}},
+		{"no TLS", "[system]\nip_address=auto\nmqtt_tls=Off ; yet\n", File{Address: Auto}},
 		{"a password that looks like a comment", plain + "password = #a ;b #c\t\nusername = # d\n", File{"192.168.1.10", 1883, "# d", "#a ;b #c", false, ""}},
 		{"a password with delimiters", plain + "password:a=b:c\n", File{"192.168.1.10", 1883, "", "a=b:c", false, ""}},
 		{"quotes keep spaces", plain + "password = ' a \"b\" '\n", File{"192.168.1.10", 1883, "", " a \"b\" ", false, ""}},

@@ -121,7 +121,8 @@ export class TopicPanel {
   }
 
   #meta(m) {
-    return [`${clock(m.time)} (${age(Date.now() - Date.parse(m.time))} ago)`, `QoS ${m.qos}`, m.retain && 'retained', size(sizeOf(m)), m.encoding, m.content_type, m.skipped && `${count(m.skipped)} skipped`].filter(Boolean).join(' · ');
+    const when = m.retain ? `retained, read at ${clock(m.time)}` : `${clock(m.time)} (${age(Date.now() - Date.parse(m.time))} ago)`;
+    return [when, `QoS ${m.qos}`, size(sizeOf(m)), m.encoding, m.content_type, m.skipped && `${count(m.skipped)} skipped`].filter(Boolean).join(' · ');
   }
 
   #drawValue(m) {

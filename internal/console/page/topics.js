@@ -48,7 +48,7 @@ export class Topics {
       node = this.#add(m.topic);
     }
     const n = 1 + (m.skipped ?? 0), isCopy = !m.cursor;
-    const time = Date.parse(m.time);
+    const time = m.retain ? 0 : Date.parse(m.time); // what the broker kept may be of any age
     node.last = { preview: preview(m), encoding: m.encoding, retain: m.retain, value: m.value };
     for (let at = node; at; at = at.parent) {
       if (!isCopy) at.messages += n;
