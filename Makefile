@@ -8,14 +8,12 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # What the load tool compares with, besides mosquitto.
 NATS_SERVER = github.com/nats-io/nats-server/v2@v2.15.2
-# What the console is checked with.
-AXE_CORE = 4.14.1
 # Words of the names of interop's parts, such as INTEROP="sse sdk"; empty: all.
 INTEROP    ?=
 # The load tool's options, such as BENCH="-only fanout -seconds 5".
 BENCH      ?=
 
-.PHONY: all build run test test-deps lint interop bench bench-deps bench-record pictures axe fuzz soak clean help
+.PHONY: all build run test test-deps lint interop bench bench-deps bench-record pictures fuzz soak clean help
 
 all: build
 
@@ -62,10 +60,6 @@ bench-deps:
 
 pictures: test-deps ## take the pictures of the console in docs/ anew
 	PICTURES=$(CURDIR)/docs/pictures $(GO) test -count=1 -run TestConsolePictures ./test
-
-axe: test-deps ## check the console with axe-core, from npm
-	@mkdir -p bin && cd bin && npm pack --silent axe-core@$(AXE_CORE) >/dev/null && tar xzf axe-core-$(AXE_CORE).tgz package/axe.min.js
-	AXE=$(CURDIR)/bin/package/axe.min.js $(GO) test -count=1 -run TestConsoleFitsEveryScreen ./test
 
 fuzz: ## run every fuzz target for FUZZTIME (1m)
 	@./scripts/fuzz.sh

@@ -30,7 +30,8 @@
 //
 // Publish itself tries again only what was certainly not sent: while there is no
 // connection, and where the gateway says so. [Key] makes it safe to repeat what
-// is unknown.
+// is unknown. A [Publisher] publishes many messages in order, without waiting for
+// each. [Client.Topics], [Client.Retained] and [Client.Devices] list what is there.
 //
 // # Subscriptions
 //

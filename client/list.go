@@ -106,7 +106,12 @@ func (c *Client) list(ctx context.Context, path string, query url.Values) iter.S
 					return
 				}
 			}
-			query = next(a.header.Get("Link"))
+			following := next(a.header.Get("Link"))
+			if following != nil && following.Encode() == query.Encode() {
+				yield(nil, &Error{Code: CodeForeignAnswer, Detail: "The list does not go on: a page leads to itself."})
+				return
+			}
+			query = following
 		}
 	}
 }

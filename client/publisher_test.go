@@ -3,6 +3,8 @@ package client_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -159,4 +161,35 @@ func TestListsGoOnPageByPage(t *testing.T) {
 	}
 	_, err := c.Device(t.Context(), "nobody/x")
 	wants(t, "an unknown device", err, "404 device_not_seen retryable=false unknown=false")
+}
+
+// A list whose page leads to itself, as behind a proxy that drops the query, does
+// not go on forever.
+func TestListThatDoesNotGoOn(t *testing.T) {
+	var lists atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/auth/whoami" {
+			fmt.Fprint(w, "{}")
+			return
+		}
+		if lists.Add(1) > 10 {
+			w.WriteHeader(http.StatusTeapot)
+			return
+		}
+		w.Header().Set("Link", `<?after=a>; rel="next"`)
+		fmt.Fprint(w, `[{"id":"a"}]`)
+	}))
+	defer server.Close()
+	c := dial(t, strings.TrimPrefix(server.URL, "http://"), client.Options{})
+	n, end := 0, error(nil)
+	for _, err := range c.Devices(t.Context(), "") {
+		if n++; err != nil {
+			n, end = n-1, err
+		}
+	}
+	var e *client.Error
+	if !errors.As(end, &e) || e.Code != client.CodeForeignAnswer || n != 2 || lists.Load() != 2 {
+		t.Errorf("got %d devices of %d pages and %v, want 2 and foreign_answer", n, lists.Load(), end)
+	}
 }

@@ -69,19 +69,6 @@ func readCompose(t *testing.T) compose {
 	return c
 }
 
-// docker-compose 1.29, which Debian 12 has, refuses what it does not know.
-func TestOldComposeKnowsTheKeys(t *testing.T) {
-	var keys map[string]any
-	if err := yaml.Unmarshal([]byte(read(t, "docker-compose.yml")), &keys); err != nil {
-		t.Fatal(err)
-	}
-	for key := range keys {
-		if !slices.Contains([]string{"version", "services", "networks", "volumes", "secrets", "configs"}, key) {
-			t.Errorf("docker-compose 1.29 does not know %q", key)
-		}
-	}
-}
-
 // exact is a tag with a full version, or a digest.
 var exact = regexp.MustCompile(`:v?\d+\.\d+\.\d+(-[a-z0-9.]+)?$|@sha256:[0-9a-f]{64}$`)
 

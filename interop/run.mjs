@@ -84,6 +84,10 @@ parts[`examples and README on Node.js ${majors.join(', ')}`] = async () => {
   if (failures.length) throw new Error(failures.join('\n'));
 };
 
+parts['the console, by axe-core'] = () => run('go', ['test', '-count=1', '-run', 'TestConsoleFitsEveryScreen', './test'], {
+  cwd: root, env: { ...env, AXE: here + 'node_modules/axe-core/axe.min.js' },
+});
+
 // startGateway gives a gateway on free ports, and tells the parts where it is.
 async function startGateway() {
   const free = '127.0.0.1:0';

@@ -21,6 +21,8 @@ missing() {
 	have python3 || echo python3
 	have ip || echo iproute2
 	have unshare && have nsenter || echo util-linux
+	have script || echo bsdutils
+	have bash || echo bash
 	have prometheus && have promtool || echo prometheus
 	have systemd-analyze || echo systemd
 	have docker-compose || echo docker-compose

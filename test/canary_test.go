@@ -19,6 +19,7 @@ import (
 
 // What every gateway of these tests is given, and must never say: see birds.
 const (
+	brokerUser     = "tests"
 	canaryPassword = "canary-password-5b1e" // for the broker
 	canaryPayload  = "canary-payload-93c7"
 	canaryToken    = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.Y2FuYXJ5LXNpZ25hdHVyZQ"
@@ -59,7 +60,7 @@ func withCanaries(env map[string]string) map[string]string {
 			return env
 		}
 	}
-	env["GATEWAY_MQTT_USERNAME"], env["GATEWAY_MQTT_PASSWORD"] = "tests", canaryPassword
+	env["GATEWAY_MQTT_USERNAME"], env["GATEWAY_MQTT_PASSWORD"] = brokerUser, canaryPassword
 	return env
 }
 

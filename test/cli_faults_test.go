@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -189,9 +190,9 @@ func TestCLIShowsItsKey(t *testing.T) {
 	here.run("", 0, "check")
 }
 
-// onTerminal runs a command with a terminal, types keys once it has printed
-// words, and gives what the terminal got.
-func onTerminal(t *testing.T, s *shell, words, keys string, args ...string) (screen string, status int) {
+// onTerminal runs a command with a terminal, types keys once it has printed all
+// of words, and gives what the terminal got.
+func onTerminal(t *testing.T, s *shell, words []string, keys string, args ...string) (screen string, status int) {
 	t.Helper()
 	line := "stty cols 100; exec"
 	for _, a := range append([]string{gatewayBinary(t)}, args...) {
@@ -208,7 +209,8 @@ func onTerminal(t *testing.T, s *shell, words, keys string, args ...string) (scr
 		env[k] = v
 	}
 	p := launchCmd(t, env, out, &output{}, cmd)
-	if !out.until(p.exited, func(text string) bool { return strings.Contains(text, words) }) {
+	b := block{prints: words}
+	if !out.until(p.exited, func(text string) bool { return b.missing(text) == "" }) {
 		t.Fatalf("the terminal shows %q, want %q", out, words)
 	}
 	if _, err := io.WriteString(in, keys); err != nil {
@@ -226,7 +228,8 @@ func TestCLIOnATerminal(t *testing.T) {
 	s.run("", 0, "pub", "-r", "term/a", "--", "\x1b[2Jevil\nline")
 	s.run("", 0, "pub", "-r", "term/long/topic", "--", strings.Repeat("long ", 100))
 	s.run("\xff\xfe", 0, "pub", "-r", "term/raw", "-")
-	screen, status := onTerminal(t, s, "2 bytes", "\x03", "sub", "term/#")
+	all := []string{"2 bytes", "evil", "long long"}
+	screen, status := onTerminal(t, s, all, "\x03", "sub", "term/#")
 	if status != 130 {
 		t.Errorf("Ctrl-C: got exit status %d, want 130", status)
 	}
@@ -234,29 +237,35 @@ func TestCLIOnATerminal(t *testing.T) {
 	if strings.Contains(screen, "\x1b[2J") {
 		t.Errorf("the terminal got %q, want no command of a device's in it", screen)
 	}
-	screen, status = onTerminal(t, s.with(map[string]string{"NO_COLOR": "1"}), "2 bytes", "\x03", "sub", "term/#")
+	screen, status = onTerminal(t, s.with(map[string]string{"NO_COLOR": "1"}), all, "\x03", "sub", "term/#")
 	if strings.Contains(screen, "\x1b") || status != 130 {
 		t.Errorf("NO_COLOR: got %q and %d, want no colours", screen, status)
 	}
-	screen, status = onTerminal(t, s, "", "", "get", "term/a")
+	screen, status = onTerminal(t, s, nil, "", "get", "term/a")
 	wants(t, "get", screen, `\x1b[2Jevil\nline`+"\r\n")
 	if status != 0 {
 		t.Errorf("get: got exit status %d", status)
 	}
-	screen, _ = onTerminal(t, s, "", "", "pub", "term/b", "x")
+	screen, _ = onTerminal(t, s, nil, "", "pub", "term/b", "x")
 	wants(t, "pub", screen, "acknowledged", "at QoS 1")
 
-	screen, status = onTerminal(t, s, "[y/N]", "n\n", "clear", "term/#")
+	screen, status = onTerminal(t, s, nil, "", "pub", "term/b")
+	wants(t, "pub without a payload", screen, "there is no payload")
+	if status != 2 {
+		t.Errorf("pub without a payload: got exit status %d, want 2", status)
+	}
+
+	screen, status = onTerminal(t, s, []string{"[y/N]"}, "n\n", "clear", "term/#")
 	wants(t, "clear", screen, "term/long/topic", "Clear 3 retained messages?", "nothing was cleared")
 	if kept, _ := s.run("", 0, "export", "--retained", "term/#"); strings.Count(kept, "\n") != 3 || status != 1 {
 		t.Errorf("clear, and no: got exit status %d and %q left, want 1 and all", status, kept)
 	}
-	screen, status = onTerminal(t, s, "[y/N]", "y\n", "clear", "term/#")
+	screen, status = onTerminal(t, s, []string{"[y/N]"}, "y\n", "clear", "term/#")
 	wants(t, "clear", screen, "3 messages cleared")
 	if kept, _ := s.run("", 0, "export", "--retained", "term/#"); kept != "" || status != 0 {
 		t.Errorf("clear, and yes: got exit status %d and %q left, want 0 and nothing", status, kept)
 	}
-	screen, status = onTerminal(t, s, "", "", "record", "term/#")
+	screen, status = onTerminal(t, s, nil, "", "record", "term/#")
 	wants(t, "record", screen, "goes into a file")
 	if status != 2 {
 		t.Errorf("record: got exit status %d, want 2", status)
@@ -305,20 +314,18 @@ printf '%s\n' "${COMPREPLY[@]}"`)
 	}
 }
 
-// What is over a limit, or was under way when the connection broke, is imported
-// all the same.
+// What is over a limit is imported all the same.
 func TestCLIImportComesThrough(t *testing.T) {
 	t.Parallel()
 	g := startBuiltIn(t, map[string]string{"GATEWAY_RATE_PUBLISH": "100"})
-	network := brokertest.StartProxy(t, g.host())
 	var tree strings.Builder
 	const n = 260 // more than the 200 that may come at once
 	for i := range n {
 		fmt.Fprintf(&tree, `{"topic":"limit/%d","payload":%d,"encoding":"json","retain":true}`+"\n", i, i)
 	}
-	s := &shell{t, map[string]string{"GATEWAY_URL": "http://" + network.Addr()}}
+	s := at(g)
 	_, errs := s.run(tree.String(), 0, "import")
-	if out, _ := at(g).run("", 0, "export", "--retained", "limit/#"); strings.Count(out, "\n") != n {
+	if out, _ := s.run("", 0, "export", "--retained", "limit/#"); strings.Count(out, "\n") != n {
 		t.Errorf("got %d messages, want %d\n%s", strings.Count(out, "\n"), n, errs)
 	}
 }
@@ -348,5 +355,34 @@ func TestCLISubSaysWhichFilterWasRefused(t *testing.T) {
 	_, errs = s.run("", 1, "sub", "#/none", "+a")
 	if strings.Count(errs, "filter_syntax") != 2 {
 		t.Errorf("got %q, want both filters, each once", errs)
+	}
+}
+
+// A private CA is trusted when it is named, and a certificate says who we are.
+func TestCLISpeaksTLS(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	env, _ := withAccess(t, accessRules(""))
+	maps.Copy(env, a.env())
+	env["GATEWAY_AUTH"], env["GATEWAY_TLS_CLIENT_CA_FILE"] = "keys,mtls", a.CA
+	g := start(t, env)
+	g.waitReady(200)
+	_, cert, key := a.client(t, "pi-3")
+	g.secure(a, true)
+	s := at(g)
+	shown := []string{"--ca-file", a.CA, "--cert-file", cert, "--key-file", key}
+	s.run("", 0, append([]string{"pub", "fleet/pi-3/x", "1", "--retain=false"}, shown...)...)
+	_, errs := s.run("", 1, append([]string{"pub", "fleet/pi-4/x", "1"}, shown...)...)
+	wants(t, "another one's topic", errs, "topic_forbidden")
+	_, errs = s.run("", 4, "pub", "fleet/pi-3/x", "1")
+	wants(t, "an unknown CA", errs, "certificate signed by unknown authority")
+	_, errs = s.run("", 2, "pub", "a", "b", "--ca-file", key)
+	wants(t, "no CA", errs, "holds no certificate")
+	operator := s.with(map[string]string{"GATEWAY_TOKEN": operatorKey})
+	p := operator.begin("sub", "fleet/#", "-C", "1", "--ca-file", a.CA)
+	eventually(t, "it has subscribed", func() bool { return g.metric("gateway_subscriptions") == 1 })
+	operator.run("", 0, "pub", "fleet/pi-3/y", "2", "--ca-file", a.CA)
+	if got := p.exit(); got != 0 || p.stdout.String() != "2\n" {
+		t.Errorf("sub: got exit status %d and %q, want the message", got, p.stdout)
 	}
 }

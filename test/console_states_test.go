@@ -220,7 +220,7 @@ func TestConsoleFitsEveryScreen(t *testing.T) {
 	}{{"phone", 390, 844}, {"tablet", 800, 1000}, {"wide", 1280, 800}, {"wall", 2560, 1300}} {
 		for _, scheme := range []string{"light", "dark"} {
 			c.viewport(size.width, size.height, scheme)
-			for _, at := range []string{"#/", "#/topic/home/kitchen/climate", "#/stream/home/%23", "#/publish"} {
+			for _, at := range []string{"#/", "#/topic/home/kitchen/climate", "#/stream/home/%23", "#/publish", "#/devices"} {
 				c.js(`(location.hash = '%s', new Promise(r => setTimeout(() => r('drawn'), 400)))`, at)
 				if got := c.js(`[document.documentElement.scrollWidth <= innerWidth, document.documentElement.scrollHeight <= innerHeight].join()`); got != "true,true" {
 					t.Errorf("%d wide, %s: the page is larger than the screen: %s", size.width, at, got)
@@ -233,7 +233,7 @@ func TestConsoleFitsEveryScreen(t *testing.T) {
 	c.wellBehaved()
 }
 
-// accessible asks axe-core, if AXE says where it is: make axe.
+// accessible asks axe-core, if AXE says where it is: make interop INTEROP=axe.
 func (c *console) accessible(where string) {
 	c.t.Helper()
 	path := os.Getenv("AXE")

@@ -2,7 +2,6 @@ package test
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -126,30 +125,10 @@ func TestStreamsComeMessageByMessageThroughNginx(t *testing.T) {
 					defer res.Body.Close()
 					lines = bufio.NewScanner(res.Body)
 				}
-				nextWith(t, lines, fmt.Sprint(1000+i))
+				nextPayload(t, lines, fmt.Sprint(1000+i))
 			}
 		})
 	}
-}
-
-// nextWith reads lines up to one that holds the payload; no other payload may
-// come before it.
-func nextWith(t *testing.T, lines *bufio.Scanner, payload string) {
-	t.Helper()
-	for lines.Scan() {
-		line := strings.TrimPrefix(lines.Text(), "data: ")
-		var f frame
-		if json.Unmarshal([]byte(line), &f) == nil && f.Type == "message" {
-			line = string(f.Payload)
-		}
-		if line == payload {
-			return
-		}
-		if f.Type == "message" {
-			t.Fatalf("got payload %s, want %s", line, payload)
-		}
-	}
-	t.Fatalf("the stream ended before %s: %v", payload, lines.Err())
 }
 
 func TestWebSocketWorksThroughNginx(t *testing.T) {

@@ -55,8 +55,10 @@ func accessList(t *testing.T, lines string) brokertest.Option {
 	return accessFile(t, "topic readwrite $gateway/#\ntopic read $SYS/#\n"+lines)
 }
 
+// accessFile is the list of those without a name, and of the tests' gateways.
 func accessFile(t *testing.T, lines string) brokertest.Option {
 	t.Helper()
+	lines += "user " + brokerUser + "\n" + lines
 	file := filepath.Join(t.TempDir(), "acl")
 	if err := os.WriteFile(file, []byte(lines), 0o644); err != nil {
 		t.Fatal(err)

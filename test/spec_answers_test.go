@@ -158,6 +158,7 @@ func TestEveryDocumentedAnswerHappens(t *testing.T) {
 	overloadedAnswers(t, a)
 	pageAnswers(t, a)
 	accessAnswers(t, a)
+	devicesAnswers(t, a)
 	commonAnswers(t, a, g)
 	for key, op := range a.ops {
 		for _, status := range op.Statuses() {
@@ -180,7 +181,9 @@ func TestEveryDocumentedAnswerHappens(t *testing.T) {
 
 // overloadedAnswers are those of a gateway without room for anything.
 func overloadedAnswers(t *testing.T, a *answers) {
-	g := play(t, func(o *api.Options) { o.BodiesBytes, o.AnswersBytes, o.Timing.Room = 1, 1, time.Millisecond })
+	g := play(t, func(o *api.Options) {
+		o.BodiesBytes, o.AnswersBytes, o.Timing.Room, o.Devices = 1, 1, time.Millisecond, toldDevices()
+	})
 	g.battery()
 	for key, r := range map[string]request{
 		"POST /publish":         {method: "POST", path: "/publish", header: jsonHeader, body: `{"topic":"a","payload":1}`},
@@ -191,6 +194,7 @@ func overloadedAnswers(t *testing.T, a *answers) {
 		"GET /topics":           {method: "GET", path: "/topics"},
 		"GET /topics/{topic}":   {method: "GET", path: "/topics/pi/3/battery"},
 		"GET /history":          {method: "GET", path: "/history?filter=%23"},
+		"GET /devices":          {method: "GET", path: "/devices"},
 	} {
 		got := g.do(r)
 		if got.status != http.StatusServiceUnavailable {
@@ -215,6 +219,8 @@ var cannotFail = map[string]bool{
 	"GET /openapi.yaml 500 internal_error":     true,
 	"GET /asyncapi.yaml 500 internal_error":    true,
 	"GET /docs 500 internal_error":             true,
+	"GET /devices 500 internal_error":          true,
+	"GET /devices/{id} 500 internal_error":     true,
 	"GET /auth/whoami 500 internal_error":      true,
 	"GET /auth/explain 500 internal_error":     true,
 	"GET /auth/principals 500 internal_error":  true,

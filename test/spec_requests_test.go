@@ -202,7 +202,10 @@ func TestQueryParametersAreThoseOfTheCode(t *testing.T) {
 				r.header = upgrade
 			}
 			got := g.do(r) // no parameter may be empty
-			code := spectest.Decode[map[string]any](t, got.body)["code"]
+			var code any
+			if got.status != 200 { // which a list without a page is
+				code = spectest.Decode[map[string]any](t, got.body)["code"]
+			}
 			if (code == "unknown_parameter") == described[name] {
 				t.Errorf("%s %s with %s: got %v, but that openapi.yaml has it is %t", op.Method, op.Path, name, code, described[name])
 			}

@@ -56,7 +56,7 @@ func tell(err error) {
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
-		fmt.Fprintln(os.Stderr, "gateway:", err)
+		fmt.Fprintln(os.Stderr, "gateway:", cli.OneLine(err.Error()))
 	}()
 	select {
 	case <-told:

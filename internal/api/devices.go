@@ -93,10 +93,7 @@ func (s *Server) listDevices(ctx context.Context, p *access.Principal, state dev
 // getDevice is GET /devices/{id}; the id is the rest of the path.
 func (s *Server) getDevice(w http.ResponseWriter, r *http.Request) {
 	bad := onlyParams(r)
-	id, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), "/devices/"))
-	if bad == nil && err != nil {
-		bad = fieldProblem(wire.CodeInvalidParameter, "/id", "The id in the path is not percent-encoded.")
-	}
+	id := strings.TrimPrefix(r.URL.Path, "/devices/")
 	c := callerOf(w)
 	if bad == nil {
 		bad = s.mayAskForDevices(c)

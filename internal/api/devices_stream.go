@@ -66,14 +66,16 @@ func (s *Server) feed(ctx context.Context, g *guest, feed *device.Feed, id hub.I
 		some, more := feed.Next()
 		p := g.now().principal
 		for _, c := range some {
-			if kind, frame := s.deviceFrame(p, c, id); frame != nil {
-				g.client.Send(kind, frame)
+			kind, frame := s.deviceFrame(p, c, id)
+			if frame == nil {
+				continue
 			}
-		}
-		if more == nil {
-			if !g.client.WaitDrained() {
+			if !g.client.WaitDrained() { // so that no number of them, however long, is too much for the client's queue
 				return
 			}
+			g.client.Send(kind, frame)
+		}
+		if more == nil {
 			continue
 		}
 		select {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vulturepi/gateway/internal/device"
+	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/stream"
 	"github.com/vulturepi/gateway/wire"
 )
@@ -71,6 +72,41 @@ func TestAllDevicesComeAtTheReadersPace(t *testing.T) {
 		}
 	}
 	t.Errorf("the stream ended: %v", lines.Err())
+}
+
+// Ids that are long when they are escaped end nobody's stream: what waits for a
+// reader is a part of them.
+func TestLongIdsOfDevicesEndNoStream(t *testing.T) {
+	const n = 300
+	devices := device.New(device.Options{Log: true})
+	devices.Up()
+	for i := range n {
+		devices.Line(fmt.Sprintf("New client connected from 10.0.0.1:1 as %s%d (p2, c1, k60).", strings.Repeat("\x01", 1000), i))
+	}
+	h := hub.New(hub.Options{Upstream: &memoryBroker{}, QueueBytes: 64 << 10})
+	h.BrokerUp(false)
+	t.Cleanup(h.Close)
+	g := startRig(t, func(o *Options) { o.Devices, o.Hub = devices, h })
+	conn, err := net.Dial("tcp", g.listen(g.server.Public(), 4096))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	fmt.Fprint(conn, "GET /events?devices=true&snapshot=true HTTP/1.0\r\nHost: localhost\r\n\r\n")
+	got := 0
+	lines := bufio.NewScanner(conn)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), `{"type":"snapshot_end"`) {
+		switch line := lines.Text(); {
+		case strings.HasPrefix(line, `{"type":"device"`):
+			got++
+		case strings.HasPrefix(line, `{"type":"gap"`):
+			t.Fatalf("behind %d devices: got %s", got, line)
+		}
+	}
+	if got != n {
+		t.Errorf("got %d devices (%v), want %d", got, lines.Err(), n)
+	}
 }
 
 // Who reads nothing is cut off, and nobody goes on writing. The rig fails if a

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/mqtt"
@@ -160,6 +161,16 @@ func (f *fetcher) subscribe(ctx context.Context, k *mqtt.Conn, mark *fence, filt
 	}
 	f.b.inbound.await(mark.payload, mark.live)
 	return subscribe(ctx, k, filters, qos, withCopies, f.message(mark.payload))
+}
+
+// leave unsubscribes from what a round has asked for, but for what the control link reads for good.
+func (f *fetcher) leave(ctx context.Context, k *mqtt.Conn, filters []string) error {
+	filters = slices.DeleteFunc(slices.Clone(filters), func(f string) bool { _, own := sysNames[f]; return own })
+	if len(filters) == 0 {
+		return nil
+	}
+	_, err := k.Unsubscribe(ctx, filters)
+	return err
 }
 
 // still waits until the fence is back, or until it is quiet: nothing has come for first, or nothing more for quiet.

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/vulturepi/gateway/internal/mqtt"
 	"github.com/vulturepi/gateway/internal/topic"
 )
 
@@ -29,10 +28,13 @@ func (w *systemWants) add(filter string, n int) {
 }
 
 func (w *systemWants) match(name string) bool {
+	if !strings.HasPrefix(name, "$SYS/") {
+		return false
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for filter := range w.counts {
-		if strings.HasPrefix(name, "$SYS/") && topic.Match(filter, name) {
+		if topic.Match(filter, name) {
 			return true
 		}
 	}
@@ -58,14 +60,4 @@ func (b *Bridge) releaseSystem(filter string) {
 	if !slices.Contains(b.cfg.System, filter) {
 		b.subs.release(filter)
 	}
-}
-
-// leave unsubscribes from what a round has asked for, but for what the control link reads for good.
-func (f *fetcher) leave(ctx context.Context, k *mqtt.Conn, filters []string) error {
-	filters = slices.DeleteFunc(slices.Clone(filters), func(f string) bool { _, own := sysNames[f]; return own })
-	if len(filters) == 0 {
-		return nil
-	}
-	_, err := k.Unsubscribe(ctx, filters)
-	return err
 }

@@ -133,9 +133,11 @@ func issue(template, ca *x509.Certificate, signer crypto.Signer, certFile, keyFi
 	return write(certFile, "CERTIFICATE", der, 0o644)
 }
 
-// write puts a file in the place of another in one step.
+// write puts a file in the place of another in one step. What an earlier attempt,
+// or somebody else, has left in the way goes: it may be a link, or open to others.
 func write(path, kind string, der []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	_ = os.Remove(path + ".new")
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -58,5 +59,30 @@ func TestCAIsNeverReplaced(t *testing.T) {
 	}
 	if _, err := Make(dir, []string{"a"}); err == nil {
 		t.Error("Make: got no error, though the CA's certificate is gone and its key is not")
+	}
+}
+
+// What somebody has put in the place of a new file beforehand does not get the
+// private key.
+func TestKeyIsWrittenThroughNoLink(t *testing.T) {
+	dir := t.TempDir()
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere")
+	if err := os.WriteFile(elsewhere, []byte("theirs"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	first, err := Make(t.TempDir(), []string{"gateway.lan"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{first.CA, first.CAKey, first.Cert, first.Key} {
+		if err := os.Symlink(elsewhere, filepath.Join(dir, filepath.Base(path)+".new")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Make(dir, []string{"gateway.lan"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(elsewhere); err != nil || string(got) != "theirs" {
+		t.Errorf("elsewhere: got %q, %v, want it as it was", got, err)
 	}
 }

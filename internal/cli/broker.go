@@ -225,7 +225,7 @@ func (in *inbox) Message(m mqtt.Message) (taken bool) {
 }
 
 func (in *inbox) Skipped(s mqtt.Skipped) bool {
-	in.sh.note("a gap: the message on %s has %d bytes, which is too much", printable(s.Topic), s.Size)
+	in.sh.note("a gap: the message on %s has %d bytes, which is too much", s.Topic, s.Size)
 	return true
 }
 

@@ -37,7 +37,7 @@ func (c *Clear) run(sh *Shell) error {
 		return err // nobody has seen what would be cleared
 	}
 	if len(topics) == 0 {
-		sh.note("nothing is retained that matches %s", printable(c.Filter))
+		sh.note("nothing is retained that matches %s", c.Filter)
 		return nil
 	}
 	if !c.Yes {
@@ -68,7 +68,7 @@ func list(sh *Shell, t *tree) ([]string, error) {
 	}
 	column = min(column, sh.width()/2)
 	for _, name := range topics {
-		line := name + "\n"
+		line := printable(name) + "\n"
 		if isTerminal(sh.Stdout) {
 			line = fmt.Sprintf("%-*s  %s\n", column, printable(name), paint(sh.Stdout, dim, cut(values[name], max(8, sh.width()-column-2))))
 		}
@@ -120,7 +120,7 @@ func clearAll(sh *Shell, g *client.Client, topics []string) error {
 				progress.at(int(done.Add(1)))
 				if err != nil && sh.Ctx.Err() == nil {
 					if failed++; failed <= mostTold {
-						sh.note("%s: %s", printable(topics[i]), words(err))
+						sh.note("%s: %s", topics[i], words(err))
 					}
 					first = cmp.Or(first, err)
 				}

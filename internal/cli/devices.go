@@ -48,14 +48,20 @@ func (c *Devices) run(sh *Shell) error {
 		for _, d := range all {
 			out.Write(append(wire.Encode(d), '\n'))
 		}
+		return sh.writeJSON(out.Bytes())
 	case isTerminal(sh.Stdout):
 		table(sh, &out, all)
 	default:
-		for _, d := range all {
-			fmt.Fprintln(&out, strings.Join([]string{printable(d.ID), d.State, stamp(d.Since), stamp(d.LastSeen), d.Address, printable(d.Reason)}, "\t"))
-		}
+		rows(&out, all)
 	}
 	return sh.write(out.Bytes())
+}
+
+// rows are for programs.
+func rows(out *bytes.Buffer, all []*wire.Device) {
+	for _, d := range all {
+		fmt.Fprintln(out, strings.Join([]string{printable(d.ID), printable(d.State), stamp(d.Since), stamp(d.LastSeen), printable(d.Address), printable(d.Reason)}, "\t"))
+	}
 }
 
 // stamp is a time for programs.
@@ -76,7 +82,7 @@ func table(sh *Shell, out *bytes.Buffer, all []*wire.Device) {
 	w := tabwriter.NewWriter(&plain, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "DEVICE\tSTATE\tSINCE\tLAST SEEN\tADDRESS\tREASON")
 	for _, d := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(d.ID), d.State, ago(d.Since), ago(d.LastSeen), d.Address, printable(d.Reason))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(d.ID), printable(d.State), ago(d.Since), ago(d.LastSeen), printable(d.Address), printable(d.Reason))
 	}
 	_ = w.Flush() // into memory
 	colours := map[string]style{"online": green, "offline": red}
@@ -86,8 +92,8 @@ func table(sh *Shell, out *bytes.Buffer, all []*wire.Device) {
 		case i == 0:
 			line = paint(sh.Stdout, dim, line)
 		default:
-			state := all[i-1].State
-			at := strings.Index(line[len(printable(all[i-1].ID)):], state) + len(printable(all[i-1].ID))
+			id, state := printable(all[i-1].ID), printable(all[i-1].State)
+			at := len(id) + strings.Index(line[len(id):], state)
 			line = line[:at] + paint(sh.Stdout, colours[state], state) + line[at+len(state):]
 		}
 		out.WriteString(line + "\n")

@@ -33,7 +33,7 @@ func (c *Get) run(sh *Shell) error {
 func value(sh *Shell, m *client.Message, whole bool) error {
 	switch {
 	case whole:
-		return sh.write(appendObject(nil, m))
+		return sh.writeJSON(appendObject(nil, m))
 	case isTerminal(sh.Stdout):
 		return sh.write([]byte(shown(m.Payload) + "\n"))
 	}

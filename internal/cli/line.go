@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/vulturepi/gateway/client"
@@ -122,8 +125,13 @@ func shown(payload []byte) string {
 	return printable(string(payload))
 }
 
+// OneLine is an error or a note as a terminal shows it: parts of it may be words
+// of whoever has answered.
+func OneLine(s string) string { return printable(strings.ReplaceAll(s, "\n", "; ")) }
+
 // printable escapes what is not to be seen.
 func printable(s string) string {
+	s = strings.ToValidUTF8(s, "\ufffd")
 	if !strings.ContainsFunc(s, hidden) {
 		return s
 	}
@@ -137,6 +145,28 @@ func printable(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// escapeJSON escapes in JSON what is not to be seen. ASCII is left: of that, JSON
+// has line breaks between its lines, and white space.
+func escapeJSON(b []byte) []byte {
+	isHidden := func(r rune) bool { return r >= 0x7f && hidden(r) }
+	if bytes.IndexFunc(b, isHidden) < 0 {
+		return b
+	}
+	var escaped []byte
+	for _, r := range string(b) {
+		switch {
+		case !isHidden(r):
+			escaped = utf8.AppendRune(escaped, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			escaped = fmt.Appendf(escaped, `\u%04x\u%04x`, high, low)
+		default:
+			escaped = fmt.Appendf(escaped, `\u%04x`, r)
+		}
+	}
+	return escaped
 }
 
 func hidden(r rune) bool { return !unicode.IsPrint(r) && r != '\u200c' && r != '\u200d' }

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 
@@ -69,6 +72,44 @@ func TestShownHasNoControlCharacters(t *testing.T) {
 	})
 }
 
+// What a gateway says is not obeyed by the terminal either, nor does it break
+// what is printed.
+func TestWordsOfAGatewayAreShownAsTheyAre(t *testing.T) {
+	const evil = "\x1b]0;owned\x07\nb\x9bc"
+	var out, said bytes.Buffer
+	sh := &Shell{Stdout: &out, Stderr: &said}
+	sh.note("%s", words(&client.Error{Status: 400, Code: evil, Detail: evil, Errors: []wire.FieldError{{Pointer: evil, Detail: evil}}}))
+	sh.lost(&client.Error{Code: evil, Detail: evil}, 0)
+	all := []*wire.Device{{ID: evil, State: evil, Address: evil, Reason: evil}, {ID: "x  "}}
+	table(sh, &out, all)
+	rows(&out, all)
+	for _, got := range []string{out.String(), said.String(), OneLine(evil)} {
+		if i := strings.IndexFunc(got, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 }); i >= 0 || !utf8.ValidString(got) {
+			t.Errorf("%q has a control character at %d", got, i)
+		}
+	}
+	if got := strings.Count(out.String(), "\n"); got != 5 {
+		t.Errorf("got %d lines, want a title and two lines of each form:\n%s", got, out.String())
+	}
+	if got := strings.Count(said.String(), "\n"); got != 2 {
+		t.Errorf("got %d lines of notes, want 2:\n%s", got, said.String())
+	}
+}
+
+// A speed that is no number, or hardly one, is not full speed.
+func TestReplayNeverHurriesByMistake(t *testing.T) {
+	var e *Error
+	if err := (&Replay{Speed: math.NaN()}).run(&Shell{}); !errors.As(err, &e) || e.Status != StatusUsage {
+		t.Errorf("NaN: got %v, want a usage error", err)
+	}
+	if got := (&Replay{Speed: 1e-15}).stretched(time.Second); got < 1000*time.Hour {
+		t.Errorf("a second at 1e-15: got %v, want years", got)
+	}
+	if got := (&Replay{Speed: 10}).stretched(time.Second); got != 100*time.Millisecond {
+		t.Errorf("a second at 10: got %v, want 100ms", got)
+	}
+}
+
 // Two values of a topic are both kept, the retained one first, unless they say
 // the same.
 func TestMergeKeepsBothValues(t *testing.T) {
@@ -88,5 +129,16 @@ func TestMergeKeepsBothValues(t *testing.T) {
 `
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// Nor is it in what is said, whoever has chosen the words.
+func TestNotesHaveNoControlCharacters(t *testing.T) {
+	var said bytes.Buffer
+	sh := &Shell{Ctx: t.Context(), Stderr: &said}
+	sh.note("%s: %s", "\x1b[2J", gapWords(&client.Gap{Reason: wire.GapTooLarge, Topic: "a\nb"}))
+	err := sh.done(&client.Error{Status: 422, Code: "x", Detail: "\x1b[2J no"})
+	if got := said.String() + err.Error(); strings.Contains(got, "\x1b") || strings.Count(got, "\n") != 1 {
+		t.Errorf("got %q, want one line without control characters", got)
 	}
 }

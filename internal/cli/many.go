@@ -87,7 +87,7 @@ func (m *many) settled(topic string, err error) {
 		m.status = status
 	}
 	if m.sh.Ctx.Err() == nil && m.failed <= mostTold {
-		m.sh.note("%s: %s", printable(topic), words(err))
+		m.sh.note("%s: %s", topic, words(err))
 	}
 }
 

@@ -92,7 +92,7 @@ func (c *Pub) tell(sh *Shell, o client.Outcome) error {
 		if o.NoSubscribers {
 			r.Subscribers = wire.SubscribersNone
 		}
-		return sh.write(append(wire.AppendPublishResult(nil, r), '\n'))
+		return sh.writeJSON(append(wire.AppendPublishResult(nil, r), '\n'))
 	}
 	if !isTerminal(sh.Stdout) {
 		return nil

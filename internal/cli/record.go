@@ -71,8 +71,8 @@ type Replay struct {
 func (c *Replay) Run(sh *Shell) error { return sh.done(c.run(sh)) }
 
 func (c *Replay) run(sh *Shell) error {
-	if c.Speed < 0 {
-		return usage("--speed %g: it cannot go back in time", c.Speed)
+	if !(c.Speed >= 0) { // nor is NaN
+		return usage("--speed %g: write 0 or more; it cannot go back in time", c.Speed)
 	}
 	in, err := openLines(sh, c.File)
 	if err != nil {
@@ -93,8 +93,7 @@ func (c *Replay) run(sh *Shell) error {
 			begin, first = time.Now(), r.Time
 		}
 		if c.Speed > 0 && !r.Time.IsZero() {
-			due := begin.Add(time.Duration(float64(r.Time.Sub(first)) / c.Speed))
-			if !sleepUntil(sh, due) {
+			if !sleepUntil(sh, begin.Add(c.stretched(r.Time.Sub(first)))) {
 				break
 			}
 		}
@@ -103,6 +102,12 @@ func (c *Replay) run(sh *Shell) error {
 		}
 	}
 	return many.end(nil)
+}
+
+// stretched is how long a part of the recording takes, as far as a Duration goes.
+func (c *Replay) stretched(d time.Duration) time.Duration {
+	const most = 200 * 365 * 24 * time.Hour
+	return time.Duration(min(float64(d)/c.Speed, float64(most)))
 }
 
 // sleepUntil waits, unless Ctrl-C comes first.

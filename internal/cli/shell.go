@@ -60,9 +60,9 @@ func (sh *Shell) width() int {
 	return 80
 }
 
-// note says something about what is going on.
+// note says something about what is going on, in one line.
 func (sh *Shell) note(format string, args ...any) {
-	fmt.Fprintf(sh.Stderr, "gateway: "+format+"\n", args...)
+	fmt.Fprintln(sh.Stderr, "gateway:", OneLine(fmt.Sprintf(format, args...)))
 }
 
 // write is a line or more of what was asked for.
@@ -71,6 +71,15 @@ func (sh *Shell) write(b []byte) error {
 		return fmt.Errorf("standard output: %w", err)
 	}
 	return nil
+}
+
+// writeJSON is write for lines of JSON: a terminal gets what it might obey as
+// escapes, which mean the same.
+func (sh *Shell) writeJSON(b []byte) error {
+	if isTerminal(sh.Stdout) {
+		b = escapeJSON(b)
+	}
+	return sh.write(b)
 }
 
 // style is how a terminal sets a word apart; on a pipe nothing is.

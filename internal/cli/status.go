@@ -45,10 +45,12 @@ func (sh *Shell) done(err error) error {
 			return &Error{StatusInterrupted, "interrupted; it was sent, or may have been, and its outcome is not known"}
 		}
 		return &Error{Status: StatusInterrupted}
-	case err == nil || errors.As(err, &known):
-		return err
+	case err == nil:
+		return nil
+	case errors.As(err, &known):
+		return &Error{known.Status, printable(known.Text)}
 	}
-	return &Error{statusOf(err), words(err)}
+	return &Error{statusOf(err), printable(words(err))}
 }
 
 func statusOf(err error) int {

@@ -134,7 +134,7 @@ func take(sh *Shell, event client.Event, to sink) (enough bool, err error) {
 // gapWords say what is missing.
 func gapWords(g *client.Gap) string {
 	if g.Reason == wire.GapTooLarge {
-		return fmt.Sprintf("a gap: the message on %s has %d bytes, which is too large to be handed out", printable(g.Topic), g.Bytes)
+		return fmt.Sprintf("a gap: the message on %s has %d bytes, which is too large to be handed out", g.Topic, g.Bytes)
 	}
 	are := "may be"
 	if g.Certain {
@@ -166,6 +166,9 @@ func (p *printer) message(m *client.Message) (enough bool, err error) {
 	switch p.form {
 	case whole:
 		p.buf = appendObject(p.buf[:0], m)
+		if isTerminal(p.sh.Stdout) {
+			p.buf = escapeJSON(p.buf)
+		}
 	case payloads:
 		if isTerminal(p.sh.Stdout) {
 			p.buf = append(p.buf[:0], shown(m.Payload)...)
@@ -184,7 +187,7 @@ func (p *printer) gap(g *client.Gap) error {
 	if p.form != whole {
 		return nil
 	}
-	return p.sh.write(append(wire.Encode((*wire.Gap)(g)), '\n'))
+	return p.sh.writeJSON(append(wire.Encode((*wire.Gap)(g)), '\n'))
 }
 
 // line is a message as one line of the terminal.

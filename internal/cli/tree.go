@@ -43,13 +43,13 @@ func (c *Export) run(sh *Shell) error {
 	var line []byte
 	for _, m := range t.messages {
 		line = appendItem(line[:0], m)
-		if err := sh.write(line); err != nil {
+		if err := sh.writeJSON(line); err != nil {
 			return err
 		}
 	}
 	if len(t.large) > 0 {
 		for _, g := range t.large {
-			sh.note("%s: %d bytes are too large to be handed out; it is left out", printable(g.Topic), g.Bytes)
+			sh.note("%s: %d bytes are too large to be handed out; it is left out", g.Topic, g.Bytes)
 		}
 		return failed("%s left out", plural(len(t.large), "topic"))
 	}

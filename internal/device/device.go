@@ -7,7 +7,8 @@
 // a line can be read in two ways.
 //
 // A [Registry] holds a bounded number of devices, and of topics that may go
-// quiet; the one that was unseen for longest goes first. It has one lock, and
+// quiet; the one that was unseen for longest goes first, and those that are
+// online last. It has one lock, and
 // what is done under it at one time takes the same for any number of devices,
 // but for the logarithm. It is never held while anything else is called.
 package device

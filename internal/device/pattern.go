@@ -36,7 +36,11 @@ func (p *Pattern) Of(id string) string { return p.before + id + p.after }
 // braces or quotes belong to a payload.
 func ParsePatterns(s string) ([]Pattern, error) {
 	var all []Pattern
-	for _, item := range split(s) {
+	items, ok := split(s)
+	if !ok {
+		return nil, fmt.Errorf("%q: a brace, bracket or quote has no other one", s)
+	}
+	for _, item := range items {
 		p, err := parsePattern(item)
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", item, err)
@@ -139,7 +143,8 @@ const (
 // ParseQuiet reads "fleet/+/heartbeat=30s, doors/#=24h".
 func ParseQuiet(s string) ([]Quiet, error) {
 	var all []Quiet
-	for _, item := range split(s) {
+	for item := range strings.SplitSeq(s, ",") {
+		item = strings.TrimSpace(item)
 		at := strings.LastIndexByte(item, '=')
 		if at < 0 {
 			return nil, fmt.Errorf("%q: write a filter and a duration, as in fleet/+/heartbeat=30s", item)
@@ -174,8 +179,9 @@ func detail(err error) error {
 	return err
 }
 
-// split cuts at commas that stand outside of braces and quotes.
-func split(s string) (items []string) {
+// split cuts at commas that stand outside of braces and quotes. Not ok: one is
+// not closed, so that nobody knows which commas do.
+func split(s string) (items []string, ok bool) {
 	depth, quoted, start := 0, false, 0
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
@@ -185,11 +191,13 @@ func split(s string) (items []string) {
 		case c == '{' || c == '[':
 			depth++
 		case c == '}' || c == ']':
-			depth--
+			if depth--; depth < 0 {
+				return nil, false
+			}
 		case c == ',' && depth == 0:
 			items = append(items, strings.TrimSpace(s[start:i]))
 			start = i + 1
 		}
 	}
-	return append(items, strings.TrimSpace(s[start:]))
+	return append(items, strings.TrimSpace(s[start:])), depth == 0 && !quoted
 }

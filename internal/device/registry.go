@@ -41,17 +41,20 @@ type Registry struct {
 	style   style // of the log's lines
 	byID    map[string]*entry
 	ids     sorted[string, *entry]
-	seen    list // by when they were seen, the longest unseen first
+	online  list // those that are, or were when they were told of last; the longest unseen first
+	others  list // likewise
 	bytes   int64
 	states  map[State]int // told in this life
 	topics  topics
 	changes sorted[uint64, change] // the newest of each device and topic, in order
 	change  uint64                 // the last one
 	changed chan struct{}          // closed with the next one; nil: nobody waits
+	due     chan struct{}          // was changed, and is closed when mu is given back; nil: none
 
 	evicted, unread, lines uint64
 	tooLong                uint64
-	evictedLog             time.Time
+	said                   uint64    // evictions, of topics too, that have been logged,
+	saidAt                 time.Time // and when
 }
 
 // change is what one of the changes is about: one of the two.
@@ -195,24 +198,34 @@ func (r *Registry) device(id string) *entry {
 	}
 	id = strings.Clone(id)
 	d := &entry{id: id, state: Unknown, reason: ReasonNotTold, source: SourceSeen}
+	for (len(r.byID) >= r.opts.Devices || r.bytes+d.bytes() > r.opts.Bytes) && len(r.byID) > 0 {
+		r.forget(cmp.Or(r.others.first, r.online.first))
+	}
 	r.byID[id] = d
 	r.ids.set(id, d)
-	r.seen.push(d)
+	r.listOf(d).push(d)
 	r.bytes += d.bytes()
 	r.note(d)
-	for len(r.byID) > r.opts.Devices || r.bytes > r.opts.Bytes && len(r.byID) > 1 {
-		r.forget(r.seen.first)
-	}
 	return d
 }
 
-// forget takes out the device that was unseen for longest. Called under mu.
+// listOf is the list that a device belongs to. Who comes and goes under ever new
+// names thus pushes out others of that kind, and not those who stay. Called
+// under mu.
+func (r *Registry) listOf(d *entry) *list {
+	if d.state == Online {
+		return &r.online
+	}
+	return &r.others
+}
+
+// forget takes out a device. Called under mu.
 func (r *Registry) forget(d *entry) {
 	r.count(d, -1)
 	delete(r.byID, d.id)
 	r.ids.remove(d.id)
 	r.changes.remove(d.change)
-	r.seen.remove(d)
+	r.listOf(d).remove(d)
 	r.bytes -= d.bytes()
 	r.evicted++
 	r.wake()
@@ -221,8 +234,8 @@ func (r *Registry) forget(d *entry) {
 // touch notes that the device was seen. Called under mu.
 func (r *Registry) touch(d *entry, now time.Time) {
 	d.lastSeen = now
-	r.seen.remove(d)
-	r.seen.push(d)
+	r.listOf(d).remove(d)
+	r.listOf(d).push(d)
 }
 
 // move notes the address of a connection. Called under mu.
@@ -238,7 +251,9 @@ func (r *Registry) set(d *entry, state State, why Reason, source Source, now tim
 	if d.life != r.life || d.state != state {
 		d.since = now
 	}
+	r.listOf(d).remove(d)
 	d.life, d.state, d.reason, d.source = r.life, state, why, source
+	r.listOf(d).push(d)
 	r.count(d, 1)
 	r.note(d)
 }
@@ -259,26 +274,32 @@ func (r *Registry) note(d *entry) {
 	r.wake()
 }
 
-// wake tells those who wait for a change. Called under mu.
+// wake has those told who wait for a change. Called under mu, which unlock must
+// give back: it takes the longer the more they are.
 func (r *Registry) wake() {
 	if r.changed != nil {
-		close(r.changed)
-		r.changed = nil
+		r.due, r.changed = r.changed, nil
 	}
 }
 
-// evictedEvery is how often it is said that devices are forgotten.
-const evictedEvery = time.Minute
+// sayEvery is how often it is said that devices are forgotten.
+const sayEvery = time.Minute
 
-// unlock gives mu back, and says when a device had to be forgotten.
+// unlock gives mu back, wakes who waits for a change, and says when a device had
+// to be forgotten.
 func (r *Registry) unlock() {
 	say := false
 	evicted := r.evicted + r.topics.evicted
-	if evicted > r.topics.said && r.opts.Now().Sub(r.evictedLog) > evictedEvery {
-		r.evictedLog, r.topics.said = r.opts.Now(), evicted
+	if evicted > r.said && r.opts.Now().Sub(r.saidAt) > sayEvery {
+		r.saidAt, r.said = r.opts.Now(), evicted
 		say = true
 	}
+	due := r.due
+	r.due = nil
 	r.mu.Unlock()
+	if due != nil {
+		close(due)
+	}
 	if say {
 		r.opts.Logger.Warn("more devices or topics than can be known; the longest unseen are forgotten", "forgotten", evicted, "limit", r.opts.Devices)
 	}

@@ -241,46 +241,56 @@ func TestWhatTheBrokerKeepsIsAskedForAnew(t *testing.T) {
 	})
 }
 
-// Nobody has to look for silence to come.
-func TestSilenceComesByItself(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := start(t, quiet(t, "a/+=30s"), func(o *Options) { o.Now = time.Now })
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); g.Run(ctx, kept{}) }()
-		g.Message("a/1", nil, false)
-		time.Sleep(20 * time.Second) // of the test's own clock
-		g.Message("a/2", nil, false)
-		for want := range 3 {
-			synctest.Wait()
-			if got := g.Stats().Quiet[0].Silent; got != want {
-				t.Errorf("got %d silent, want %d", got, want)
-			}
-			time.Sleep(15 * time.Second)
-		}
-		cancel()
-		<-done
-	})
-}
-
 func TestTheLongestUnseenGoesFirst(t *testing.T) {
 	g := start(t, func(o *Options) { o.Devices = 3 })
 	feed := g.Feed(false)
 	for i := range 4 {
 		g.now = g.now.Add(time.Second)
 		g.connect(fmt.Sprint("d", i), "10.0.0.1:1")
-		if i == 2 {
-			g.Line("1: Client d0 disconnected.") // seen once more
-		}
 	}
-	g.unheard("d1")
-	g.want("d0", Offline, ReasonDisconnected)
-	if got := g.Stats(); got.Forgotten != 1 || got.States[Online] != 2 || got.States[Offline] != 1 {
+	g.unheard("d0")
+	g.want("d1", Online, ReasonConnected)
+	if got := g.Stats(); got.Forgotten != 1 || got.States[Online] != 3 {
 		t.Errorf("got %+v, want one forgotten and three known", got)
 	}
 	some, _ := feed.Next()
 	if len(some) != 4 || some[0].Forgotten != 1 {
 		t.Errorf("got %+v, want to be told of the one that is forgotten, and three devices", some)
+	}
+}
+
+// Who comes and goes under ever new names, or publishes on topics of them, makes
+// nobody forgotten who is there.
+func TestThoseWhoAreOnlineAreForgottenLast(t *testing.T) {
+	g := start(t, patterns(t, "fleet/{id}/x"), func(o *Options) { o.Devices = 4 })
+	for _, id := range []string{"a", "b"} {
+		g.connect(id, "10.0.0.1:1")
+	}
+	for i := range 20 {
+		g.now = g.now.Add(time.Second)
+		id := fmt.Sprint("auto-", i)
+		g.connect(id, "10.0.0.2:1")
+		g.Line("1: Client " + id + " disconnected.")
+		g.Message(fmt.Sprintf("fleet/%d/x", i), nil, false)
+	}
+	g.want("a", Online, ReasonConnected)
+	g.want("b", Online, ReasonConnected)
+	g.want("auto-19", Offline, ReasonDisconnected)
+	g.want("19", Unknown, ReasonNotTold)
+
+	g.Lost(ReasonBrokerLost) // those who were online are still the last
+	for i := range 20 {
+		g.Message(fmt.Sprintf("fleet/%d/x", 100+i), nil, false)
+	}
+	g.want("a", Unknown, ReasonBrokerLost)
+	for _, id := range []string{"c", "d", "e"} {
+		g.connect(id, "10.0.0.1:1")
+	}
+	g.Message("fleet/new/x", nil, false) // there is room for it at the cost of the longest unseen
+	g.unheard("a")
+	g.want("new", Unknown, ReasonNotTold)
+	if got := g.Stats(); got.States[Online] != 3 || got.States[Unknown] != 1 {
+		t.Errorf("got %+v, want three online and the new one", got.States)
 	}
 }
 
@@ -312,8 +322,10 @@ func TestDevicesAreBoundedInBytes(t *testing.T) {
 		changes++
 	}
 	listed := 0
-	for e := g.seen.first; e != nil; e = e.place.next {
-		listed++
+	for _, l := range []list{g.online, g.others} {
+		for e := l.first; e != nil; e = e.place.next {
+			listed++
+		}
 	}
 	if n != len(g.byID) || changes != n || listed != n {
 		t.Errorf("got %d walked, %d changes, %d listed, want %d", n, changes, listed, len(g.byID))
@@ -380,104 +392,4 @@ func TestFeedGivesTheNewest(t *testing.T) {
 	same(all, "a offline", "b online")
 	g.Down()
 	same(live, "a unknown", "b unknown", "old unknown")
-}
-
-func TestTopicsFallSilentAndComeBack(t *testing.T) {
-	g := start(t, quiet(t, "fleet/+/heartbeat=30s,doors/#=1h"))
-	feed := g.Feed(true)
-	feed.Next()
-	feed.Next()
-	told := func(want ...Silence) {
-		t.Helper()
-		var got []Silence
-		for {
-			some, more := feed.Next()
-			for _, c := range some {
-				if c.Silence != nil {
-					got = append(got, *c.Silence)
-				}
-			}
-			if more != nil {
-				break
-			}
-		}
-		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("got %v, want %v", got, want)
-		}
-	}
-	heard := g.now
-	g.Message("fleet/1/heartbeat", nil, false)
-	g.Message("fleet/2/heartbeat", nil, true) // a copy proves no life
-	g.Message("doors/1", nil, false)
-	next, _ := g.fallSilent(g.now)
-	if next != 30*time.Second {
-		t.Errorf("got %s, want to look again in 30s", next)
-	}
-	g.now = g.now.Add(31 * time.Second)
-	g.fallSilent(g.now)
-	told(Silence{"fleet/1/heartbeat", true, heard})
-	if got := g.Stats().Quiet; got[0].Silent != 1 || got[0].Newest != heard || got[1].Silent != 0 {
-		t.Errorf("got %+v, want one that is silent", got)
-	}
-	g.Message("fleet/1/heartbeat", nil, false)
-	told(Silence{"fleet/1/heartbeat", false, g.now})
-	if got := g.Stats().Quiet; got[0].Silent != 0 || g.topics.gone.first != nil {
-		t.Errorf("got %+v, want none that is silent", got)
-	}
-
-	// While nothing can arrive, nothing becomes silent; then it has its time.
-	g.Down()
-	g.now = g.now.Add(2 * time.Hour)
-	g.fallSilent(g.now)
-	told()
-	g.Up()
-	if next, _ := g.fallSilent(g.now); next != 30*time.Second {
-		t.Errorf("got %s, want 30s from now on", next)
-	}
-	told()
-}
-
-func TestTopicsAreBounded(t *testing.T) {
-	g := start(t, quiet(t, "#=30s"), func(o *Options) { o.Topics = 3 })
-	for i := range 5 {
-		g.now = g.now.Add(time.Second)
-		g.Message(fmt.Sprint(i), nil, false)
-		if i == 2 {
-			g.fallSilent(g.now.Add(29 * time.Second)) // the first two
-		}
-	}
-	if _, ok := g.topics.byName["0"]; ok || len(g.topics.byName) != 3 || g.topics.quiet[0].silent != 0 {
-		t.Errorf("got %d topics, %d silent, want the three newest", len(g.topics.byName), g.topics.quiet[0].silent)
-	}
-}
-
-// Much at once is done in parts.
-func TestSilenceComesInParts(t *testing.T) {
-	g := start(t, quiet(t, "#=30s"))
-	for i := range 3 * silenceSteps {
-		g.Message(fmt.Sprint(i), nil, false)
-	}
-	rounds := 1
-	for _, more := g.fallSilent(g.now.Add(time.Minute)); more; _, more = g.fallSilent(g.now.Add(time.Minute)) {
-		rounds++
-	}
-	if got := g.Stats().Quiet[0].Silent; got != 3*silenceSteps || rounds < 3 {
-		t.Errorf("got %d silent in %d rounds, want all in 3 at least", got, rounds)
-	}
-}
-
-func TestPatternsAreChecked(t *testing.T) {
-	for _, bad := range []string{
-		"", "a/b", "a/{id", "a/x{id}", "{id}/{id}", "{id}/LWT=Online", "{id}/LWT=Online|", "{id}/LWT=a|a", "{id}/#=a|b", "$SYS/{id}",
-		"{id}/a,", strings.Repeat("{id}/x,", MaxPatterns) + "{id}/x", "#/{id}",
-	} {
-		if got, err := ParsePatterns(bad); err == nil {
-			t.Errorf("%q: got %+v, want an error", bad, got)
-		}
-	}
-	for _, bad := range []string{"", "a", "a=", "a=3", "a=100ms", "a=8000h", "a/#/b=1s", "a=1s,a=2s"} {
-		if got, err := ParseQuiet(bad); err == nil {
-			t.Errorf("%q: got %+v, want an error", bad, got)
-		}
-	}
 }

@@ -26,7 +26,6 @@ type topics struct {
 	gone    quietList   // those that are, by when they became so
 	bytes   int64
 	evicted uint64
-	said    uint64    // evictions of all kinds that have been logged
 	up      time.Time // since when messages arrive; zero: they do not
 	sooner  chan struct{}
 }

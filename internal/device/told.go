@@ -51,14 +51,14 @@ func (r *Registry) Line(line string) {
 	r.mu.Lock()
 	r.lines++
 	e, ok := r.choose(events)
+	if !ok {
+		r.unread++
+	}
+	unread := r.unread
 	r.mu.Unlock()
 	switch {
 	case !ok:
-		r.mu.Lock()
-		r.unread++
-		first := r.unread == 1
-		r.mu.Unlock()
-		if first {
+		if unread == 1 {
 			r.opts.Logger.Warn("a line of the broker's log can be read in two ways, and is left out; a client id looks like a part of one")
 		}
 	case e.kind == dropping:

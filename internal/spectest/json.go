@@ -3,6 +3,7 @@ package spectest
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +32,10 @@ func Encode(t testing.TB, v any) []byte {
 }
 
 // volatile are the members that differ from one answer to the next.
-var volatile = []string{"took_ms", "request_id", "time", "since", "epoch", "cursor", "after", "before"}
+var volatile = []string{"took_ms", "request_id", "time", "since", "last_seen", "epoch", "cursor", "after", "before"}
+
+// moment is a time in a sentence.
+var moment = regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z`)
 
 // Steady is v with volatile members blanked, as JSON.
 func Steady(t testing.TB, v any) string {
@@ -46,6 +50,9 @@ func Steady(t testing.TB, v any) string {
 				}
 				if link, ok := child.(string); ok && name == "type" { // it leads up from the request's path
 					v[name] = strings.TrimLeft(link, "./")
+				}
+				if text, ok := child.(string); ok && name == "detail" {
+					v[name] = moment.ReplaceAllString(text, "…")
 				}
 				blank(child)
 			}

@@ -73,7 +73,7 @@ class Gateway {
 
   constructor(options = {}) {
     this.#o = { WebSocket: globalThis.WebSocket, heartbeat: 15000, ...options };
-    if (!this.#o.WebSocket) throw new TypeError('No WebSocket here: give connect one.');
+    if (!this.#o.WebSocket) throw new TypeError('Give connect a WebSocket.');
     const u = (this.#http = new URL(this.#o.url || './', this.#o.url ? globalThis.location?.href : import.meta.url));
     u.protocol = u.protocol.replace('ws', 'http');
     u.pathname = u.pathname.replace(/\/(ws)?$/, '') + '/';
@@ -289,7 +289,7 @@ class Gateway {
   // Everything that an op brings before the live messages is here.
   #complete(id) {
     const op = this.#ops[0];
-    if (!op || op.id !== id) return this.#answer({ id });
+    if (!id || op?.id !== id) return this.#answer({ id });
     this.#ops.shift();
     this.#first = undefined;
     for (const s of op.subs.filter(s => this.#subs.has(s))) {
@@ -321,8 +321,7 @@ class Gateway {
     } catch (e) {
       tell(s.options.onError, e);
     }
-    await this.#ask({ op: 'ping' }).catch(() => {});
-    s.passed = undefined;
+    this.#ask({ op: 'ping' }).then(() => (s.passed = undefined), () => {});
   }
 
   #answer(f, how = 'resolve', x = f) {
@@ -360,9 +359,9 @@ class Gateway {
     }
   }
 
-  // A message comes once for all filters in force, but again with every replay.
-  // Who is not live yet takes it, too; got keeps it from coming twice. Only
-  // before a second subscribe are cursors the messages' own.
+  // A message comes once for all filters in force, but again with every replay:
+  // got keeps it from coming twice. Only before a second subscribe are cursors
+  // the messages' own.
   #wants(s, cursor, id) {
     if (!s.live && !(s.at && s.settled)) return false;
     if (this.#first && s.at) {

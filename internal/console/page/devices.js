@@ -98,7 +98,7 @@ export class Devices {
     } else if (x.type === 'silent') {
       if (silent.size < mostSilent) silent.set(x.topic, x);
     } else if (x.type === 'back') silent.delete(x.topic);
-    else if (x.type === 'forgotten') f ? (f.forgotten = x.count) : (this.#forgotten = x.count);
+    else if (x.type === 'forgotten') f ? (f.forgotten += x.count) : (this.#forgotten += x.count);
     else if (x.type === 'snapshot_end' && f) {
       [this.#all, this.#silent, this.#forgotten, this.#fresh] = [f.all, f.silent, f.forgotten, undefined];
       this.#complete = true;
