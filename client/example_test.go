@@ -14,7 +14,7 @@ import (
 // A program that publishes and reads. The address is like http://localhost:8080.
 func Example() {
 	ctx := context.Background()
-	c, err := client.Dial(ctx, os.Getenv("VULTURE_URL"), client.Options{Token: os.Getenv("VULTURE_KEY")})
+	c, err := client.Dial(ctx, os.Getenv("GATEWAY_URL"), client.Options{Token: os.Getenv("GATEWAY_TOKEN")})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func Example() {
 // What to do about each outcome of a publish.
 func ExampleClient_Publish() {
 	ctx := context.Background()
-	c, err := client.Dial(ctx, os.Getenv("VULTURE_URL"), client.Options{Token: os.Getenv("VULTURE_KEY")})
+	c, err := client.Dial(ctx, os.Getenv("GATEWAY_URL"), client.Options{Token: os.Getenv("GATEWAY_TOKEN")})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func ExampleClient_Publish() {
 // A key makes it safe to publish again what may have arrived.
 func ExampleKey() {
 	ctx := context.Background()
-	c, err := client.Dial(ctx, os.Getenv("VULTURE_URL"), client.Options{Token: os.Getenv("VULTURE_KEY")})
+	c, err := client.Dial(ctx, os.Getenv("GATEWAY_URL"), client.Options{Token: os.Getenv("GATEWAY_TOKEN")})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func ExampleKey() {
 // What is there first, and then what changes.
 func ExampleSnapshot() {
 	ctx := context.Background()
-	c, err := client.Dial(ctx, os.Getenv("VULTURE_URL"), client.Options{Token: os.Getenv("VULTURE_KEY")})
+	c, err := client.Dial(ctx, os.Getenv("GATEWAY_URL"), client.Options{Token: os.Getenv("GATEWAY_TOKEN")})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func ExampleSnapshot() {
 // A program that was stopped goes on where it was.
 func ExampleSubscription_Cursor() {
 	ctx := context.Background()
-	c, err := client.Dial(ctx, os.Getenv("VULTURE_URL"), client.Options{Token: os.Getenv("VULTURE_KEY")})
+	c, err := client.Dial(ctx, os.Getenv("GATEWAY_URL"), client.Options{Token: os.Getenv("GATEWAY_TOKEN")})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func ExampleSubscription_Cursor() {
 // A command, and the device's answer on another topic.
 func ExampleClient_Request() {
 	ctx := context.Background()
-	c, err := client.Dial(ctx, os.Getenv("VULTURE_URL"), client.Options{Token: os.Getenv("VULTURE_KEY")})
+	c, err := client.Dial(ctx, os.Getenv("GATEWAY_URL"), client.Options{Token: os.Getenv("GATEWAY_TOKEN")})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func ExampleClient_Request() {
 // The newest value of a topic, without a subscription.
 func ExampleClient_Get() {
 	ctx := context.Background()
-	c, err := client.Dial(ctx, os.Getenv("VULTURE_URL"), client.Options{Token: os.Getenv("VULTURE_KEY")})
+	c, err := client.Dial(ctx, os.Getenv("GATEWAY_URL"), client.Options{Token: os.Getenv("GATEWAY_TOKEN")})
 	if err != nil {
 		log.Fatal(err)
 	}

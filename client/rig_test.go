@@ -49,7 +49,7 @@ func run(m *testing.M) int {
 	}
 	defer g.stop()
 	shared = "http://" + g.addr
-	_ = os.Setenv("VULTURE_URL", shared)
+	_ = os.Setenv("GATEWAY_URL", shared)
 	return m.Run()
 }
 

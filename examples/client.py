@@ -5,7 +5,7 @@
     examples/client.py --follow 'pi/#' 'alarms/#'       reads until Ctrl-C
     examples/client.py --gateway http://192.168.1.20:8080
 
-With a key in VULTURE_KEY it shows that one. When the stream breaks it connects again, each time a little later, and goes on
+With a key in GATEWAY_TOKEN it shows that one. When the stream breaks it connects again, each time a little later, and goes on
 behind the last message seen.
 """
 
@@ -26,7 +26,7 @@ import urllib.request
 # so long may be dead. To connect again costs little and loses nothing.
 QUIET = 60
 
-KEY = os.environ.get("VULTURE_KEY")
+KEY = os.environ.get("GATEWAY_TOKEN")
 CREDENTIALS = {"Authorization": "Bearer " + KEY} if KEY else {}
 
 

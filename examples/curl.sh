@@ -4,15 +4,15 @@
 #   make run                                    in one terminal
 #   examples/curl.sh                            in another
 #   examples/curl.sh http://192.168.1.20:8080   for another gateway
-#   VULTURE_KEY=gwk_… examples/curl.sh          where a key is needed
+#   GATEWAY_TOKEN=gwk_… examples/curl.sh          where a key is needed
 set -eu
 gateway=${1:-http://localhost:8080}
 
 # The key goes to curl in a file, where no list of processes shows it.
 config=$(mktemp)
 trap 'rm -f "$config"' EXIT
-if [ -n "${VULTURE_KEY:-}" ]; then
-	printf 'header = "Authorization: Bearer %s"\n' "$VULTURE_KEY" >"$config"
+if [ -n "${GATEWAY_TOKEN:-}" ]; then
+	printf 'header = "Authorization: Bearer %s"\n' "$GATEWAY_TOKEN" >"$config"
 fi
 curl() {
 	command curl -K "$config" "$@"

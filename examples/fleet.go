@@ -3,7 +3,7 @@
 //
 //	go run examples/fleet.go
 //
-// The gateway is at http://localhost:8080, or VULTURE_URL; VULTURE_KEY is a key.
+// The gateway is at http://localhost:8080, or GATEWAY_URL; GATEWAY_TOKEN is a key.
 package main
 
 import (
@@ -40,7 +40,7 @@ func drive(ctx context.Context, c *client.Client, robot string, orders *client.S
 
 func main() {
 	ctx := context.Background()
-	c, err := client.Dial(ctx, cmp.Or(os.Getenv("VULTURE_URL"), "http://localhost:8080"), client.Options{Token: os.Getenv("VULTURE_KEY")})
+	c, err := client.Dial(ctx, cmp.Or(os.Getenv("GATEWAY_URL"), "http://localhost:8080"), client.Options{Token: os.Getenv("GATEWAY_TOKEN")})
 	if err != nil {
 		log.Fatal(err)
 	}

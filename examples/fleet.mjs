@@ -2,13 +2,13 @@
 // and hears what became of it, and a display that shows all of them. It ends
 // when every robot is home.
 //
-//   node examples/fleet.mjs                the gateway is at http://localhost:8080, or VULTURE_URL
+//   node examples/fleet.mjs                the gateway is at http://localhost:8080, or GATEWAY_URL
 //
-// With a key in VULTURE_KEY it shows that one. Node.js 22 or newer; older ones
+// With a key in GATEWAY_TOKEN it shows that one. Node.js 22 or newer; older ones
 // have no WebSocket and take one: npm install ws, and {WebSocket} below.
 import { connect } from '../sdk/js/sdk.js';
 
-const gw = connect({ url: process.env.VULTURE_URL ?? 'http://localhost:8080', token: process.env.VULTURE_KEY });
+const gw = connect({ url: process.env.GATEWAY_URL ?? 'http://localhost:8080', token: process.env.GATEWAY_TOKEN });
 const robots = ['robot-1', 'robot-2', 'robot-3'];
 gw.onstate = ({ state, reason }) => state !== 'open' && reason && console.error(state, reason);
 

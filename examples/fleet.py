@@ -2,9 +2,9 @@
 """A robot fleet in 60 lines: robots that obey, and an operator that commands
 them and hears what became of it. It ends when every robot is home.
 
-    examples/fleet.py                       the gateway is at http://localhost:8080, or VULTURE_URL
+    examples/fleet.py                       the gateway is at http://localhost:8080, or GATEWAY_URL
 
-With a key in VULTURE_KEY it shows that one. Python's standard library only.
+With a key in GATEWAY_TOKEN it shows that one. Python's standard library only.
 """
 
 import json
@@ -12,8 +12,8 @@ import os
 import threading
 import urllib.request
 
-GATEWAY = os.environ.get("VULTURE_URL", "http://localhost:8080")
-KEY = os.environ.get("VULTURE_KEY")
+GATEWAY = os.environ.get("GATEWAY_URL", "http://localhost:8080")
+KEY = os.environ.get("GATEWAY_TOKEN")
 ROBOTS = ["robot-1", "robot-2", "robot-3"]
 
 

@@ -2,10 +2,10 @@
 # A robot fleet in 60 lines of shell: robots that obey, and an operator that
 # commands them and hears what became of it. It ends when every robot is home.
 #
-#   examples/fleet.sh                       the gateway is at http://localhost:8080, or VULTURE_URL
-#   VULTURE_KEY=gwk_… examples/fleet.sh     where a key is needed
+#   examples/fleet.sh                       the gateway is at http://localhost:8080, or GATEWAY_URL
+#   GATEWAY_TOKEN=gwk_… examples/fleet.sh     where a key is needed
 set -eu
-gateway=${VULTURE_URL:-http://localhost:8080}
+gateway=${GATEWAY_URL:-http://localhost:8080}
 robots='robot-1 robot-2 robot-3'
 
 # The key goes to curl in a file, where no list of processes shows it.
@@ -14,8 +14,8 @@ readers=
 trap 'kill $readers 2>/dev/null || true; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 : >"$work/curl"
-if [ -n "${VULTURE_KEY:-}" ]; then
-	printf 'header = "Authorization: Bearer %s"\n' "$VULTURE_KEY" >"$work/curl"
+if [ -n "${GATEWAY_TOKEN:-}" ]; then
+	printf 'header = "Authorization: Bearer %s"\n' "$GATEWAY_TOKEN" >"$work/curl"
 fi
 
 # obey is a robot: a line of the stream is an order. It moves, and reports where

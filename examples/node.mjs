@@ -3,7 +3,7 @@
 //   node examples/node.mjs                                        everything below pi/
 //   node examples/node.mjs ws://192.168.1.20:8080/ws 'alarms/#' 'pi/+/battery'
 //
-// With a key in VULTURE_KEY it shows that one. It prints what arrives. A line that is typed, such as `pi/3/led on`, is published.
+// With a key in GATEWAY_TOKEN it shows that one. It prints what arrives. A line that is typed, such as `pi/3/led on`, is published.
 // When the connection breaks it connects again, each time a little later, and goes on behind the last message seen.
 
 import { createInterface } from 'node:readline';
@@ -11,7 +11,7 @@ import { createInterface } from 'node:readline';
 const [url = 'ws://localhost:8080/ws', ...rest] = process.argv.slice(2);
 const topics = rest.length ? rest : ['pi/#'];
 
-const key = process.env.VULTURE_KEY;
+const key = process.env.GATEWAY_TOKEN;
 
 let socket;
 let cursor; // where we are in the stream: what a resume starts from

@@ -389,7 +389,7 @@ func TestExampleGo(t *testing.T) {
 	t.Parallel()
 	g := startBuiltIn(t, nil)
 	cmd := exec.Command("go", "run", "../examples/fleet.go")
-	cmd.Env = append(os.Environ(), "VULTURE_URL="+g.url)
+	cmd.Env = append(os.Environ(), "GATEWAY_URL="+g.url)
 	p := spawn(t, "fleet.go", nil, cmd)
 	err := p.end()
 	for _, robot := range []string{"robot-1", "robot-2", "robot-3"} {
@@ -412,7 +412,7 @@ func TestExampleGo(t *testing.T) {
 func TestExamplesShowAKey(t *testing.T) {
 	t.Parallel()
 	g := asking(t, nil)
-	key := append(os.Environ(), "VULTURE_KEY="+operatorKey)
+	key := append(os.Environ(), "GATEWAY_TOKEN="+operatorKey)
 	run := func(name string, cmd *exec.Cmd, want ...string) {
 		t.Helper()
 		cmd.Env = append(slices.Clone(key), cmd.Env...)
@@ -423,7 +423,7 @@ func TestExamplesShowAKey(t *testing.T) {
 	run("client.py", exec.Command("../examples/client.py", "--gateway", g.url), "message examples/python/value 'on'")
 	run("curl.sh", exec.Command("../examples/curl.sh", g.url), `"status":"ready"`, "status 200")
 	fleet := exec.Command("go", "run", "../examples/fleet.go")
-	fleet.Env = []string{"VULTURE_URL=" + g.url}
+	fleet.Env = []string{"GATEWAY_URL=" + g.url}
 	run("fleet.go", fleet, "fleet/robot-3/report: 0")
 	if options := nodeOptions(t); options != nil {
 		cmd := exec.Command("node", "../examples/node.mjs", g.ws, "pi/#")
@@ -468,7 +468,7 @@ func TestExampleFleets(t *testing.T) {
 	for name, command := range commands {
 		for key, g := range map[string]*gateway{"": open, operatorKey: closed} {
 			cmd := command()
-			cmd.Env = append(append(os.Environ(), options...), "VULTURE_URL="+g.url, "VULTURE_KEY="+key)
+			cmd.Env = append(append(os.Environ(), options...), "GATEWAY_URL="+g.url, "GATEWAY_TOKEN="+key)
 			p := spawn(t, name, nil, cmd)
 			if err := p.end(); err != nil {
 				t.Errorf("%s: %v\n%s", name, err, p.err.String())
