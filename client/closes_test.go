@@ -1,6 +1,8 @@
 package client_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,7 +17,7 @@ import (
 )
 
 // streams is a stand-in for the gateway whose WebSockets end as a test wants.
-func streams(t *testing.T, ws http.HandlerFunc) (*client.Client, *atomic.Int32) {
+func streams(t *testing.T, ws http.HandlerFunc, change ...func(*client.Options)) (*client.Client, *atomic.Int32) {
 	t.Helper()
 	var count atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -28,7 +30,11 @@ func streams(t *testing.T, ws http.HandlerFunc) (*client.Client, *atomic.Int32) 
 		_, _ = w.Write([]byte(`{}`))
 	}))
 	t.Cleanup(s.Close)
-	return dial(t, s.URL, client.Options{MaxWait: time.Millisecond}), &count
+	o := client.Options{MaxWait: time.Millisecond}
+	for _, f := range change {
+		f(&o)
+	}
+	return dial(t, s.URL, o), &count
 }
 
 // The close code says whether it is worth another connection.
@@ -122,4 +128,41 @@ func TestFilterThatCannotBeAtTheMoment(t *testing.T) {
 	if _, errs := r.all(); len(errs) > 0 || sub.Cursor() != "" {
 		t.Errorf("got %v at %q, want no error, and no place yet", errs, sub.Cursor())
 	}
+}
+
+// A gateway that lives and does not answer is waited for as long as is said.
+func TestSubscribeAndPublisherWaitNotForever(t *testing.T) {
+	c, _ := streams(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{wire.Subprotocol}})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.CloseNow()
+		ctx, cancel := context.WithCancel(r.Context())
+		go func() {
+			defer cancel()
+			for err := error(nil); err == nil; {
+				_, _, err = conn.Read(ctx)
+			}
+		}()
+		for err == nil { // signs of life, and no answer
+			err = conn.Ping(ctx)
+		}
+	}, func(o *client.Options) { o.Timeout, o.RetryFor = 300*time.Millisecond, -1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	c.Subscribe(ctx, []string{"a"}).Close()
+	if ctx.Err() != nil {
+		t.Error("Subscribe: it waited for as long as it was let")
+	}
+	var e *client.Error
+	many := c.NewPublisher(ctx)
+	defer many.Close()
+	many.Publish("a", "1", func(_ client.Outcome, err error) {
+		if !errors.As(err, &e) || e.Code != client.CodeNotConnected || ctx.Err() != nil {
+			t.Errorf("Publish: got %v, want that nothing was sent", err)
+		}
+	})
+	many.Wait()
 }

@@ -137,7 +137,9 @@ func (p *Publisher) open() (*pipe, *Error) {
 	}
 	conn := &pipe{socket: k, room: p.room, ended: make(chan struct{}), underWay: map[int]func(Outcome, error){}}
 	var hello wire.Welcome
+	stop := k.answersWithin(p.client.opts.Timeout)
 	b, failure := k.read()
+	stop()
 	if failure == nil && (json.Unmarshal(b, &hello) != nil || hello.Type != wire.TypeWelcome) {
 		failure = &Error{Code: CodeForeignAnswer, Detail: "The answer is not the gateway's."}
 	}

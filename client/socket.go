@@ -15,7 +15,10 @@ import (
 	"github.com/vulturepi/gateway/wire"
 )
 
-var errSilent = errors.New("nothing comes any more, not even the answer to a ping")
+var (
+	errSilent   = errors.New("nothing comes any more, not even the answer to a ping")
+	errNoAnswer = errors.New("the gateway shows signs of life, and does not answer")
+)
 
 // socket is one WebSocket, which tests itself while somebody reads from it. One
 // goroutine at a time may read.
@@ -113,6 +116,11 @@ func (k *socket) test() {
 		_ = k.ws.Write(ctx, websocket.MessageText, []byte(`{"`+wire.FieldOp+`":"`+wire.OpPing+`"}`))
 	}()
 	k.timer.Reset(k.heartbeat)
+}
+
+// answersWithin gives the connection up unless stop is called in time.
+func (k *socket) answersWithin(d time.Duration) (stop func() bool) {
+	return time.AfterFunc(d, func() { k.cancel(errNoAnswer) }).Stop
 }
 
 // read gives the next frame.

@@ -118,8 +118,11 @@ func (c *Client) Subscribe(ctx context.Context, filters []string, options ...Sub
 	return s
 }
 
-// wait reads until the subscription is in force.
+// wait reads until the subscription is in force, for Options.Timeout at most.
 func (s *Subscription) wait() {
+	if k := s.current(); k != nil {
+		defer k.answersWithin(s.client.opts.Timeout)()
+	}
 	for len(s.pending) < 16 && s.joined.IsZero() {
 		o, ok := s.step()
 		if o.is() {

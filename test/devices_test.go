@@ -277,7 +277,7 @@ func TestRightsHoldForDevices(t *testing.T) {
 	brokertest.Dial(t, broker.URL(), brokertest.ClientID("pi-3"))
 	again := func(id string) func(frame) bool {
 		return func(f frame) bool {
-			return f.Type == "device" && strings.Contains(f.raw, `"id":"`+id+`"`) && strings.Contains(f.raw, "taken_over")
+			return f.Type == "device" && strings.Contains(f.raw, `"id":"`+id+`","state":"online"`) && strings.Contains(f.raw, "taken_over")
 		}
 	}
 	root.wait("pi-4", again("pi-4"))
