@@ -108,7 +108,10 @@ func (a *abusers) begin() error {
 	a.ended = make(chan struct{})
 	a.refused.Store(0)
 	for i := range a.slow {
+		// They take turns: 5000 writes in one moment would be this tool's stall.
+		phase := time.Second * time.Duration(i) / time.Duration(a.slow)
 		a.all.Go(func() {
+			time.Sleep(phase)
 			a.again(i, &a.slowNow, "GET /topics HTTP/1.1\r\nHost: "+a.gateway.http+"\r\nX-Slow: ", "x", time.Second)
 		})
 	}

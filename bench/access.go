@@ -28,6 +28,9 @@ func (st *stage) guardedEnv() (env []string, authorization string, err error) {
 // fan-out to 200 subscribers with a deny among their rights, POST /publish with
 // a key in each request, and the memory of idle subscribers.
 func accessOn(st *stage) (*section, error) {
+	if !st.quick {
+		st.rounds = max(st.rounds, 5)
+	}
 	env, key, err := st.guardedEnv()
 	if err != nil {
 		return nil, err
@@ -49,7 +52,7 @@ func accessOn(st *stage) (*section, error) {
 		}
 		sides, gateways = append(sides, s), append(gateways, g)
 	}
-	waiting, each := st.small(2000, 50), [2]float64{}
+	waiting, each := st.small(10_000, 50), [2]float64{}
 	for i, s := range sides {
 		if each[i], err = st.waitingEach(s, gateways[i], waiting); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.name, err)
@@ -85,8 +88,8 @@ func accessOn(st *stage) (*section, error) {
 	}
 	s.verdicts = []verdict{
 		atLeast(0.95, "x", "of the deliveries without access control", ratios(fans[1].rate, fans[0].rate)),
-		atLeast(0.90, "x", "of the publishes without it", ratios(posts[1].rate, posts[0].rate)),
-		atMost(1.10, "x", "of its memory for each that waits", ratios(series{each[1]}, series{each[0]})),
+		atLeast(0.95, "x", "of the publishes without it", ratios(posts[1].rate, posts[0].rate)),
+		atMost(1.05, "x", "of its memory for each that waits", ratios(series{each[1]}, series{each[0]})),
 	}
 	return s, nil
 }
