@@ -40,9 +40,17 @@ func abuse(st *stage) (*section, error) {
 		if err := a.begin(); err != nil {
 			return nil, err
 		}
+		// What the readers' buffers hold on the way is full before it counts.
+		for range 8 {
+			if err := a.fill(healthy); err != nil {
+				return nil, err
+			}
+		}
+		st.settle()
 		beside, err := st.pacedPublish(healthy, g, key)
 		slow, stalled, refused := a.slowNow.Load(), a.stalledNow.Load(), a.refused.Load()
 		a.end()
+		st.settle()
 		if err != nil {
 			return nil, err
 		}
@@ -60,6 +68,32 @@ func abuse(st *stage) (*section, error) {
 	}
 	s.verdicts = []verdict{atMost(2, "x", "of its p99 alone, beside them", ratios(loud[1], quiet[1]))}
 	return s, nil
+}
+
+// settle lets what has begun or ended come to rest.
+func (st *stage) settle() {
+	if !st.quick {
+		time.Sleep(3 * time.Second)
+	}
+}
+
+// fill publishes 64 KiB to those who do not read.
+func (a *abusers) fill(client *http.Client) error {
+	req, err := http.NewRequest(http.MethodPost, "http://"+a.gateway.http+"/topics/bench/fill", strings.NewReader(strings.Repeat("x", 64<<10)))
+	if err != nil {
+		return err
+	}
+	name, value, _ := strings.Cut(a.key, ": ")
+	req.Header.Set(name, value)
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("a message of 64 KiB got %s", res.Status)
+	}
+	return nil
 }
 
 // pacedPublish publishes every 5 ms, each time when the last is answered, and
