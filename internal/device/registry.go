@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/vulturepi/gateway/internal/list"
 )
 
 // Options of a Registry. Zero values give the defaults in brackets.
@@ -41,8 +43,8 @@ type Registry struct {
 	style   style // of the log's lines
 	byID    map[string]*entry
 	ids     sorted[string, *entry]
-	online  list // those that are, or were when they were told of last; the longest unseen first
-	others  list // likewise
+	online  list.List[entry] // those that are, or were when they were told of last; the longest unseen first
+	others  list.List[entry] // likewise
 	bytes   int64
 	states  map[State]int // told in this life
 	topics  topics
@@ -74,37 +76,7 @@ type entry struct {
 	source          Source
 	seen            uint64 // patterns
 	change          uint64 // its place in changes; 0: none
-	place           links
-}
-
-// links are a place in a list.
-type links struct{ prev, next *entry }
-
-// list is a list of devices. The zero value is empty.
-type list struct{ first, last *entry }
-
-func (l *list) remove(e *entry) {
-	if e.place.prev != nil {
-		e.place.prev.place.next = e.place.next
-	} else {
-		l.first = e.place.next
-	}
-	if e.place.next != nil {
-		e.place.next.place.prev = e.place.prev
-	} else {
-		l.last = e.place.prev
-	}
-	e.place = links{}
-}
-
-func (l *list) push(e *entry) {
-	e.place = links{prev: l.last}
-	if l.last != nil {
-		l.last.place.next = e
-	} else {
-		l.first = e
-	}
-	l.last = e
+	place           list.Place[entry]
 }
 
 // entryBytes is what a device takes in memory besides its strings, roughly.
@@ -199,11 +171,11 @@ func (r *Registry) device(id string) *entry {
 	id = strings.Clone(id)
 	d := &entry{id: id, state: Unknown, reason: ReasonNotTold, source: SourceSeen}
 	for (len(r.byID) >= r.opts.Devices || r.bytes+d.bytes() > r.opts.Bytes) && len(r.byID) > 0 {
-		r.forget(cmp.Or(r.others.first, r.online.first))
+		r.forget(cmp.Or(r.others.First(), r.online.First()))
 	}
 	r.byID[id] = d
 	r.ids.set(id, d)
-	r.listOf(d).push(d)
+	r.listOf(d).Push(&d.place, d)
 	r.bytes += d.bytes()
 	r.note(d)
 	return d
@@ -212,7 +184,7 @@ func (r *Registry) device(id string) *entry {
 // listOf is the list that a device belongs to. Who comes and goes under ever new
 // names thus pushes out others of that kind, and not those who stay. Called
 // under mu.
-func (r *Registry) listOf(d *entry) *list {
+func (r *Registry) listOf(d *entry) *list.List[entry] {
 	if d.state == Online {
 		return &r.online
 	}
@@ -225,7 +197,7 @@ func (r *Registry) forget(d *entry) {
 	delete(r.byID, d.id)
 	r.ids.remove(d.id)
 	r.changes.remove(d.change)
-	r.listOf(d).remove(d)
+	r.listOf(d).Remove(&d.place)
 	r.bytes -= d.bytes()
 	r.evicted++
 	r.wake()
@@ -234,8 +206,8 @@ func (r *Registry) forget(d *entry) {
 // touch notes that the device was seen. Called under mu.
 func (r *Registry) touch(d *entry, now time.Time) {
 	d.lastSeen = now
-	r.listOf(d).remove(d)
-	r.listOf(d).push(d)
+	r.listOf(d).Remove(&d.place)
+	r.listOf(d).Push(&d.place, d)
 }
 
 // move notes the address of a connection. Called under mu.
@@ -251,9 +223,9 @@ func (r *Registry) set(d *entry, state State, why Reason, source Source, now tim
 	if d.life != r.life || d.state != state {
 		d.since = now
 	}
-	r.listOf(d).remove(d)
+	r.listOf(d).Remove(&d.place)
 	d.life, d.state, d.reason, d.source = r.life, state, why, source
-	r.listOf(d).push(d)
+	r.listOf(d).Push(&d.place, d)
 	r.count(d, 1)
 	r.note(d)
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/vulturepi/gateway/internal/list"
 )
 
 // rig is a registry with a clock of its own.
@@ -322,8 +324,8 @@ func TestDevicesAreBoundedInBytes(t *testing.T) {
 		changes++
 	}
 	listed := 0
-	for _, l := range []list{g.online, g.others} {
-		for e := l.first; e != nil; e = e.place.next {
+	for _, l := range []*list.List[entry]{&g.online, &g.others} {
+		for range l.All() {
 			listed++
 		}
 	}

@@ -4,18 +4,19 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vulturepi/gateway/internal/list"
 	"github.com/vulturepi/gateway/internal/topic"
 )
 
 // quietTopic is a topic that may not go quiet. Guarded by Registry.mu.
 type quietTopic struct {
-	name       string
-	quiet      int // which of Options.Quiet
-	heard      time.Time
-	silent     bool
-	back       time.Time
-	change     uint64
-	prev, next *quietTopic
+	name   string
+	quiet  int // which of Options.Quiet
+	heard  time.Time
+	silent bool
+	back   time.Time
+	change uint64
+	place  list.Place[quietTopic]
 }
 
 // topics are all topics that may not go quiet. Guarded by Registry.mu.
@@ -33,39 +34,15 @@ type topics struct {
 // quietList has the topics of one filter, the longest unheard first. So only
 // the first can be the next to be silent.
 type quietList struct {
-	first, last *quietTopic
-	newest      time.Time
-	silent      int
+	list.List[quietTopic]
+	newest time.Time
+	silent int
 }
 
 func (t *topics) init(o Options) {
 	t.byName = map[string]*quietTopic{}
 	t.quiet = make([]quietList, len(o.Quiet))
 	t.sooner = make(chan struct{}, 1)
-}
-
-func (l *quietList) remove(t *quietTopic) {
-	if t.prev != nil {
-		t.prev.next = t.next
-	} else {
-		l.first = t.next
-	}
-	if t.next != nil {
-		t.next.prev = t.prev
-	} else {
-		l.last = t.prev
-	}
-	t.prev, t.next = nil, nil
-}
-
-func (l *quietList) push(t *quietTopic) {
-	t.prev = l.last
-	if l.last != nil {
-		l.last.next = t
-	} else {
-		l.first = t
-	}
-	l.last = t
 }
 
 // quietBytes is what a topic takes in memory besides its name, roughly.
@@ -97,19 +74,19 @@ func (r *Registry) heard(name string, now time.Time) {
 		for len(s.byName) > r.opts.Topics || s.bytes > r.opts.Bytes && len(s.byName) > 1 {
 			r.forgetTopic()
 		}
-		l.push(t)
+		l.Push(&t.place, t)
 		r.hurry()
 	} else if !t.silent {
-		l.remove(t)
-		l.push(t)
+		l.Remove(&t.place)
+		l.Push(&t.place, t)
 	}
 	t.heard = now
 	if t.silent {
 		t.silent, t.back = false, now
 		l.silent--
-		s.gone.remove(t)
+		s.gone.Remove(&t.place)
 		s.silent.remove(t.name)
-		l.push(t)
+		l.Push(&t.place, t)
 		r.noteTopic(t)
 		r.hurry()
 	}
@@ -118,9 +95,9 @@ func (r *Registry) heard(name string, now time.Time) {
 // forgetTopic takes out the topic that was unheard for longest. Called under mu.
 func (r *Registry) forgetTopic() {
 	s := &r.topics
-	oldest := s.gone.first
+	oldest := s.gone.First()
 	for i := range s.quiet {
-		if t := s.quiet[i].first; t != nil && (oldest == nil || t.heard.Before(oldest.heard)) {
+		if t := s.quiet[i].First(); t != nil && (oldest == nil || t.heard.Before(oldest.heard)) {
 			oldest = t
 		}
 	}
@@ -128,11 +105,11 @@ func (r *Registry) forgetTopic() {
 	case oldest == nil:
 		return
 	case oldest.silent:
-		s.gone.remove(oldest)
+		s.gone.Remove(&oldest.place)
 		s.silent.remove(oldest.name)
 		s.quiet[oldest.quiet].silent--
 	default:
-		s.quiet[oldest.quiet].remove(oldest)
+		s.quiet[oldest.quiet].Remove(&oldest.place)
 	}
 	delete(s.byName, oldest.name)
 	s.bytes -= oldest.bytes()
@@ -184,8 +161,8 @@ func (r *Registry) fallSilent(now time.Time) (next time.Duration, more bool) {
 	steps := 0
 	for i := range s.quiet {
 		l := &s.quiet[i]
-		for l.first != nil {
-			t := l.first
+		for l.First() != nil {
+			t := l.First()
 			heard := t.heard
 			if heard.Before(s.up) {
 				heard = s.up // what came before, nobody would have heard
@@ -199,10 +176,10 @@ func (r *Registry) fallSilent(now time.Time) (next time.Duration, more bool) {
 			if steps++; steps > silenceSteps {
 				return 0, true
 			}
-			l.remove(t)
+			l.Remove(&t.place)
 			t.silent = true
 			l.silent++
-			s.gone.push(t)
+			s.gone.Push(&t.place, t)
 			s.silent.set(t.name, t)
 			r.noteTopic(t)
 		}

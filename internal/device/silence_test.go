@@ -69,7 +69,7 @@ func TestTopicsFallSilentAndComeBack(t *testing.T) {
 	}
 	g.Message("fleet/1/heartbeat", nil, false)
 	told(Silence{"fleet/1/heartbeat", false, g.now})
-	if got := g.Stats().Quiet; got[0].Silent != 0 || g.topics.gone.first != nil {
+	if got := g.Stats().Quiet; got[0].Silent != 0 || g.topics.gone.First() != nil {
 		t.Errorf("got %+v, want none that is silent", got)
 	}
 

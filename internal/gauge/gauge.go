@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/vulturepi/gateway/internal/list"
 	"github.com/vulturepi/gateway/internal/topic"
 )
 
@@ -67,11 +68,11 @@ type Set struct {
 
 // series is one label set of a metric. Guarded by Set.mu.
 type series struct {
-	key        string   // the label values, with sep between them
-	labels     []string // the parts of key
-	value      float64
-	heard      time.Time
-	prev, next *series
+	key    string   // the label values, with sep between them
+	labels []string // the parts of key
+	value  float64
+	heard  time.Time
+	place  list.Place[series]
 }
 
 // sep stands between label values. It is in no UTF-8.
@@ -176,19 +177,18 @@ func (s *Set) set(r *rule, key string, value float64, now time.Time) (full bool)
 		r.byKey[key] = e
 		s.bytes += e.bytes()
 	} else {
-		r.remove(e)
+		r.heard.Remove(&e.place)
 	}
 	e.value, e.heard = value, now
-	r.push(e)
+	r.heard.Push(&e.place, e)
 	return false
 }
 
 // expire forgets the series of a rule that were quiet for too long. They stand
 // first. Called under mu.
 func (s *Set) expire(r *rule, now time.Time) {
-	for r.first != nil && now.Sub(r.first.heard) >= r.expires {
-		e := r.first
-		r.remove(e)
+	for e := r.heard.First(); e != nil && now.Sub(e.heard) >= r.expires; e = r.heard.First() {
+		r.heard.Remove(&e.place)
 		delete(r.byKey, e.key)
 		s.bytes -= e.bytes()
 	}

@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/vulturepi/gateway/internal/list"
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/internal/yamlfile"
 )
@@ -36,8 +37,8 @@ type rule struct {
 
 	said time.Time // when the log last told that it is full; of Message alone
 
-	byKey       map[string]*series
-	first, last *series // by when they were heard, the longest ago first
+	byKey map[string]*series
+	heard list.List[series] // all of them, the longest unheard first
 }
 
 // label is one label, out of a level of the topic or a field of the payload.
@@ -53,29 +54,6 @@ func (r *rule) labelNames() []string {
 		names[i] = l.name
 	}
 	return names
-}
-
-func (r *rule) remove(e *series) {
-	if e.prev != nil {
-		e.prev.next = e.next
-	} else {
-		r.first = e.next
-	}
-	if e.next != nil {
-		e.next.prev = e.prev
-	} else {
-		r.last = e.prev
-	}
-	e.prev, e.next = nil, nil
-}
-
-func (r *rule) push(e *series) {
-	if e.prev = r.last; r.last != nil {
-		r.last.next = e
-	} else {
-		r.first = e
-	}
-	r.last = e
 }
 
 // parse reads the rules of a file.

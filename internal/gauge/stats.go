@@ -36,7 +36,7 @@ func (s *Set) Stats() Stats {
 		s.mu.Lock() // for each anew, so that messages have their turn
 		s.expire(r, now)
 		m.Series = make([]Sample, 0, len(r.byKey))
-		for e := r.first; e != nil; e = e.next {
+		for e := range r.heard.All() {
 			m.Series = append(m.Series, Sample{e.labels, e.value})
 		}
 		s.mu.Unlock()
