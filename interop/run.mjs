@@ -75,9 +75,9 @@ for (const major of majors) parts[`sdk.js on Node.js ${major}`] = () => node('sd
 
 // They bring gateways of their own, and mostly wait: so all at once.
 parts[`examples and README on Node.js ${majors.join(', ')}`] = async () => {
-  await run('go', ['test', '-c', '-o', generated + 'documentation.test', './test'], { cwd: root });
+  await run('go', ['test', '-c', '-tags', 'interop', '-o', generated + 'documentation.test', './test'], { cwd: root });
   const runs = majors.map(major =>
-    run(generated + 'documentation.test', ['-test.run', 'TestExampleNode|TestDocumentationDoesWhatItSays/README.md'], {
+    run(generated + 'documentation.test', ['-test.run', 'TestExampleNode|TestExampleFleets|TestDocumentationDoesWhatItSays/README.md'], {
       cwd: root + 'test', env: { ...env, CI: 'true', PATH: `${nodeOf(major)}:${process.env.PATH}` },
     }).catch(e => `Node.js ${major}: ${e.message}`));
   const failures = (await Promise.all(runs)).filter(Boolean);

@@ -432,27 +432,6 @@ func TestExamplesShowAKey(t *testing.T) {
 	}
 }
 
-func TestExampleNode(t *testing.T) {
-	t.Parallel()
-	options := nodeOptions(t)
-	if options == nil {
-		t.Skip("no Node.js with WebSocket is installed, and the other tests do not need one")
-	}
-	g := startBuiltIn(t, nil)
-	client := func(addr, filter, input string) *terminal {
-		cmd := exec.Command("node", "../examples/node.mjs", "ws://"+addr+"/ws", filter)
-		cmd.Env, cmd.Stdin = append(os.Environ(), options...), strings.NewReader(input)
-		return spawn(t, "node.mjs", nil, cmd)
-	}
-	p := client(g.host(), "pi/#", "pi/3/led on\npi/+/led on\n")
-	p.until([]string{`message pi/3/led "on"`, "published: pi/3/led on: acknowledged", "refused: pi/+/led on: topic_wildcard"})
-	p.kill()
-	comesBack(t, g, func(addr string) *terminal { return client(addr, "cut/+", "") })
-	p = client("127.0.0.1:1", "pi/#", "") // where nobody listens
-	eventually(t, "it has tried again", func() bool { return strings.Count(p.err.String(), "again in") >= 2 })
-	p.kill()
-}
-
 // The fleets in every language end with all robots at home.
 func TestExampleFleets(t *testing.T) {
 	t.Parallel()
