@@ -70,6 +70,40 @@ func TestRefusedPublishIsToldSo(t *testing.T) {
 	}
 }
 
+// What was queued for the trial link before the verdict fell is refused by it, and ends no further connection.
+func TestVerdictHoldsForWhatIsQueued(t *testing.T) {
+	t.Parallel()
+	test := guilt["QoS 0"]
+	broker := brokertest.Start(t, brokertest.Conf(test.conf))
+	b := launch(t, broker.URL(), Config{Version: mqtt.V311, Pool: 1, Watch: []string{"#"}}).ready(t)
+	waitControl(t, b)
+	b.suspects.suspect([]kind{kindOf(test.m.Topic, test.m.QoS, test.m.Retain, len(test.m.Payload))})
+	var queued []*Publication
+	for range 20 {
+		p, err := b.Publish(test.m)
+		if err != nil {
+			if _, is := errors.AsType[*Refusal](err); !is {
+				t.Fatal(err)
+			}
+			break
+		}
+		queued = append(queued, p)
+	}
+	for _, p := range queued {
+		p.Wait(within(t))
+	}
+	eventually(t, "a verdict", func() bool {
+		_, is := errors.AsType[*Refusal](b.publish(t, test.m))
+		return is
+	})
+	if _, is := errors.AsType[*Refusal](queued[len(queued)-1].Outcome()); !is {
+		t.Errorf("the last of %d: got %v, want a refusal", len(queued), queued[len(queued)-1].Outcome())
+	}
+	if got := b.Stats().Reconnects; got > resetsOfTheGuilty {
+		t.Errorf("reconnects: got %d, want %d at most", got, resetsOfTheGuilty)
+	}
+}
+
 // One caller that repeats what the broker refuses takes the lane down once; the others go on, in order, on the same topics.
 func TestRefusedPublishHurtsOnlyItsSender(t *testing.T) {
 	t.Parallel()

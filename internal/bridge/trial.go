@@ -88,6 +88,11 @@ func (tr *trial) run(ctx context.Context) {
 			}
 			continue
 		}
+		if refusal, _ := b.suspects.about(p.kind); refusal != nil { // the verdict fell while it waited
+			p.complete(0, refusal)
+			tr.done(p)
+			continue
+		}
 		if k == nil {
 			var err error
 			if k, err = tr.role.dial(ctx, tr.role.id, nothing); err != nil {
