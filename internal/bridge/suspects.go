@@ -265,7 +265,9 @@ func (l *links) witnesses(k *mqtt.Conn) (others []*mqtt.Conn) {
 type inFlight struct {
 	mu     sync.Mutex
 	lost   []*Publication
-	recent []sent0
+	recent []sent0 // a ring of recentMost, or empty
+	oldest int     // its place in the ring
+	held   int     // how many are in it
 }
 
 // sent0 is a message of QoS 0.
@@ -287,26 +289,38 @@ func (f *inFlight) note(p *Publication, ok bool) {
 	defer f.mu.Unlock()
 	switch {
 	case p.kind.qos == 0 && ok:
-		if len(f.recent) == recentMost {
-			f.recent = f.recent[:copy(f.recent, f.recent[1:])]
+		if f.recent == nil {
+			f.recent = make([]sent0, recentMost)
 		}
-		f.recent = append(f.recent, sent0{p.kind, p.seq, time.Now()})
+		if f.held == recentMost {
+			f.forget()
+		}
+		f.recent[(f.oldest+f.held)%recentMost] = sent0{p.kind, p.seq, time.Now()}
+		f.held++
 	case p.kind.qos > 0:
-		for len(f.recent) > 0 && f.recent[0].seq < p.seq {
-			f.recent = f.recent[1:]
+		for f.held > 0 && f.recent[f.oldest].seq < p.seq {
+			f.forget()
 		}
 	}
+}
+
+// forget drops the oldest message of QoS 0.
+func (f *inFlight) forget() {
+	f.oldest = (f.oldest + 1) % recentMost
+	f.held--
 }
 
 // take gives what was in flight when the link ended.
 func (f *inFlight) take() (lost []*Publication, recent []sent0) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	lost, recent = f.lost, f.recent
-	f.lost, f.recent = nil, nil
-	for len(recent) > 0 && time.Since(recent[0].at) > recentFor {
-		recent = recent[1:]
+	lost, f.lost = f.lost, nil
+	for ; f.held > 0; f.forget() {
+		if s := f.recent[f.oldest]; time.Since(s.at) <= recentFor {
+			recent = append(recent, s)
+		}
 	}
+	f.recent = nil
 	return lost, recent
 }
 

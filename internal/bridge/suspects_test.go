@@ -344,3 +344,37 @@ func TestRestartIsNoAnswerHoweverLateItIsAsked(t *testing.T) {
 		t.Error("a broker that restarted: got an answer")
 	}
 }
+
+// What is in flight at QoS 0 are the last so many since the last acknowledgement.
+func TestRecentMessagesAreTheLastUnvouched(t *testing.T) {
+	t.Parallel()
+	var f inFlight
+	note := func(seq uint64, qos byte) {
+		f.note(&Publication{kind: kind{topic: strconv.FormatUint(seq, 10), qos: qos}, seq: seq}, true)
+	}
+	check := func(name string, first, last uint64) {
+		t.Helper()
+		_, recent := f.take()
+		if want := int(last - first + 1); len(recent) != want {
+			t.Fatalf("%s: got %d, want %d", name, len(recent), want)
+		}
+		for i, s := range recent {
+			if s.seq != first+uint64(i) {
+				t.Fatalf("%s: got %d at %d, want %d", name, s.seq, i, first+uint64(i))
+			}
+		}
+	}
+	check("none", 1, 0)
+	for seq := range uint64(recentMost*2 + 9) {
+		note(seq, 0)
+	}
+	check("many", recentMost+9, recentMost*2+8)
+	for seq := range uint64(recentMost + 50) {
+		note(seq, 0)
+	}
+	note(100, 1)
+	check("vouched", 100, recentMost+49)
+	note(1, 0)
+	note(2, 1)
+	check("all vouched", 1, 0)
+}

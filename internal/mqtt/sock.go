@@ -87,7 +87,7 @@ type ahead struct {
 	size   int
 	chunks [][]byte // in order; all but the first are filled from their start
 	tail   []byte   // the free part of the last chunk
-	spare  []byte
+	last   []byte   // the last chunk, whole
 }
 
 func (a *ahead) full() bool { return a.size >= a.most }
@@ -95,10 +95,10 @@ func (a *ahead) full() bool { return a.size >= a.most }
 // space is where the next bytes are to be put.
 func (a *ahead) space() []byte {
 	if len(a.tail) == 0 {
-		if a.tail = a.spare; a.tail == nil {
-			a.tail = make([]byte, aheadChunk)
+		if len(a.chunks) > 0 || a.last == nil {
+			a.last = make([]byte, aheadChunk)
 		}
-		a.spare = nil
+		a.tail = a.last
 		a.chunks = append(a.chunks, a.tail[:0])
 	}
 	return a.tail
@@ -121,11 +121,10 @@ func (a *ahead) read(p []byte) int {
 	if a.size -= n; len(a.chunks[0]) > 0 {
 		return n
 	}
-	switch {
-	case len(a.chunks) > 1:
+	if len(a.chunks) > 1 {
 		a.chunks = a.chunks[1:]
-	default: // all is used up
-		a.chunks, a.tail = nil, nil
+	} else { // all is used up; the chunk stays for the next
+		a.chunks, a.tail = a.chunks[:0], nil
 	}
 	return n
 }

@@ -230,3 +230,27 @@ func TestReadingAheadKeepsOrderAndBound(t *testing.T) {
 		}
 	}
 }
+
+// Reading ahead takes memory once, however often it is used up.
+func TestReadingAheadUsesItsMemoryAgain(t *testing.T) {
+	s, far := pair(t, Config{WriteTime: time.Minute, PingTime: time.Minute, ReadAhead: 1 << 20})
+	piece, buf := make([]byte, 100), make([]byte, 200)
+	turn := func() {
+		far.Write(piece)
+		for n := 0; n < len(piece); {
+			s.drain()
+			if s.ahead.size == 0 {
+				continue // it is still under way
+			}
+			got, err := s.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += got
+		}
+	}
+	turn()
+	if got := testing.AllocsPerRun(100, turn); got > 0 {
+		t.Errorf("allocations each time: got %v, want none", got)
+	}
+}
