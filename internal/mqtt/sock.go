@@ -16,6 +16,7 @@ type sock struct {
 	net.Conn
 	receive func(p []byte) (int, error)
 	glance  func(p []byte) (int, error) // receive without waiting: 0 bytes and no error where there is nothing; or nil
+	offer   func(p []byte) int          // Write without waiting; or nil
 	write   time.Duration
 	born    time.Time
 	heard   atomic.Int64 // when a read brought something last, in nanoseconds after born
@@ -31,6 +32,7 @@ func newSock(c net.Conn, cfg *Config) *sock {
 		if raw, err := sc.SyscallConn(); err == nil {
 			userTimeout(raw, cfg.WriteTime+cfg.PingTime)
 			s.receive, s.glance = receiver(c, raw)
+			s.offer = offerer(raw)
 		}
 	}
 	return s
