@@ -51,12 +51,13 @@ func (r *response) WriteHeader(status int) {
 // begin is called before the first byte.
 func (r *response) begin(status int) {
 	r.status = status
+	now := time.Now()
 	if !r.open {
 		r.stall = r.timing.Stall
-		r.end.Store(time.Now().Add(r.timing.Answer).UnixNano())
+		r.end.Store(now.Add(r.timing.Answer).UnixNano())
 	}
 	r.writing.add(r)
-	r.extend()
+	r.extend(now)
 }
 
 // Write implements http.ResponseWriter.
@@ -69,7 +70,7 @@ func (r *response) Write(p []byte) (int, error) {
 		piece := p[done:min(done+pieceBytes, len(p))]
 		if r.piece += len(piece); r.piece > pieceBytes || r.open {
 			r.piece = len(piece)
-			r.extend()
+			r.extend(time.Now())
 		}
 		n, err := r.ResponseWriter.Write(piece)
 		done += n
@@ -81,8 +82,8 @@ func (r *response) Write(p []byte) (int, error) {
 }
 
 // extend gives the client Timing.Stall for the next piece.
-func (r *response) extend() {
-	deadline := time.Now().Add(r.stall)
+func (r *response) extend(now time.Time) {
+	deadline := now.Add(r.stall)
 	if end := r.end.Load(); end != 0 && end < deadline.UnixNano() {
 		deadline = time.Unix(0, end)
 	}
