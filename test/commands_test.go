@@ -29,6 +29,7 @@ func TestCommandLine(t *testing.T) {
 		{"-v", nil, 0, "gateway dev go1.", ""},
 		{"check -h", nil, 0, "Usage: gateway check\n\nCheck the configuration", ""},
 		{"key new -h", nil, 0, "-expires", ""},
+		{"key new a --expires 2020-01-01T00:00:00Z", nil, 2, "", "in the past"},
 		{"version -h", nil, 0, "Usage: gateway version\n", ""},
 		{"version now", nil, 2, "", `"now"`},
 		{"lan --writ", nil, 2, "", "gateway lan -h lists the flags"},
