@@ -113,7 +113,10 @@ func TestRatesAreTold(t *testing.T) {
 	}
 	g.as(operatorKey, "POST", "/topics/fleet/x", "1", 200, "") // somebody else has a rate of its own
 	g.dialAs("?topic=fleet/%23", bearer(fleetKey))
-	g.as(fleetKey, "GET", "/events?topic=fleet/%23", "", 429, wire.CodeRateLimited)
+	last = g.as(fleetKey, "GET", "/events?topic=fleet/%23", "", 429, wire.CodeRateLimited)
+	if last.header.Get("RateLimit-Policy") != `"streams";q=1;qu="concurrent-requests"` || last.header.Get("RateLimit") != `"streams";r=0` || last.header.Get("Retry-After") == "" {
+		t.Errorf("streams: got headers %v, want 429 with RateLimit", last.header)
+	}
 }
 
 func TestKeyCommandMakesAKeyThatLetsIn(t *testing.T) {
