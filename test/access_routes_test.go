@@ -75,10 +75,23 @@ func TestCallersAreToldAboutThemselvesOnly(t *testing.T) {
 		"action=subscribe&topic=fleet/pi-3/secret/x": `{"allowed":false,"rule":"deny fleet/+/secret/#"}`,
 		"action=publish&topic=fleet/pi-3/led":        `{"allowed":true,"rule":"publish fleet/#"}`,
 		"action=retain&topic=fleet/pi-3/led":         `{"allowed":false,"rule":"no retain filter grants it"}`,
+		"action=publish&topic=$SYS/a":                `{"allowed":false,"rule":"nobody may publish to topics that start with $"}`,
+		"action=subscribe&topic=$SYS/%23":            `{"allowed":false,"rule":"$SYS is for operators"}`,
+		"action=retain&topic=fleet/a%E2%80%8B":       `{"allowed":false,"rule":"no retain filter grants it"}`, // a device's name: to clear it
 	} {
 		if a := g.as(fleetKey, "GET", "/auth/explain?"+query, "", 200, ""); strings.TrimSpace(a.body) != want {
 			t.Errorf("explain %s: got %s, want %s", query, a.body, want)
 		}
+	}
+	// What can be no topic, or no filter, is neither allowed nor forbidden.
+	for query, want := range map[string]wire.Code{
+		"action=publish&topic=fleet/%2B":        "topic_wildcard",
+		"action=publish&topic=fleet/a%00":       "topic_control_char",
+		"action=publish&topic=fleet/a%E2%80%8B": "topic_format_char",
+		"action=retain&topic=fleet/%23":         "topic_wildcard",
+		"action=subscribe&topic=fleet/%23/a":    "filter_syntax",
+	} {
+		g.as(fleetKey, "GET", "/auth/explain?"+query, "", 422, want)
 	}
 	g.as(fleetKey, "GET", "/auth/principals", "", 403, wire.CodeOperatorsOnly)
 	a = g.as(operatorKey, "GET", "/auth/principals", "", 200, "")
@@ -100,7 +113,10 @@ func TestRatesAreTold(t *testing.T) {
 	}
 	g.as(operatorKey, "POST", "/topics/fleet/x", "1", 200, "") // somebody else has a rate of its own
 	g.dialAs("?topic=fleet/%23", bearer(fleetKey))
-	g.as(fleetKey, "GET", "/events?topic=fleet/%23", "", 429, wire.CodeRateLimited)
+	last = g.as(fleetKey, "GET", "/events?topic=fleet/%23", "", 429, wire.CodeRateLimited)
+	if last.header.Get("RateLimit-Policy") != `"streams";q=1;qu="concurrent-requests"` || last.header.Get("RateLimit") != `"streams";r=0` || last.header.Get("Retry-After") == "" {
+		t.Errorf("streams: got headers %v, want 429 with RateLimit", last.header)
+	}
 }
 
 func TestKeyCommandMakesAKeyThatLetsIn(t *testing.T) {

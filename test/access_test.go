@@ -207,12 +207,15 @@ func TestKeyInURLIsRefused(t *testing.T) {
 func TestFailedLoginsHaveToWait(t *testing.T) {
 	t.Parallel()
 	g := asking(t, nil)
-	last := answer{}
-	for range 12 {
-		last = g.do(request{method: "GET", path: "/topics", header: bearer("gwk_wrong")})
+	failed := func() answer { return g.do(request{method: "GET", path: "/topics", header: bearer("gwk_wrong")}) }
+	for n := range 10 {
+		if a := failed(); a.status != http.StatusUnauthorized {
+			t.Fatalf("failure %d: got %d, want 401", n+1, a.status)
+		}
 	}
+	last := failed()
 	if last.status != http.StatusTooManyRequests || last.problem.Code != wire.CodeRateLimited || last.header.Get("Retry-After") == "" {
-		t.Errorf("12th failure: got %d %s Retry-After %q, want 429 rate_limited", last.status, last.body, last.header.Get("Retry-After"))
+		t.Errorf("after ten failures: got %d %s Retry-After %q, want 429 rate_limited", last.status, last.body, last.header.Get("Retry-After"))
 	}
 	// Others at the address who need no credentials are let in as before.
 	if a := g.do(request{method: "GET", path: "/topics?filter=public/%23"}); a.status != http.StatusOK {
@@ -221,6 +224,13 @@ func TestFailedLoginsHaveToWait(t *testing.T) {
 	if g.metric(`gateway_rate_limited_total{kind="logins"}`) == 0 {
 		t.Error("the metrics do not count it")
 	}
+	// A good key is not called bad: it may be shown again later.
+	s := g.dial("")
+	s.send(`{"op":"auth","token":"` + fleetKey + `"}`)
+	if f := s.wait("error", func(f frame) bool { return f.Type == wire.TypeError }); f.Problem.Code != wire.CodeRateLimited {
+		t.Errorf("a good key on a WebSocket: got %s, want rate_limited", f.raw)
+	}
+	s.closedWith(wire.CloseRate)
 }
 
 func TestPublishNeedsTheRight(t *testing.T) {

@@ -175,6 +175,13 @@ func TestCLISubscribes(t *testing.T) {
 	if out, _ = s.run("", 0, "sub", "pi/2/#", "--since", cursor, "-C", "1"); out != "c\nd\n" {
 		t.Errorf("sub --since a cursor: got %q, want what came behind it", out)
 	}
+	for _, command := range []string{"sub", "record"} { // not from now, which is something else
+		out, said := s.run("", 1, command, "pi/#", "--since", "yesterday", "-C", "1")
+		if out != "" {
+			t.Errorf("%s --since yesterday: got %q, want nothing", command, out)
+		}
+		wants(t, command+" --since yesterday", said, "since must be a cursor")
+	}
 
 	// Straight at the broker.
 	out, _ = s.run("", 0, "pub", "pi/3", "x", "--broker", broker.URL(), "--json", "--retain", "--property", "a=b")

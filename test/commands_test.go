@@ -29,6 +29,7 @@ func TestCommandLine(t *testing.T) {
 		{"-v", nil, 0, "gateway dev go1.", ""},
 		{"check -h", nil, 0, "Usage: gateway check\n\nCheck the configuration", ""},
 		{"key new -h", nil, 0, "-expires", ""},
+		{"key new a --expires 2020-01-01T00:00:00Z", nil, 2, "", "in the past"},
 		{"version -h", nil, 0, "Usage: gateway version\n", ""},
 		{"version now", nil, 2, "", `"now"`},
 		{"lan --writ", nil, 2, "", "gateway lan -h lists the flags"},
@@ -45,6 +46,11 @@ func TestCommandLine(t *testing.T) {
 		{"lan now", nil, 2, "", `"now"`},
 		{"check", map[string]string{"GATEWAY_MQTT_POOL": "x"}, 2, "", "GATEWAY_MQTT_POOL"},
 		{"health", map[string]string{"GATEWAY_NONE": "x"}, 2, "", "GATEWAY_NONE"},
+		{"check", map[string]string{"GATEWAY_AUTH": "keys", "GATEWAY_ACCESS_FILE": "nowhere"}, 2, "", "GATEWAY_ACCESS_FILE"},
+		{"check", map[string]string{"GATEWAY_TLS_CERT_FILE": "nowhere", "GATEWAY_TLS_KEY_FILE": "nowhere"}, 2, "", "GATEWAY_TLS_CERT_FILE"},
+		{"check", map[string]string{"GATEWAY_MQTT_URL": "mqtts://127.0.0.1:1", "GATEWAY_MQTT_CA_FILE": "nowhere"}, 2, "", "GATEWAY_MQTT_CA_FILE"},
+		{"check", map[string]string{"GATEWAY_AUDIT_LOG": "nowhere/audit.log"}, 2, "", "GATEWAY_AUDIT_LOG"},
+		{"check", map[string]string{"GATEWAY_AUDIT_LOG": "."}, 2, "", "GATEWAY_AUDIT_LOG"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			p := launch(t, tt.env, strings.Fields(tt.args)...)

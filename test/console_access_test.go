@@ -73,4 +73,12 @@ func TestSDKIsLetInWithAToken(t *testing.T) {
 	b.want(`outcome(gw.publish('fleet/x', 1))`, "200 acknowledged")
 	b.want(`outcome(gw.get('hidden/x'))`, "GatewayError 403 topic_forbidden false")
 	b.js(`(gw.close(), window.gw = sdk.connect({token: 'gwk_wrong'}), until(() => gw.state === 'closed'))`)
+	// A good key whose address has to wait for the failures of others is shown again.
+	b.js(`(async () => {
+  for (let i = 0; i < 10; i++) await fetch('/auth/whoami', { headers: { Authorization: 'Bearer gwk_wrong' } });
+  window.gw = sdk.connect({ token: '%s' });
+  gw.onstate = ({ state, reason }) => { if (state !== 'connecting') window.came ??= state + ': ' + reason; };
+  return until(() => window.came);
+})()`, fleetKey)
+	b.want(`came`, "waiting: Too many logins from this address have failed.")
 }

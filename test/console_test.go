@@ -166,6 +166,12 @@ func TestCurlGetsAFewLines(t *testing.T) {
 			t.Errorf("%s: got %d %q, want a file that may be kept for good", f[1], got.status, got.header.Get("Cache-Control"))
 		}
 	}
+	// Behind a proxy that has the certificate, and passes a path on.
+	below := start(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1", "GATEWAY_BASE_PATH": "/mqtt"})
+	got = below.do(request{method: "GET", path: "/mqtt/?", header: map[string]string{"Accept": "*/*", "X-Forwarded-Proto": "https"}})
+	if strings.Count(got.body, "https://"+below.host()+"/mqtt/") != 3 || !strings.Contains(got.body, "reference at /mqtt/docs") {
+		t.Errorf("below a path: got %q, want its addresses", got.body)
+	}
 	without := start(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1", "GATEWAY_CONSOLE": "false"})
 	if got := without.do(request{method: "GET", path: "/", header: map[string]string{"Accept": "text/html"}}); got.status != 404 {
 		t.Errorf("without a console: got %d, want 404", got.status)

@@ -124,6 +124,9 @@ func TestTLSSpeaksHTTP2(t *testing.T) {
 	if got := g.do(request{method: "GET", path: "/ws"}); got.problem.Code != wire.CodeUpgradeRequired {
 		t.Errorf("GET /ws over HTTP/2: got %d %s, want upgrade_required", got.status, got.body)
 	}
+	if got := g.do(request{method: "GET", path: "/"}); strings.Count(got.body, g.url+"/") != 3 {
+		t.Errorf("GET /: got %q, want addresses of %s", got.body, g.url)
+	}
 	old := &tls.Config{RootCAs: a.roots, MaxVersion: tls.VersionTLS11} //nolint:gosec // to be refused
 	if c, err := tls.Dial("tcp", strings.TrimPrefix(g.url, "https://"), old); err == nil {
 		c.Close()

@@ -136,7 +136,7 @@ const (
 	CloseOverloaded    CloseCode = 1013 // all unfinished messages together are too large
 	CloseExpired       CloseCode = 4005 // the time of the credentials is over, or they have to be shown again
 	CloseSlow          CloseCode = 4008 // the client does not keep up
-	CloseRate          CloseCode = 4009 // the client goes on though it is over its limit
+	CloseRate          CloseCode = 4009 // the client goes on though it is over its limit, or has to wait before it logs in
 	CloseCredentials   CloseCode = 4501 // the credentials are bad, or the first frame has none
 	CloseUnknown       CloseCode = 4502 // the client has not said in time who it is
 	CloseRights        CloseCode = 4503 // the client has lost its rights

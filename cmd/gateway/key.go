@@ -62,6 +62,9 @@ func (c *keyCommand) Run(sh *cli.Shell) error {
 // parseExpiry reads a time, or how long from now on.
 func parseExpiry(s string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		if !t.After(now) {
+			return time.Time{}, errors.New("that is in the past")
+		}
 		return t, nil
 	}
 	d, err := time.ParseDuration(s)

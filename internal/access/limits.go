@@ -102,14 +102,14 @@ func (s *Streams) release(c Client) {
 }
 
 const (
-	loginBurst   = 10          // failures in a minute
+	loginBurst   = 10          // failures in a minute, the last of which is one too many
 	loginPause   = time.Minute // in which all of them are forgotten
 	firstPenalty = 6 * time.Second
 	maxPenalty   = 15 * time.Minute
 )
 
-// Logins limits failed logins of each address: 10 a minute, and then a wait that doubles with each further one, from
-// 6 seconds to 15 minutes. The methods may be called from anywhere.
+// Logins limits failed logins of each address: behind the tenth within a minute there is a wait, which doubles with each
+// further one, from 6 seconds to 15 minutes. The methods may be called from anywhere.
 type Logins struct {
 	now func() time.Time
 
@@ -157,7 +157,7 @@ func (l *Logins) Failed(addr netip.Addr) time.Duration {
 	if f.idle(now) {
 		f.penalty = 0
 	}
-	if f.AllowN(now, 1) {
+	if f.AllowN(now, 1) && f.TokensAt(now) >= 1 {
 		return max(0, f.until.Sub(now))
 	}
 	f.penalty = min(max(2*f.penalty, firstPenalty), maxPenalty)

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/vulturepi/gateway/internal/access"
+	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -55,8 +56,29 @@ func (s *Server) getExplain(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
+	if err := explainable(action, query.Get("topic")); err != nil {
+		writeProblem(w, problemAt("/topic", err))
+		return
+	}
 	allowed, rule := callerOf(w).principal.Rights.Explain(action, query.Get("topic"))
 	writeOwn(w, http.StatusOK, &wire.Explanation{Allowed: allowed, Rule: rule})
+}
+
+// explainable says why nobody could do that with the topic, or filter, whatever
+// their rights. What starts with $ is left to the rights.
+func explainable(action access.Action, what string) error {
+	check := topic.CheckName
+	switch action {
+	case access.ActionRetain:
+		check = topic.CheckReadName // to clear is to retain, whatever name a device has chosen
+	case access.ActionSubscribe:
+		check = topic.CheckSystemFilter
+	}
+	err := check(what)
+	if flaw := (*topic.Error)(nil); errors.As(err, &flaw) && (flaw.Code == topic.CodeTopicReserved || flaw.Code == topic.CodeFilterReserved) {
+		return nil
+	}
+	return err
 }
 
 // getPrincipals is GET /auth/principals: those of the access file, for

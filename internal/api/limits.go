@@ -48,7 +48,7 @@ func (s *Server) within(c *caller, kind string, q access.Quota) *wire.Problem {
 func (s *Server) takeStream(c *caller) (leave func(), bad *wire.Problem) {
 	leave, ok := s.perClient.Acquire(c.client())
 	if !ok {
-		return nil, s.limited(c, limitStreams, access.Quota{Retry: time.Second})
+		return nil, s.limited(c, limitStreams, access.Quota{Limit: s.opts.StreamsPerClient, Retry: time.Second})
 	}
 	return leave, nil
 }
@@ -60,7 +60,12 @@ func (s *Server) limited(c *caller, kind string, q access.Quota) *wire.Problem {
 	seconds := func(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 	if c.header != nil {
 		c.header.Set("Retry-After", strconv.Itoa(max(1, seconds(q.Retry))))
-		if q.Limit > 0 { // draft-ietf-httpapi-ratelimit-headers
+		switch { // draft-ietf-httpapi-ratelimit-headers
+		case q.Limit == 0:
+		case q.Window == 0: // how many at once
+			c.header.Set("RateLimit-Policy", fmt.Sprintf(`%q;q=%d;qu="concurrent-requests"`, kind, q.Limit))
+			c.header.Set("RateLimit", fmt.Sprintf("%q;r=0", kind))
+		default:
 			c.header.Set("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%d", kind, q.Limit, seconds(q.Window)))
 			c.header.Set("RateLimit", fmt.Sprintf("%q;r=%d;t=%d", kind, q.Remaining, seconds(q.Reset)))
 		}

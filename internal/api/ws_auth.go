@@ -32,7 +32,6 @@ func (ws *wsSession) awaitAuth(request *hub.Request) {
 // auth is the auth op: it says who the client is, or says so again before the
 // time of its credentials is over.
 func (ws *wsSession) auth(id hub.ID, token jsontext.Value) (code wire.CloseCode, reason string) {
-	const closed = "the credentials are not good"
 	s, c := ws.server, ws.guest.now()
 	text, ok := stringValue(token)
 	if !ok || text == "" {
@@ -45,7 +44,10 @@ func (ws *wsSession) auth(id hub.ID, token jsontext.Value) (code wire.CloseCode,
 	}
 	if bad != nil {
 		ws.fail(id, bad)
-		return wire.CloseCredentials, closed
+		if bad.Code == wire.CodeRateLimited { // nobody has looked at them
+			return wire.CloseRate, "too many failed logins"
+		}
+		return wire.CloseCredentials, "the credentials are not good"
 	}
 	if !known {
 		if bad := ws.rename(c, p); bad != nil {

@@ -95,7 +95,11 @@ func follow(sh *Shell, g *client.Client, filters []string, options []client.Subs
 			sh.note("%s", words(err))
 			last = &Error{Status: statusOf(err)}
 			var e *client.Error
-			if errors.As(err, &e) && e.Filter != "" {
+			switch {
+			case !errors.As(err, &e):
+			case e.Code == wire.CodeInvalidCursor: // it goes on from now, which nobody asked for
+				return last
+			case e.Filter != "":
 				refused = last
 			}
 			continue

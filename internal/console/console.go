@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -80,7 +81,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Cache-Control", "no-cache")
 	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
 		header.Set("Content-Type", "text/plain; charset=utf-8")
-		fmt.Fprintf(w, hello, r.Host)
+		base, at := address(r)
+		fmt.Fprintf(w, hello, base, at)
 		return
 	}
 	header.Set("Content-Type", "text/html; charset=utf-8")
@@ -94,11 +96,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(h.index)
 }
 
+// address is the path that the request was below, and the URL of that. A proxy
+// with the certificate is believed: whoever says so himself is told so himself.
+func address(r *http.Request) (base, at string) {
+	if u, err := url.ParseRequestURI(r.RequestURI); err == nil {
+		base = strings.TrimSuffix(u.EscapedPath(), "/")
+	}
+	scheme := "http://"
+	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
+		scheme = "https://"
+	}
+	return base, scheme + r.Host + base
+}
+
 // hello is what somebody with curl needs first.
-const hello = `Vulture Gateway. A browser shows the console at this address, and the reference at /docs.
-Read all messages:  curl -N 'http://%[1]s/events?topic=%%23'
-Publish one:        curl -d on http://%[1]s/topics/pi/3/led
-Read the newest:    curl http://%[1]s/topics/pi/3/led
+const hello = `Vulture Gateway. A browser shows the console at this address, and the reference at %[1]s/docs.
+Read all messages:  curl -N '%[2]s/events?topic=%%23'
+Publish one:        curl -d on %[2]s/topics/pi/3/led
+Read the newest:    curl %[2]s/topics/pi/3/led
 `
 
 func (h *Handler) asset(w http.ResponseWriter, name string) {

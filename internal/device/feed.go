@@ -84,8 +84,8 @@ func (f *Feed) Next() (some []Change, more <-chan struct{}) {
 	r := f.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f.life != r.life {
-		f.life, f.at, f.after = r.life, r.change, ""
+	if f.life != r.life { // topics stay as they are: their changes behind f.at are still to come
+		f.life, f.after = r.life, ""
 		f.walk = walkDevices
 	}
 	if all := r.evicted + r.topics.evicted; all > f.forgotten {
@@ -100,7 +100,10 @@ func (f *Feed) Next() (some []Change, more <-chan struct{}) {
 			some, f.after = append(some, Change{Device: &d}), n.key
 		}
 		if n == nil {
-			f.walk, f.after = walkTopics, ""
+			f.walk, f.after = walkNothing, ""
+			if f.snapshot {
+				f.walk = walkTopics
+			}
 		}
 		return some, nil
 	case walkTopics:
@@ -110,10 +113,8 @@ func (f *Feed) Next() (some []Change, more <-chan struct{}) {
 			some, f.after = append(some, Change{Silence: &s}), n.key
 		}
 		if n == nil {
-			f.walk = walkNothing
-			if f.snapshot {
-				some, f.snapshot = append(some, Change{Complete: true}), false
-			}
+			f.walk, f.snapshot = walkNothing, false
+			some = append(some, Change{Complete: true})
 		}
 		return some, nil
 	}

@@ -85,6 +85,37 @@ func TestTopicsFallSilentAndComeBack(t *testing.T) {
 	told()
 }
 
+// When the states of devices become unknown, topics stay as they are: each
+// change of theirs is told once, also one that the reader has not come to.
+func TestSilenceIsToldOnceWhenTheBrokerIsLost(t *testing.T) {
+	g := start(t, quiet(t, "hb/+=30s"))
+	feed := g.Feed(false)
+	var told []string
+	read := func() {
+		for more := (<-chan struct{})(nil); more == nil; {
+			var some []Change
+			some, more = feed.Next()
+			for _, c := range some {
+				if c.Silence != nil {
+					told = append(told, fmt.Sprint(c.Silence.Topic, " ", c.Silence.Silent))
+				}
+			}
+		}
+	}
+	g.Message("hb/a", nil, false)
+	g.now = g.now.Add(31 * time.Second)
+	g.fallSilent(g.now)
+	read()
+	g.Lost(ReasonBrokerLost)
+	read()
+	g.Message("hb/a", nil, false)
+	g.Lost(ReasonBrokerLost)
+	read()
+	if got, want := fmt.Sprint(told), "[hb/a true hb/a false]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestTopicsAreBounded(t *testing.T) {
 	g := start(t, quiet(t, "#=30s"), func(o *Options) { o.Topics = 3 })
 	for i := range 5 {

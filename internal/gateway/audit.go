@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 )
 
@@ -32,6 +33,36 @@ func openAudit(path string, stdout io.Writer) (*auditLog, error) {
 	}
 	log := NewLog("json", "info", file)
 	return &auditLog{Log: log, file: file, lines: log.Logger}, nil
+}
+
+// checkAudit says what openAudit would. It makes no file: that is for the user
+// whom the gateway runs as.
+func checkAudit(path string) error {
+	if path == "" || path == "stdout" {
+		return nil
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		_, err = os.Stat(filepath.Dir(path))
+	case err == nil && (info.Mode().IsRegular() || info.IsDir()):
+		var file *os.File
+		if file, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0); err == nil {
+			return file.Close()
+		}
+	}
+	if err != nil {
+		return ConfigError{fmt.Errorf("GATEWAY_AUDIT_LOG: %w", cannotWrite(path, err))}
+	}
+	return nil
+}
+
+func cannotWrite(path string, err error) error {
+	var inner *fs.PathError
+	if errors.As(err, &inner) {
+		err = inner.Err
+	}
+	return fmt.Errorf("cannot write %q: %w", path, err)
 }
 
 // reopen goes on in the file that has the path now: another one, if somebody
@@ -68,11 +99,7 @@ type auditFile struct {
 func (f *auditFile) reopen() error {
 	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		var inner *fs.PathError
-		if errors.As(err, &inner) {
-			err = inner.Err
-		}
-		return fmt.Errorf("cannot write %q: %w", f.path, err)
+		return cannotWrite(f.path, err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -24,18 +24,18 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "configuration: ok\npublic listener: %s\nadmin listener: %s\n", cfg.HTTPAddr, cfg.AdminAddr)
-	if rules != nil {
-		fmt.Fprintf(stdout, "decoders: %d\n", rules.Len())
-	}
 	values, err := openValues(cfg, slog.New(slog.DiscardHandler), rules)
 	if err != nil {
 		return err
 	}
-	if values != nil {
-		fmt.Fprintf(stdout, "value metrics: %d\n", len(values.Filters()))
+	t, err := brokerTLS(cfg)
+	if err != nil {
+		return err
 	}
 	if _, err := openCertificates(cfg); err != nil {
+		return err
+	}
+	if err := checkAudit(cfg.AuditLog); err != nil {
 		return err
 	}
 	callers, err := openAccess(cfg, slog.New(slog.DiscardHandler), nil)
@@ -43,6 +43,13 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 		return err
 	}
 	defer callers.Close()
+	fmt.Fprintf(stdout, "configuration: ok\npublic listener: %s\nadmin listener: %s\n", cfg.HTTPAddr, cfg.AdminAddr)
+	if rules != nil {
+		fmt.Fprintf(stdout, "decoders: %d\n", rules.Len())
+	}
+	if values != nil {
+		fmt.Fprintf(stdout, "value metrics: %d\n", len(values.Filters()))
+	}
 	if cfg.AccessFile != "" {
 		fmt.Fprintf(stdout, "access file: %d principals\n", len(callers.Accounts()))
 	}
@@ -64,10 +71,6 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(stdout, "broker: %s\n", broker.Redacted())
-	t, err := brokerTLS(cfg)
-	if err != nil {
-		return err
-	}
 	conf := bridgeConfig(cfg, broker, t, slog.New(slog.DiscardHandler), ignore{})
 	conf.ClientID = "" // a check must not take over a running gateway's session
 	link := bridge.New(conf)

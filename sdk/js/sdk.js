@@ -183,7 +183,7 @@ class Gateway {
     try {
       if (token) await this.#auth(token);
     } catch (e) {
-      if (life === this.#life) this.#end(e.detail);
+      if (life === this.#life) e.retryable ? this.#lost(0, e.detail) : this.#end(e.detail);
     }
     if (life !== this.#life) return;
     this.#ready = true;
