@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"sync"
@@ -65,8 +66,9 @@ type Authenticator struct {
 // state is what is in force. It never changes; there is another one instead.
 type state struct {
 	file       *File
-	anonymous  *Principal // who brings no credentials
-	keys       keySource  // of tokens; nil: no key is known
+	anonymous  *Principal     // who brings no credentials
+	keys       keySource      // of tokens; nil: no key is known
+	clientCAs  *x509.CertPool // nil: they are those that TLS has verified certificates with
 	generation uint64
 	changed    chan struct{} // closed when there is another state
 }

@@ -23,6 +23,7 @@ type Credentials struct {
 
 	// Certificate is the client's, and the caller of Login vouches that TLS has verified it. Nil for none.
 	Certificate *x509.Certificate
+	Issuers     []*x509.Certificate // of the certificate, up to a CA
 }
 
 // maxAuthorization is what the value of an Authorization header may have: a token of 8 KiB in Basic, and room for a user.

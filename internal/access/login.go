@@ -28,7 +28,7 @@ func (a *Authenticator) Login(c Credentials) (*Principal, error) {
 	case c.Token != "":
 		return nil, refuse(ViaKey, "neither keys nor tokens are accepted")
 	case c.Certificate != nil && a.options.MTLS:
-		return a.byCertificate(s, c.Certificate)
+		return a.byCertificate(s, c.Certificate, c.Issuers)
 	}
 	return s.anonymous, nil
 }
@@ -79,12 +79,36 @@ func (a *Authenticator) byHeader(s *state, user, roles string) (*Principal, erro
 	return a.admit(s, ViaHeader, user, proof{roles: splitRoles(roles)})
 }
 
-func (a *Authenticator) byCertificate(s *state, cert *x509.Certificate) (*Principal, error) {
+func (a *Authenticator) byCertificate(s *state, cert *x509.Certificate, issuers []*x509.Certificate) (*Principal, error) {
 	name, err := certificateName(cert)
 	if err != nil {
 		return nil, refuse(ViaMTLS, err.Error())
 	}
-	return a.admit(s, ViaMTLS, name, proof{expires: cert.NotAfter})
+	if !s.trusts(cert, issuers) {
+		return nil, refuse(ViaMTLS, "the certificate's CA is not trusted any more")
+	}
+	return a.admit(s, ViaMTLS, name, proof{expires: cert.NotAfter, certificate: cert, issuers: issuers})
+}
+
+// trusts reports whether a client's certificate, which TLS has verified, is still from one of the CAs.
+func (s *state) trusts(cert *x509.Certificate, issuers []*x509.Certificate) bool {
+	if s.clientCAs == nil {
+		return true
+	}
+	between := x509.NewCertPool()
+	for _, issuer := range issuers {
+		between.AddCert(issuer)
+	}
+	_, err := cert.Verify(x509.VerifyOptions{
+		Roots: s.clientCAs, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	return err == nil
+}
+
+// SetClientCAs says that client certificates are to be from other CAs than they were at first. It counts for those that
+// TLS has verified already, too: connections outlive the CAs that they were made with.
+func (a *Authenticator) SetClientCAs(cas *x509.CertPool) {
+	a.replace(func(s *state) { s.clientCAs = cas })
 }
 
 // admit lets somebody in whose credentials are good.
@@ -153,6 +177,10 @@ func (a *Authenticator) Revalidate(p *Principal) (*Principal, error) {
 		}
 	case ViaJWT:
 		if s.keys == nil || !s.keys.has(p.proof.signer) {
+			return nil, ErrRevoked
+		}
+	case ViaMTLS:
+		if !a.over(p) && !s.trusts(p.proof.certificate, p.proof.issuers) { // an expired one is not revoked
 			return nil, ErrRevoked
 		}
 	}

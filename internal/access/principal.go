@@ -1,6 +1,7 @@
 package access
 
 import (
+	"crypto/x509"
 	"errors"
 	"time"
 )
@@ -36,6 +37,9 @@ type proof struct {
 	roles   []string  // that were shown, for ViaJWT and ViaHeader
 	own     Grants    // the lists in the token, for ViaJWT
 	expires time.Time // of the token or certificate itself; zero: never
+
+	certificate *x509.Certificate   // for ViaMTLS
+	issuers     []*x509.Certificate // what was shown with it
 
 	narrowed bool     // by a ticket
 	topics   []string // to these filters

@@ -8,6 +8,7 @@ import (
 // Client is whom limits are for: a principal by its name, or who has none by its network. It is comparable.
 type Client struct {
 	name    string
+	token   bool // the name is a token's: the access file's principal of that name is somebody else
 	network netip.Prefix
 }
 
@@ -15,7 +16,7 @@ type Client struct {
 // a client in IPv4, and a /64 in IPv6, because that is the least that anybody gets, and all of it is his.
 func ClientOf(p *Principal, addr netip.Addr) Client {
 	if p != nil && p.Name != "" {
-		return Client{name: p.Name}
+		return Client{name: p.Name, token: p.Via == ViaJWT}
 	}
 	addr = addr.Unmap().WithZone("")
 	bits := addr.BitLen()

@@ -3,6 +3,7 @@ package access
 import (
 	linked "container/list"
 	"errors"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -34,7 +35,7 @@ type Tickets struct {
 	mu    sync.Mutex // guards what follows
 	live  map[Digest]*linked.Element
 	order linked.List    // of *ticket, the oldest first
-	held  map[string]int // bytes, by principal
+	held  map[Client]int // bytes, by principal
 	all   int            // bytes
 }
 
@@ -48,7 +49,7 @@ type ticket struct {
 
 // NewTickets returns an empty table. The clock is the one that tickets end by.
 func NewTickets(now func() time.Time) *Tickets {
-	return &Tickets{now: now, live: map[Digest]*linked.Element{}, held: map[string]int{}}
+	return &Tickets{now: now, live: map[Digest]*linked.Element{}, held: map[Client]int{}}
 }
 
 // Issue makes a ticket of "gwt_" and 43 characters of base64url. The origin is that of the page that asks for it, "" for
@@ -74,12 +75,13 @@ func (t *Tickets) Issue(p *Principal, origin string, topics []string) (string, e
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.expire()
-	if t.held[p.Name]+cost > ticketsEach || t.all+cost > ticketsAll {
+	client := ClientOf(p, netip.Addr{})
+	if t.held[client]+cost > ticketsEach || t.all+cost > ticketsAll {
 		return "", ErrTooManyTickets
 	}
 	issued := &ticket{DigestOf(secret), p, origin, t.now().Add(TicketLife), cost}
 	t.live[issued.digest] = t.order.PushBack(issued)
-	t.held[p.Name] += cost
+	t.held[client] += cost
 	t.all += cost
 	return secret, nil
 }
@@ -118,8 +120,9 @@ func (t *Tickets) drop(place *linked.Element) *ticket {
 	gone := t.order.Remove(place).(*ticket)
 	delete(t.live, gone.digest)
 	t.all -= gone.cost
-	if t.held[gone.principal.Name] -= gone.cost; t.held[gone.principal.Name] == 0 {
-		delete(t.held, gone.principal.Name)
+	client := ClientOf(gone.principal, netip.Addr{})
+	if t.held[client] -= gone.cost; t.held[client] == 0 {
+		delete(t.held, client)
 	}
 	return gone
 }

@@ -132,11 +132,18 @@ func micro(t time.Time) time.Time {
 // mayAskForDevices says what keeps the caller from asking for devices: it may
 // read nothing. Which of them it may know of, mayKnow decides.
 func (s *Server) mayAskForDevices(c *caller) *wire.Problem {
-	p := c.principal
-	if p.Via == access.ViaNone || p.Rights.Operator() || len(p.Rights.Grants().Subscribe) > 0 {
+	if mayWatchDevices(c.principal) {
 		return nil
 	}
-	return s.deny(c, access.ActionSubscribe, "devices", fieldProblem(wire.CodeFilterForbidden, "/devices", "Reading devices is not granted."))
+	return s.deny(c, access.ActionSubscribe, "devices", devicesForbidden())
+}
+
+func mayWatchDevices(p *access.Principal) bool {
+	return p.Via == access.ViaNone || p.Rights.Operator() || len(p.Rights.Grants().Subscribe) > 0
+}
+
+func devicesForbidden() *wire.Problem {
+	return fieldProblem(wire.CodeFilterForbidden, "/devices", "Reading devices is not granted.")
 }
 
 // mayKnow reports whether a principal may know of a device: an operator, and who

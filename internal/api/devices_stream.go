@@ -51,11 +51,13 @@ func (s *Server) watchDevices(g *guest, id hub.ID, snapshot bool) (stop func()) 
 	yes := true
 	g.client.Acknowledge(&wire.Ack{ID: id, Results: []wire.Result{}, Devices: &yes})
 	ctx, cancel := context.WithCancel(context.Background())
+	g.watchesDevices(cancel)
 	var running sync.WaitGroup
 	running.Go(func() { s.feed(ctx, g, feed, id) })
 	return func() {
 		cancel()
 		running.Wait()
+		g.watchesDevices(nil)
 	}
 }
 
@@ -70,7 +72,8 @@ func (s *Server) feed(ctx context.Context, g *guest, feed *device.Feed, id hub.I
 			if frame == nil {
 				continue
 			}
-			if !g.client.WaitDrained() { // so that no number of them, however long, is too much for the client's queue
+			// Drained, so that no number of them, however long, is too much for the client's queue.
+			if !g.client.WaitDrained() || ctx.Err() != nil {
 				return
 			}
 			g.client.Send(kind, frame)
@@ -123,8 +126,9 @@ func (ws *wsSession) devices(id hub.ID, f *opFields, subscribe bool) *wire.Probl
 			return bad
 		}
 	}
+	c := ws.guest.now()
 	if subscribe {
-		if bad := s.mayAskForDevices(ws.guest.now()); bad != nil {
+		if bad := s.mayAskForDevices(c); bad != nil {
 			ws.fail(id, bad)
 			return nil
 		}
@@ -132,6 +136,7 @@ func (ws *wsSession) devices(id hub.ID, f *opFields, subscribe bool) *wire.Probl
 	ws.endDevices()
 	if subscribe {
 		ws.stopDevices = s.watchDevices(&ws.guest, id, snapshot)
+		ws.guest.settle(c)
 		return nil
 	}
 	no := false

@@ -95,15 +95,20 @@ func (g *guard) originAllowed(r *http.Request) bool {
 		site := r.Header.Get("Sec-Fetch-Site")
 		return site == "" || site == "same-origin" || site == "none"
 	case 1:
-		return g.origins[strings.ToLower(origins[0])] || sameOrigin(origins[0], r.Host)
+		return g.origins[strings.ToLower(origins[0])] || sameOrigin(origins[0], r.Host, r.TLS != nil)
 	}
 	return false
 }
 
-// sameOrigin compares host and port; the scheme is the proxy's business.
-func sameOrigin(origin, host string) bool {
+// sameOrigin compares host and port, and over TLS the scheme: whoever is on the
+// path can make a page of http:// and the same host. Without TLS the scheme is a
+// proxy's business.
+func sameOrigin(origin, host string, secure bool) bool {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.Path != "" {
+		return false
+	}
+	if secure && u.Scheme != "https" {
 		return false
 	}
 	if u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(origin, "#") {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,8 @@ type guest struct {
 	mu     sync.Mutex // held while it is checked; guards the rest
 	expiry *time.Timer
 	gone   bool
+
+	endDevices context.CancelFunc // ends the changes of devices; nil: none are sent
 }
 
 // guests are all open streams that have to be checked when rights change.
@@ -172,9 +175,10 @@ func (g *guest) become(p *access.Principal) {
 }
 
 // drop gives the client the principal's rights, and ends the filters that they
-// do not grant. Called under mu.
+// do not grant, and the changes of devices. Called under mu.
 func (g *guest) drop(p *access.Principal) {
 	held := g.client.Held()
+	lostDevices := g.endDevices != nil && !mayWatchDevices(p)
 	var lost []string
 	for _, f := range held {
 		if !p.Rights.MaySubscribe(f) {
@@ -183,16 +187,33 @@ func (g *guest) drop(p *access.Principal) {
 	}
 	ok := g.client.SetRights(g.server.readable(p), lost)
 	for _, f := range lost {
-		bad := filterForbidden(f, "/topics")
-		bad.RequestID = g.caller.Load().requestID
-		g.client.Send(wire.TypeError, &wire.ErrorFrame{Type: wire.TypeError, Problem: bad})
+		g.tell(filterForbidden(f, "/topics"))
+	}
+	if lostDevices {
+		g.endDevices()
+		g.endDevices = nil
+		g.tell(devicesForbidden())
 	}
 	switch {
-	case p.Rights.Empty(), g.response && len(held) > 0 && len(lost) == len(held):
+	case p.Rights.Empty(), g.response && (lostDevices || len(held) > 0 && len(lost) == len(held)):
 		g.end(outbox.CloseRights)
 	case !ok: // it comes back, and has what it may have
 		g.end(outbox.CloseExpired)
 	}
+}
+
+// tell says what the client has lost.
+func (g *guest) tell(bad *wire.Problem) {
+	bad.RequestID = g.caller.Load().requestID
+	g.client.Send(wire.TypeError, &wire.ErrorFrame{Type: wire.TypeError, Problem: bad})
+}
+
+// watchesDevices says how the changes of devices end that the client is sent
+// now; nil: it is sent none.
+func (g *guest) watchesDevices(end context.CancelFunc) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.endDevices = end
 }
 
 // schedule checks the stream again when its time is over. Called under mu.

@@ -63,7 +63,8 @@ func (s *Server) credentials(r *http.Request) (access.Credentials, *wire.Problem
 		shown.Ticket = strings.Join(r.URL.Query()["ticket"], ",")
 	}
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		shown.Certificate = r.TLS.VerifiedChains[0][0]
+		chain := r.TLS.VerifiedChains[0]
+		shown.Certificate, shown.Issuers = chain[0], chain[1:]
 	}
 	if s.opts.UserHeader == "" || len(r.Header.Values(s.opts.UserHeader))+len(r.Header.Values(s.opts.RolesHeader)) == 0 {
 		return shown, nil

@@ -33,6 +33,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		}
 		w.Header()[requestIDHeader] = []string{id}
 		w.Header()["X-Content-Type-Options"] = nosniff
+		w.Header()["Cross-Origin-Resource-Policy"] = sameOriginOnly // of errors, too: what differs tells what there is
 		res := &response{ResponseWriter: w, root: rootOf(r), writing: &s.writing, timing: &s.opts.Timing}
 		if r.ContentLength != 0 {
 			s.expectBody(res, r, start)
@@ -55,7 +56,8 @@ func (s *Server) observe(next http.Handler) http.Handler {
 	})
 }
 
-var nosniff = []string{"nosniff"} // nobody changes it
+// Nobody changes them.
+var nosniff, sameOriginOnly = []string{"nosniff"}, []string{"same-origin"}
 
 // names gives requests their names: the process's own beginning and a number.
 // They need not be hard to guess.

@@ -46,7 +46,7 @@ func (s *Server) Public() http.Handler {
 	if s.opts.BasePath == "" {
 		return r
 	}
-	return under(s.opts.BasePath, r, s.router())
+	return under(s.opts.BasePath, r, func(h http.Handler) http.Handler { return s.observe(s.guard.protect(h)) })
 }
 
 // Admin is the handler of the admin listener.
@@ -94,19 +94,21 @@ func both(r chi.Router, pattern string, h http.HandlerFunc) {
 func (s *Server) router() *chi.Mux {
 	r := chi.NewRouter()
 	r.Use(s.observe, s.guard.protect)
-	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, problem(wire.CodeNotFound, "There is nothing at this path."))
-	})
+	r.NotFound(notFound)
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
 		methods := allowed(r, req)
 		if len(methods) == 0 { // chi does not look at the path for a method it does not know
-			r.NotFoundHandler().ServeHTTP(w, req)
+			notFound(w, req)
 			return
 		}
 		w.Header().Set("Allow", strings.Join(methods, ", "))
 		writeProblem(w, problem(wire.CodeMethodNotAllowed, "The path exists, but not for this method; see the Allow header."))
 	})
 	return r
+}
+
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	writeProblem(w, problem(wire.CodeNotFound, "There is nothing at this path."))
 }
 
 // allowed lists the methods that the path has.

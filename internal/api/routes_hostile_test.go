@@ -276,3 +276,16 @@ func TestBasePathIsStripped(t *testing.T) {
 		t.Errorf("got %s, want the topics as they were", got)
 	}
 }
+
+// What is not below the base path is guarded like the rest, and counted.
+func TestPathsOutsideOfTheBaseAreGuarded(t *testing.T) {
+	g := startRig(t, func(o *Options) { o.BasePath = "/mqtt/x" })
+	for _, path := range []string{"/", "/topics", "/metrics", "/mqtt/x", "/mqtt", "//mqtt/x/topics", "/mqtt%2Fx/topics", "/mqtt/x/topics"} {
+		if a := exchange(t, g.public, request("GET", path, "", "Host: evil.example")); a.status != 421 || a.header.Get("X-Request-Id") == "" {
+			t.Errorf("foreign host, %s: got %d %s, want 421 with a request id", path, a.status, a.body)
+		}
+		if a := exchange(t, g.public, request("POST", path, "", "Origin: https://evil.example")); a.status != 403 {
+			t.Errorf("foreign page, %s: got %d %s, want 403", path, a.status, a.body)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -41,6 +42,8 @@ func checkAccess(c *Config) ([]string, error) {
 		return nil, refuse(envAccessFile, "is set, but %s=none asks nobody who they are; write %s=keys, or unset the file", envAuth, envAuth)
 	case c.Auths(AuthHeader) && len(c.TrustedProxies) == 0:
 		return nil, refuse(envTrustedProxies, "is not set, and %s=header believes what a proxy says; list the proxy's address", envAuth)
+	case c.Auths(AuthHeader) && everybody(c.TrustedProxies) >= 0:
+		return nil, refuse(envTrustedProxies, "%s is everybody, and %s=header lets them in as whomever they name; list the proxy's address", c.TrustedProxies[everybody(c.TrustedProxies)], envAuth)
 	case c.Auths(AuthMTLS) && c.TLSClientCAFile == "":
 		return nil, refuse(envTLSClientCA, "is not set, and %s=mtls needs it; name the file of the CA that signs clients' certificates", envAuth)
 	case !c.Auths(AuthMTLS) && c.TLSClientCAFile != "":
@@ -52,6 +55,11 @@ func checkAccess(c *Config) ([]string, error) {
 		}
 	}
 	return nil, checkHeaders(c)
+}
+
+// everybody returns the index of the first network that has all addresses, or -1.
+func everybody(networks CIDRs) int {
+	return slices.IndexFunc(networks, func(n netip.Prefix) bool { return n.Bits() == 0 })
 }
 
 // checkHeaders checks the names of the trusted headers.

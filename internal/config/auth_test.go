@@ -45,6 +45,8 @@ func TestAuthIsAListOfKnownWays(t *testing.T) {
 		{"file of nobody", env{"GATEWAY_ACCESS_FILE": "a"}, []string{"GATEWAY_ACCESS_FILE", "GATEWAY_AUTH=keys"}},
 		{"no file", env{name: "keys"}, []string{"GATEWAY_ACCESS_FILE", "gateway key new"}},
 		{"no proxies", env{name: "header", "GATEWAY_ACCESS_FILE": "a"}, []string{"GATEWAY_TRUSTED_PROXIES"}},
+		{"everybody a proxy", env{name: "header", "GATEWAY_ACCESS_FILE": "a", "GATEWAY_TRUSTED_PROXIES": "10.0.0.0/8,0.0.0.0/0"}, []string{"GATEWAY_TRUSTED_PROXIES", "0.0.0.0/0", "everybody"}},
+		{"everybody a proxy, IPv6", env{name: "header", "GATEWAY_ACCESS_FILE": "a", "GATEWAY_TRUSTED_PROXIES": "::/0"}, []string{"GATEWAY_TRUSTED_PROXIES", "::/0"}},
 		{"no client CA", env{name: "mtls", "GATEWAY_ACCESS_FILE": "a"}, []string{"GATEWAY_TLS_CLIENT_CA_FILE"}},
 		{"client CA of nobody", env{"GATEWAY_TLS_CLIENT_CA_FILE": "a"}, []string{"GATEWAY_TLS_CLIENT_CA_FILE", "mtls"}},
 		{"header's name", env{"GATEWAY_AUTH_HEADER": "Remote User"}, []string{"GATEWAY_AUTH_HEADER", `"Remote User"`}},

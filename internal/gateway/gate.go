@@ -39,6 +39,9 @@ func openGate(cfg *config.Config, log *slog.Logger) (g *gate, err error) {
 		g.audit.close()
 		return nil, err
 	}
+	if g.certificates != nil {
+		g.certificates.trust = g.callers.SetClientCAs
+	}
 	return g, nil
 }
 

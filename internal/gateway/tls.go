@@ -29,6 +29,8 @@ type certificates struct {
 
 	current atomic.Pointer[tls.Config]
 	said    [3][]byte // of the files, when they were read last
+
+	trust func(clientCAs *x509.CertPool) // is told of other ones; nil: nobody is
 }
 
 // openCertificates reads the files; nil without any.
@@ -71,8 +73,12 @@ func (c *certificates) read() (changed bool, err error) {
 			return false, errors.New("GATEWAY_TLS_CLIENT_CA_FILE: it holds no certificate in PEM")
 		}
 	}
+	others := c.trust != nil && !bytes.Equal(said[2], c.said[2])
 	c.said = said
 	c.current.Store(next)
+	if others { // also for the connections that there are
+		c.trust(next.ClientCAs)
+	}
 	return true, nil
 }
 
