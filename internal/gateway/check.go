@@ -105,9 +105,12 @@ func reach(ctx context.Context, link *bridge.Bridge, then func(context.Context))
 		defer close(done)
 		_ = link.Run(ctx)
 	}()
+	status := link.Status()
 	for {
 		changed := link.Changed()
-		status := link.Status()
+		if now := link.Status(); ctx.Err() == nil { // else it may only say that the time is over
+			status = now
+		}
 		if up := status.Publish && status.Subscribe; up && status.Tested || ctx.Err() != nil {
 			if up {
 				then(ctx)
