@@ -72,11 +72,12 @@ type devicePage struct {
 
 func (s *Server) listDevices(ctx context.Context, p *access.Principal, state device.State, after string, limit int) (page devicePage) {
 	for more := true; more && ctx.Err() == nil; {
-		var some []device.Device
+		var some []device.Facts
 		some, more = s.devices.Walk(after)
-		for _, d := range some {
-			after = d.ID
-			if state != "" && d.State != state || !s.mayKnow(p, d) {
+		for _, facts := range some {
+			after = facts.ID
+			d, ok := known(p, facts)
+			if !ok || state != "" && d.State != state {
 				continue
 			}
 			if len(page.objects) == limit {
@@ -102,8 +103,8 @@ func (s *Server) getDevice(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, bad)
 		return
 	}
-	d, ok := s.devices.Get(id)
-	if !ok || !s.mayKnow(c.principal, d) {
+	d, ok := s.device(c.principal, id)
+	if !ok {
 		detail := "The gateway has not heard of this device."
 		if n := s.devices.Forgotten(); n > 0 {
 			detail = fmt.Sprintf("The gateway has not heard of this device, or has forgotten it: %d were, because there are more than can be known.", n)
@@ -130,7 +131,7 @@ func micro(t time.Time) time.Time {
 }
 
 // mayAskForDevices says what keeps the caller from asking for devices: it may
-// read nothing. Which of them it may know of, mayKnow decides.
+// read nothing. What of them it may know, known decides.
 func (s *Server) mayAskForDevices(c *caller) *wire.Problem {
 	if mayWatchDevices(c.principal) {
 		return nil
@@ -146,20 +147,33 @@ func devicesForbidden() *wire.Problem {
 	return fieldProblem(wire.CodeFilterForbidden, "/devices", "Reading devices is not granted.")
 }
 
-// mayKnow reports whether a principal may know of a device: an operator, and who
-// may read all of what the device was seen on, by one of the patterns.
-func (s *Server) mayKnow(p *access.Principal, d device.Device) bool {
-	return p.Via == access.ViaNone || p.Rights.Operator() ||
-		slices.ContainsFunc(s.devices.Filters(d), p.Rights.MaySubscribe)
+// known is what a principal may know of a device. ok is false where that is
+// nothing, or no news.
+func known(p *access.Principal, facts device.Facts) (d device.Device, ok bool) {
+	if knowsAll(p) {
+		return facts.Show(nil)
+	}
+	return facts.Show(p.Rights.MaySubscribe)
 }
 
-// mayReach says that a device is offline, to those who may know of it.
+func knowsAll(p *access.Principal) bool { return p.Via == access.ViaNone || p.Rights.Operator() }
+
+// device is what a principal may know of the device of that id.
+func (s *Server) device(p *access.Principal, id string) (d device.Device, ok bool) {
+	facts, ok := s.devices.Get(id)
+	if !ok {
+		return d, false
+	}
+	return known(p, facts)
+}
+
+// mayReach says that a device is offline, to those who may know that.
 func (s *Server) mayReach(c *caller, id string) *wire.Problem {
 	if id == "" {
 		return nil
 	}
-	d, ok := s.devices.Get(id)
-	if !ok || d.State != device.Offline || !s.mayKnow(c.principal, d) {
+	d, ok := s.device(c.principal, id)
+	if !ok || d.State != device.Offline {
 		return nil
 	}
 	return fieldProblem(wire.CodeDeviceOffline, "/device", "The device is offline since "+micro(d.Since).Format(time.RFC3339)+"; nothing was sent.")

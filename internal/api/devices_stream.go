@@ -64,9 +64,15 @@ func (s *Server) watchDevices(g *guest, id hub.ID, snapshot bool) (stop func()) 
 // feed sends the changes, as fast as the client takes them: what changes more
 // often, it sees the newest of.
 func (s *Server) feed(ctx context.Context, g *guest, feed *device.Feed, id hub.ID) {
+	defer feed.Close()
+	var class access.Class
 	for ctx.Err() == nil {
-		some, more := feed.Next()
 		p := g.now().principal
+		if p.Rights.Class() != class {
+			class = p.Rights.Class()
+			feed.Only(p.Rights.Grants().Subscribe, knowsAll(p))
+		}
+		some, more := feed.Next()
 		for _, c := range some {
 			kind, frame := s.deviceFrame(p, c, id)
 			if frame == nil {
@@ -83,6 +89,7 @@ func (s *Server) feed(ctx context.Context, g *guest, feed *device.Feed, id hub.I
 		}
 		select {
 		case <-more:
+		case <-g.changed:
 		case <-ctx.Done():
 		}
 	}
@@ -92,10 +99,10 @@ func (s *Server) feed(ctx context.Context, g *guest, feed *device.Feed, id hub.I
 func (s *Server) deviceFrame(p *access.Principal, c device.Change, id hub.ID) (kind string, frame any) {
 	switch {
 	case c.Device != nil:
-		if s.mayKnow(p, *c.Device) {
-			d := deviceObject(*c.Device)
-			d.Type = wire.TypeDevice
-			return wire.TypeDevice, d
+		if d, ok := known(p, *c.Device); ok {
+			object := deviceObject(d)
+			object.Type = wire.TypeDevice
+			return wire.TypeDevice, object
 		}
 	case c.Silence != nil:
 		if p.Via == access.ViaNone || p.Rights.MaySubscribe(c.Silence.Topic) {

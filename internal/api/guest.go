@@ -24,6 +24,7 @@ type guest struct {
 
 	caller     atomic.Pointer[caller]
 	generation atomic.Uint64 // of the rights that it was checked by
+	changed    chan struct{} // has an item when the rights are others; nil: they never are
 
 	mu     sync.Mutex // held while it is checked; guards the rest
 	expiry *time.Timer
@@ -45,6 +46,7 @@ func (s *Server) enter(g *guest, c *caller) {
 	if !s.asks {
 		return
 	}
+	g.changed = make(chan struct{}, 1)
 	s.guests.mu.Lock()
 	s.guests.all[g] = struct{}{}
 	s.guests.mu.Unlock()
@@ -170,6 +172,10 @@ func (g *guest) become(p *access.Principal) {
 	g.schedule(p)
 	if p.Rights.Class() == old.Rights.Class() {
 		return
+	}
+	select {
+	case g.changed <- struct{}{}:
+	default:
 	}
 	g.drop(p)
 }

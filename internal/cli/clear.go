@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"fmt"
-	"slices"
+	"iter"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,11 +28,7 @@ func (c *Clear) run(sh *Shell) error {
 		return err
 	}
 	defer g.Close()
-	t := tree{}
-	if err := t.add(g.Retained(sh.Ctx, c.Filter), sh.progress("found", 0)); err != nil {
-		return err
-	}
-	topics, err := list(sh, &t)
+	topics, err := list(sh, g.Retained(sh.Ctx, c.Filter))
 	if err != nil {
 		return err // nobody has seen what would be cleared
 	}
@@ -52,31 +48,63 @@ func (c *Clear) run(sh *Shell) error {
 }
 
 // list says what is there, a line for each topic.
-func list(sh *Shell, t *tree) ([]string, error) {
-	var topics []string
-	values := map[string]string{}
-	for _, m := range t.messages {
-		topics, values[m.Topic] = append(topics, m.Topic), shown(m.Payload)
-	}
-	for _, g := range t.large {
-		topics, values[g.Topic] = append(topics, g.Topic), plural(g.Bytes, "byte")
-	}
-	slices.Sort(topics)
-	column := 0
-	for _, name := range topics {
-		column = max(column, len([]rune(printable(name))))
-	}
-	column = min(column, sh.width()/2)
-	for _, name := range topics {
-		line := printable(name) + "\n"
-		if isTerminal(sh.Stdout) {
-			line = fmt.Sprintf("%-*s  %s\n", column, printable(name), paint(sh.Stdout, dim, cut(values[name], max(8, sh.width()-column-2))))
+func list(sh *Shell, all iter.Seq2[client.Event, error]) (topics []string, err error) {
+	l := lister{sh: sh, width: sh.width()}
+	progress := sh.found()
+	defer progress.end()
+	for event, err := range all {
+		if err != nil {
+			return nil, err
 		}
-		if err := sh.write([]byte(line)); err != nil {
+		name, value := topicOf(event), ""
+		switch e := event.(type) {
+		case *client.Message:
+			value = shown(e.Payload)
+		case *client.Gap:
+			value = plural(e.Bytes, "byte")
+		}
+		topics = append(topics, name)
+		progress.at(len(topics))
+		if err := l.add(name, value); err != nil {
 			return nil, err
 		}
 	}
-	return topics, nil
+	return topics, l.flush()
+}
+
+// lister writes lines of a topic and its value below each other, a part of them
+// at a time.
+type lister struct {
+	sh            *Shell
+	width, column int
+	lines         [][2]string
+}
+
+// listedAtOnce is how many lines are aligned before they are written.
+const listedAtOnce = 256
+
+func (l *lister) add(name, value string) error {
+	name = printable(name)
+	l.lines = append(l.lines, [2]string{name, cut(value, l.width)})
+	l.column = min(max(l.column, len([]rune(name))), l.width/2)
+	if len(l.lines) < listedAtOnce {
+		return nil
+	}
+	return l.flush()
+}
+
+func (l *lister) flush() error {
+	for _, one := range l.lines {
+		line := one[0] + "\n"
+		if isTerminal(l.sh.Stdout) {
+			line = fmt.Sprintf("%-*s  %s\n", l.column, one[0], paint(l.sh.Stdout, dim, cut(one[1], max(8, l.width-l.column-2))))
+		}
+		if err := l.sh.write([]byte(line)); err != nil {
+			return err
+		}
+	}
+	l.lines = l.lines[:0]
+	return nil
 }
 
 // ask takes y or yes for a yes.

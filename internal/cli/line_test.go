@@ -110,28 +110,6 @@ func TestReplayNeverHurriesByMistake(t *testing.T) {
 	}
 }
 
-// Two values of a topic are both kept, the retained one first, unless they say
-// the same.
-func TestMergeKeepsBothValues(t *testing.T) {
-	message := func(topic, payload string, retain bool) *client.Message {
-		return &client.Message{Topic: topic, Payload: []byte(payload), Retain: retain}
-	}
-	tr := &tree{messages: []*client.Message{message("b", "kept", true), message("c", "same", true)}}
-	tr.merge(&tree{messages: []*client.Message{message("a", "1", false), message("b", "newer", false), message("c", "same", false), message("d", "gone", true)}})
-	got := ""
-	for _, m := range tr.messages {
-		got += string(appendItem(nil, &client.Message{Topic: m.Topic, Payload: m.Payload, Retain: m.Retain}))
-	}
-	want := `{"topic":"a","payload":1,"encoding":"json","retain":false}
-{"topic":"b","payload":"kept","encoding":"text","retain":true}
-{"topic":"b","payload":"newer","encoding":"text","retain":false}
-{"topic":"c","payload":"same","encoding":"text","retain":true}
-`
-	if got != want {
-		t.Errorf("got\n%swant\n%s", got, want)
-	}
-}
-
 // Nor is it in what is said, whoever has chosen the words.
 func TestNotesHaveNoControlCharacters(t *testing.T) {
 	var said bytes.Buffer

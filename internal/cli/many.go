@@ -23,11 +23,12 @@ type many struct {
 	sent      int
 
 	// repeats: what is refused for now only, and what nobody knows of, is
-	// published again when all others have been.
+	// published again when all others have been, or when that has become much.
 	repeats bool
 
 	mu     sync.Mutex
 	again  []again // guarded by mu
+	bytes  int     // guarded by mu: of again
 	failed int     // guarded by mu
 	status int     // guarded by mu: the exit status that the failures come to
 	gone   bool    // guarded by mu: there is no connection any more
@@ -38,7 +39,14 @@ type again struct {
 	topic   string
 	payload []byte
 	options []client.Option
+	err     error // why
 }
+
+// Bounds of many.again, besides what is under way.
+const (
+	mostAgain  = 1000
+	againBytes = 16 << 20
+)
 
 func (g *Gateway) many(sh *Shell, what string) (*many, error) {
 	c, err := g.dial(sh, retryFor)
@@ -55,15 +63,43 @@ func (m *many) publish(topic string, payload []byte, options []client.Option) bo
 	m.publisher.Publish(topic, payload, func(_ client.Outcome, err error) {
 		if m.repeats && passing(err) {
 			m.mu.Lock()
-			m.again = append(m.again, again{topic, payload, options})
+			m.again = append(m.again, again{topic, payload, options, err})
+			m.bytes += len(topic) + len(payload)
 			m.mu.Unlock()
 			return
 		}
 		m.settled(topic, err)
 	}, options...)
 	m.mu.Lock()
+	much := len(m.again) >= mostAgain || m.bytes >= againBytes
+	m.mu.Unlock()
+	if much {
+		m.repeat()
+	}
+	return !m.isGone() && m.sh.Ctx.Err() == nil
+}
+
+func (m *many) isGone() bool {
+	m.mu.Lock()
 	defer m.mu.Unlock()
-	return !m.gone && m.sh.Ctx.Err() == nil
+	return m.gone
+}
+
+// repeat waits for the outcomes, and publishes again what is to be.
+func (m *many) repeat() {
+	m.publisher.Wait()
+	m.mu.Lock()
+	all := m.again
+	m.again, m.bytes = nil, 0
+	m.mu.Unlock()
+	for i, a := range all {
+		m.progress.at(m.sent - len(all) + i)
+		err := a.err
+		if !m.isGone() && m.sh.Ctx.Err() == nil {
+			_, err = m.client.Publish(m.sh.Ctx, a.topic, a.payload, a.options...)
+		}
+		m.settled(a.topic, err)
+	}
 }
 
 // passing reports whether the same message may be taken later.
@@ -94,14 +130,10 @@ func (m *many) settled(topic string, err error) {
 // end waits for the outcomes, and says what they come to. err is what ended it
 // before the last message.
 func (m *many) end(err error) error {
-	m.publisher.Wait()
-	for i, a := range m.again { // which nobody else touches any more
-		if err == nil && m.sh.Ctx.Err() == nil {
-			m.progress.at(m.sent - len(m.again) + i)
-			_, failure := m.client.Publish(m.sh.Ctx, a.topic, a.payload, a.options...)
-			m.settled(a.topic, failure)
-		}
+	if err == nil {
+		m.repeat()
 	}
+	m.publisher.Wait()
 	m.progress.end()
 	if err == nil {
 		err = m.sh.Ctx.Err()

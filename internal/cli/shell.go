@@ -121,6 +121,15 @@ func (sh *Shell) progress(what string, total int) *progress {
 	return p
 }
 
+// found is the progress of a list; where it can be seen, there is none.
+func (sh *Shell) found() *progress {
+	p := sh.progress("found", 0)
+	if isTerminal(sh.Stdout) {
+		p.to = nil
+	}
+	return p
+}
+
 // at says that n are done, ten times a second at most.
 func (p *progress) at(n int) {
 	if p.to == nil || time.Since(p.shown) < 100*time.Millisecond {

@@ -2,9 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"iter"
-	"slices"
-	"strings"
 
 	"github.com/vulturepi/gateway/client"
 )
@@ -25,87 +24,124 @@ func (c *Export) run(sh *Shell) error {
 		return err
 	}
 	defer g.Close()
-	t := tree{}
-	progress := sh.progress("found", 0)
-	if err := t.add(g.Retained(sh.Ctx, c.Filter), progress); err != nil {
-		return err
-	}
-	for _, m := range t.messages {
-		m.Retain = true
-	}
-	if !c.Retained {
-		newest := tree{}
-		if err := newest.add(g.Topics(sh.Ctx, c.Filter), progress); err != nil {
-			return err
-		}
-		t.merge(&newest)
+	newest := g.Topics(sh.Ctx, c.Filter)
+	if c.Retained {
+		newest = func(func(client.Event, error) bool) {}
 	}
 	var line []byte
-	for _, m := range t.messages {
-		line = appendItem(line[:0], m)
-		if err := sh.writeJSON(line); err != nil {
-			return err
-		}
-	}
-	if len(t.large) > 0 {
-		for _, g := range t.large {
-			sh.note("%s: %d bytes are too large to be handed out; it is left out", g.Topic, g.Bytes)
-		}
-		return failed("%s left out", plural(len(t.large), "topic"))
-	}
-	return nil
-}
-
-// tree is what topics have.
-type tree struct {
-	messages []*client.Message
-	large    []*client.Gap // what is too large
-}
-
-func (t *tree) add(list iter.Seq2[client.Event, error], found *progress) error {
-	defer found.end()
-	for event, err := range list {
+	written, large := 0, 0
+	progress := sh.found()
+	defer progress.end()
+	for event, err := range merged(g.Retained(sh.Ctx, c.Filter), newest) {
 		switch e := event.(type) {
 		case *client.Message:
-			t.messages = append(t.messages, e)
+			line = appendItem(line[:0], e)
+			if err := sh.writeJSON(line); err != nil {
+				return err
+			}
+			written++
+			progress.at(written)
 		case *client.Gap:
-			t.large = append(t.large, e)
+			progress.end()
+			sh.note("%s: %d bytes are too large to be handed out; it is left out", e.Topic, e.Bytes)
+			large++
 		}
 		if err != nil {
 			return err
 		}
-		found.at(len(t.messages))
+	}
+	if large > 0 {
+		return failed("%s left out", plural(large, "topic"))
 	}
 	return nil
 }
 
-// merge adds the newest messages behind the retained ones of the same topics,
-// unless they say the same: whoever publishes both in this order has both again.
-func (t *tree) merge(newest *tree) {
-	kept := map[string]*client.Message{}
-	for _, m := range t.messages {
-		kept[m.Topic] = m
-	}
-	for _, m := range newest.messages {
-		k := kept[m.Topic]
-		switch {
-		case k != nil && bytes.Equal(k.Payload, m.Payload):
-		case k == nil && m.Retain: // it was kept a moment ago
-		default:
-			m.Retain = false
-			t.messages = append(t.messages, m)
+// merged has, of two lists by topic, the newest message of each topic behind the
+// retained one, unless they say the same: whoever publishes both in this order
+// has both again.
+func merged(kept, newest iter.Seq2[client.Event, error]) iter.Seq2[client.Event, error] {
+	return func(yield func(client.Event, error) bool) {
+		k, n := readList(kept), readList(newest)
+		defer k.stop()
+		defer n.stop()
+		for k.more || n.more {
+			if err := cmp.Or(k.err, n.err); err != nil {
+				yield(nil, err)
+				return
+			}
+			var isKept, isNewest client.Event
+			if k.more && (!n.more || k.topic <= n.topic) {
+				isKept = retained(k.event, true)
+			}
+			if n.more && (!k.more || n.topic <= k.topic) {
+				isNewest = n.event
+			}
+			if isKept != nil {
+				if !yield(isKept, nil) {
+					return
+				}
+				k.next()
+			}
+			if isNewest != nil {
+				if isNews(isNewest, isKept) && !yield(retained(isNewest, false), nil) {
+					return
+				}
+				n.next()
+			}
 		}
 	}
-	slices.SortStableFunc(t.messages, func(a, b *client.Message) int { return strings.Compare(a.Topic, b.Topic) })
-	known := map[string]bool{}
-	for _, g := range t.large {
-		known[g.Topic] = true
+}
+
+// isNews reports whether the newest of a topic says more than what is kept there.
+func isNews(newest, kept client.Event) bool {
+	n, isMessage := newest.(*client.Message)
+	k, same := kept.(*client.Message)
+	switch {
+	case isMessage && same:
+		return !bytes.Equal(k.Payload, n.Payload)
+	case isMessage:
+		return !n.Retain // else it was kept a moment ago
 	}
-	for _, g := range newest.large {
-		if !known[g.Topic] {
-			t.large = append(t.large, g)
-		}
+	return kept == nil || same
+}
+
+func retained(event client.Event, yes bool) client.Event {
+	if m, ok := event.(*client.Message); ok {
+		m.Retain = yes
 	}
+	return event
+}
+
+// listed is a list that is read one by one.
+type listed struct {
+	pull  func() (client.Event, error, bool)
+	stop  func()
+	event client.Event
+	topic string
+	err   error
+	more  bool
+}
+
+func readList(list iter.Seq2[client.Event, error]) *listed {
+	l := &listed{}
+	l.pull, l.stop = iter.Pull2(list)
+	l.next()
+	return l
+}
+
+func (l *listed) next() {
+	l.event, l.err, l.more = l.pull()
+	l.topic = topicOf(l.event)
+}
+
+func topicOf(event client.Event) string {
+	switch e := event.(type) {
+	case *client.Message:
+		return e.Topic
+	case *client.Gap:
+		return e.Topic
+	}
+	return ""
 }
 
 // Import is gateway import.

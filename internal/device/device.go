@@ -6,6 +6,10 @@
 // started or lost its connection, when lines of the log may be missing, and when
 // a line can be read in two ways.
 //
+// What the log tells and what each pattern of topics tells of an id are [Facts]
+// of their own. None changes another, and who asks is shown a [Device] that is
+// made of those that he may read.
+//
 // A [Registry] holds a bounded number of devices, and of topics that may go
 // quiet; the one that was unseen for longest goes first, and those that are
 // online last. It has one lock, and
@@ -61,7 +65,7 @@ const (
 	SourceSeen Source = "seen" // a message on a topic of the device, which tells no state
 )
 
-// Device is what is known of one device at one moment.
+// Device is what somebody may know of one device at one moment.
 type Device struct {
 	ID       string
 	State    State
@@ -70,8 +74,6 @@ type Device struct {
 	Address  string    // host:port of its last connection; empty: not known
 	Reason   Reason
 	Source   Source // of the state; of an unknown one, of what is known besides
-
-	seen uint64 // the patterns that it was seen on, a bit each
 }
 
 // Silence says that a topic has gone quiet, or is back.

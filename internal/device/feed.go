@@ -1,45 +1,34 @@
 package device
 
-// Get is the device of that id; ok is false when it is not known.
-func (r *Registry) Get(id string) (d Device, ok bool) {
+// Get is what is known of the device of that id; ok is false when nothing is.
+func (r *Registry) Get(id string) (f Facts, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.byID[id]
 	if e == nil {
-		return Device{}, false
+		return Facts{}, false
 	}
-	return r.view(e), true
+	return r.facts(e, 0), true
 }
 
 // steps is how many devices are looked at under one lock.
 const steps = 256
 
 // Walk gives some of the devices behind an id, by id; more is false at the end.
-func (r *Registry) Walk(after string) (some []Device, more bool) {
+func (r *Registry) Walk(after string) (some []Facts, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.ids.after(after)
 	for ; n != nil && len(some) < steps; n = n.next[0] {
-		some = append(some, r.view(n.value))
+		some = append(some, r.facts(n.value, 0))
 	}
 	return some, n != nil
-}
-
-// Filters are what a device was seen on: whoever may read all that one of them
-// matches may know of the device. None: it is known from the log only.
-func (r *Registry) Filters(d Device) (filters []string) {
-	for i := range r.opts.Patterns {
-		if d.seen&(1<<i) != 0 {
-			filters = append(filters, r.opts.Patterns[i].Of(d.ID))
-		}
-	}
-	return filters
 }
 
 // Change is a device as it is now, a topic that has gone quiet or is back, or
 // how many were forgotten since the last one: one of them.
 type Change struct {
-	Device    *Device
+	Device    *Facts
 	Silence   *Silence
 	Forgotten uint64
 	Complete  bool // all that was there at the beginning has been given
@@ -47,13 +36,22 @@ type Change struct {
 
 // Feed gives the changes of a registry to one reader, at its own pace: of a
 // device that changes more often than it is read, the newest. It belongs to one
-// goroutine.
+// goroutine, which must close it.
 type Feed struct {
-	r         *Registry
+	r    *Registry
+	more chan struct{} // has an item when there is something again to who waits
+
+	// Guarded by Registry.mu.
+	filters   []string // that the reader may read
+	whole     bool     // or all
 	walk      walk
 	snapshot  bool
-	after     string // of the walk
-	at        uint64 // the last change that was given
+	after     string   // of the walk
+	at        uint64   // the change up to which everything has been given
+	next      []uint64 // the changes behind it that may be the reader's,
+	behind    bool     // unless they were too many: it looks at all, and
+	looked    uint64   // has done so up to this one
+	waits     bool
 	life      uint64
 	forgotten uint64
 }
@@ -67,24 +65,50 @@ const (
 	walkTopics
 )
 
+// nextSize bounds Feed.next.
+const nextSize = 64
+
 // Feed begins a feed: with all that is there, or with what changes from now on.
 func (r *Registry) Feed(snapshot bool) *Feed {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f := &Feed{r: r, snapshot: snapshot, at: r.change, life: r.life, forgotten: r.evicted + r.topics.evicted}
+	f := &Feed{r: r, more: make(chan struct{}, 1), whole: true, snapshot: snapshot, at: r.change, life: r.life, forgotten: r.evicted + r.topics.evicted}
 	if snapshot {
 		f.walk = walkDevices
 	}
+	r.readers.add(f)
 	return f
 }
 
-// Next gives some changes, and a channel that is closed when there are more; nil:
-// at once. When states have become unknown all at once, all devices come again.
+// Only says what the reader may read, so that it is not woken for anything else:
+// what lies inside of one of the filters, or all. Other changes may be given all
+// the same.
+func (f *Feed) Only(filters []string, all bool) {
+	r := f.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.readers.remove(f)
+	f.filters, f.whole = filters, all
+	r.readers.add(f)
+	f.lookAtAll()
+}
+
+// Close ends the feed.
+func (f *Feed) Close() {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	f.r.readers.remove(f)
+}
+
+// Next gives some changes, and a channel that has an item when there are more;
+// nil: at once. When states have become unknown all at once, all devices come
+// again.
 func (f *Feed) Next() (some []Change, more <-chan struct{}) {
 	r := f.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f.life != r.life { // topics stay as they are: their changes behind f.at are still to come
+	f.waits = false
+	if f.life != r.life { // topics stay as they are: what is noted of them is still to come
 		f.life, f.after = r.life, ""
 		f.walk = walkDevices
 	}
@@ -96,7 +120,7 @@ func (f *Feed) Next() (some []Change, more <-chan struct{}) {
 	case walkDevices:
 		n := r.ids.after(f.after)
 		for ; n != nil && len(some) < steps; n = n.next[0] {
-			d := r.view(n.value)
+			d := r.facts(n.value, 0)
 			some, f.after = append(some, Change{Device: &d}), n.key
 		}
 		if n == nil {
@@ -118,22 +142,59 @@ func (f *Feed) Next() (some []Change, more <-chan struct{}) {
 		}
 		return some, nil
 	}
-	n := r.changes.after(f.at)
-	for ; n != nil && len(some) < steps; n = n.next[0] {
-		f.at = n.key
-		if t := n.value.topic; t != nil {
-			s := t.view()
-			some = append(some, Change{Silence: &s})
-		} else {
-			d := r.view(n.value.device)
-			some = append(some, Change{Device: &d})
-		}
-	}
-	if n != nil || len(some) > 0 {
+	if some = f.changes(some); len(some) > 0 || f.behind {
 		return some, nil
 	}
-	if r.changed == nil {
-		r.changed = make(chan struct{})
+	f.waits = true
+	return nil, f.more
+}
+
+// changes appends some changes. Called under mu.
+func (f *Feed) changes(some []Change) []Change {
+	r := f.r
+	if f.behind {
+		n := r.changes.after(f.looked)
+		for ; n != nil && len(some) < steps; n = n.next[0] {
+			f.looked = n.key
+			some = append(some, f.look(n.value))
+		}
+		if f.behind = n != nil; f.behind {
+			return some
+		}
 	}
-	return nil, r.changed
+	for _, key := range f.next {
+		if n := r.changes.after(key - 1); n != nil && n.key == key { // else it has changed again, or is forgotten
+			some = append(some, f.look(n.value))
+		}
+	}
+	f.at, f.next = r.change, f.next[:0]
+	return some
+}
+
+// look is a change as it is now. Called under mu.
+func (f *Feed) look(c change) Change {
+	if c.topic != nil {
+		s := c.topic.view()
+		return Change{Silence: &s}
+	}
+	d := f.r.facts(c.device, f.at)
+	return Change{Device: &d}
+}
+
+// add notes a change. Called under mu.
+func (f *Feed) add(key uint64) {
+	switch {
+	case f.behind || len(f.next) > 0 && f.next[len(f.next)-1] == key:
+	case len(f.next) == nextSize:
+		f.lookAtAll()
+	default:
+		f.next = append(f.next, key)
+	}
+}
+
+// lookAtAll has the feed look at all changes since at. Called under mu.
+func (f *Feed) lookAtAll() {
+	if !f.behind {
+		f.behind, f.looked, f.next = true, f.at, f.next[:0]
+	}
 }

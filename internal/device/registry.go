@@ -3,6 +3,7 @@ package device
 import (
 	"cmp"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -39,7 +40,7 @@ type Registry struct {
 	mu      sync.Mutex // guards all below; nothing else is called under it
 	life    uint64     // of what was told: states of an earlier one are unknown
 	lost    Reason     // why those are
-	lostAt  time.Time
+	lostAt  int64
 	style   style // of the log's lines
 	byID    map[string]*entry
 	ids     sorted[string, *entry]
@@ -50,8 +51,7 @@ type Registry struct {
 	topics  topics
 	changes sorted[uint64, change] // the newest of each device and topic, in order
 	change  uint64                 // the last one
-	changed chan struct{}          // closed with the next one; nil: nobody waits
-	due     chan struct{}          // was changed, and is closed when mu is given back; nil: none
+	readers readers
 
 	evicted, unread, lines uint64
 	tooLong                uint64
@@ -67,22 +67,25 @@ type change struct {
 
 // entry is a device. It is guarded by Registry.mu.
 type entry struct {
-	id              string
-	life            uint64 // in which its state was told
-	state           State
-	since, lastSeen time.Time
-	address         string
-	reason          Reason
-	source          Source
-	seen            uint64 // patterns
-	change          uint64 // its place in changes; 0: none
-	place           list.Place[entry]
+	id      string
+	log     fact
+	address string // of the log
+	seen    []fact // of the patterns that it was seen on, in their order
+	state   State  // that all facts came to when one told a state last,
+	life    uint64 // and in which life that was
+	change  uint64 // its place in changes; 0: none
+	place   list.Place[entry]
 }
 
-// entryBytes is what a device takes in memory besides its strings, roughly.
-const entryBytes = 400
+// What a device takes in memory besides its strings, roughly.
+const (
+	entryBytes = 400
+	factBytes  = 80
+)
 
-func (e *entry) bytes() int64 { return int64(entryBytes + len(e.id) + len(e.address)) }
+func (e *entry) bytes() int64 {
+	return int64(entryBytes + len(e.id) + len(e.address) + factBytes*cap(e.seen))
+}
 
 // New makes a registry that knows nothing yet.
 func New(o Options) *Registry {
@@ -100,6 +103,7 @@ func New(o Options) *Registry {
 	}
 	r := &Registry{opts: o, asks: make(chan struct{}, 1), byID: map[string]*entry{}, states: map[State]int{}, life: 1, lost: ReasonNotTold}
 	r.topics.init(o)
+	r.readers.all, r.readers.whole, r.readers.those = map[*Feed]struct{}{}, map[*Feed]struct{}{}, map[string]map[*Feed]struct{}{}
 	return r
 }
 
@@ -132,18 +136,29 @@ func (r *Registry) sighted(id string, pattern int, state State, copy bool, now t
 	if d == nil {
 		return
 	}
-	known := d.life == r.life && d.state != Unknown
-	if bit := uint64(1) << pattern; d.seen&bit == 0 {
-		d.seen |= bit
-		r.note(d) // others may see it from now on
+	f, isNew := r.on(d, pattern)
+	if isNew {
+		r.note(d, f) // others may see it from now on
 	}
 	if !copy {
-		r.touch(d, now)
+		r.touch(d, f, now)
 	}
-	if state == Unknown || copy && known || known && d.state == state && d.source == SourceWill {
+	if state == Unknown || f.is(state, r.life) || copy && f.tells(r.life) {
 		return
 	}
-	r.set(d, state, ReasonReported, SourceWill, now)
+	r.set(d, f, state, ReasonReported, now)
+}
+
+// on is what a pattern tells of a device, which may be nothing yet. Called under
+// mu; it is good until mu is given back.
+func (r *Registry) on(d *entry, pattern int) (f *fact, isNew bool) {
+	at, known := slices.BinarySearchFunc(d.seen, pattern, func(f fact, pattern int) int { return cmp.Compare(f.pattern, pattern) })
+	if !known {
+		r.bytes -= d.bytes()
+		d.seen = slices.Insert(d.seen, at, fact{pattern: pattern, state: Unknown, reason: ReasonNotTold})
+		r.bytes += d.bytes()
+	}
+	return &d.seen[at], !known
 }
 
 // Lost makes all states unknown: lines and messages may be missing.
@@ -152,14 +167,14 @@ func (r *Registry) Lost(why Reason) {
 	r.mu.Lock()
 	defer r.unlock()
 	r.life++
-	r.lost, r.lostAt = why, now
+	r.lost, r.lostAt = why, now.UnixNano()
 	clear(r.states)
-	r.wake()
+	r.readers.wake(r.readers.all)
 	r.askAnew()
 }
 
-// device is the one of that id, a new one if there is none; nil if it is not
-// taken in. Called under mu.
+// device is the one of that id, a new one if there is none, of which a fact must
+// be noted; nil if it is not taken in. Called under mu.
 func (r *Registry) device(id string) *entry {
 	if d := r.byID[id]; d != nil {
 		return d
@@ -169,7 +184,7 @@ func (r *Registry) device(id string) *entry {
 		return nil
 	}
 	id = strings.Clone(id)
-	d := &entry{id: id, state: Unknown, reason: ReasonNotTold, source: SourceSeen}
+	d := &entry{id: id, state: Unknown}
 	for (len(r.byID) >= r.opts.Devices || r.bytes+d.bytes() > r.opts.Bytes) && len(r.byID) > 0 {
 		r.forget(cmp.Or(r.others.First(), r.online.First()))
 	}
@@ -177,7 +192,6 @@ func (r *Registry) device(id string) *entry {
 	r.ids.set(id, d)
 	r.listOf(d).Push(&d.place, d)
 	r.bytes += d.bytes()
-	r.note(d)
 	return d
 }
 
@@ -200,12 +214,12 @@ func (r *Registry) forget(d *entry) {
 	r.listOf(d).Remove(&d.place)
 	r.bytes -= d.bytes()
 	r.evicted++
-	r.wake()
+	r.readers.wake(r.readers.all)
 }
 
 // touch notes that the device was seen. Called under mu.
-func (r *Registry) touch(d *entry, now time.Time) {
-	d.lastSeen = now
+func (r *Registry) touch(d *entry, f *fact, now time.Time) {
+	f.seen = now.UnixNano()
 	r.listOf(d).Remove(&d.place)
 	r.listOf(d).Push(&d.place, d)
 }
@@ -217,17 +231,31 @@ func (r *Registry) move(d *entry, address string) {
 	r.bytes += d.bytes()
 }
 
-// set gives the device a state. Called under mu.
-func (r *Registry) set(d *entry, state State, why Reason, source Source, now time.Time) {
-	r.count(d, -1)
-	if d.life != r.life || d.state != state {
-		d.since = now
+// set has a fact tell a state. Called under mu.
+func (r *Registry) set(d *entry, f *fact, state State, why Reason, now time.Time) {
+	if !f.is(state, r.life) {
+		f.since = now.UnixNano()
 	}
+	f.life, f.state, f.reason = r.life, state, why
+	r.count(d, -1)
 	r.listOf(d).Remove(&d.place)
-	d.life, d.state, d.reason, d.source = r.life, state, why, source
+	d.life, d.state = r.life, r.stateOf(d)
 	r.listOf(d).Push(&d.place, d)
 	r.count(d, 1)
-	r.note(d)
+	r.note(d, f)
+}
+
+// stateOf is what all facts come to, as in Show. Called under mu.
+func (r *Registry) stateOf(d *entry) State {
+	if d.log.tells(r.life) {
+		return d.log.state
+	}
+	for i := range d.seen {
+		if d.seen[i].tells(r.life) {
+			return d.seen[i].state
+		}
+	}
+	return Unknown
 }
 
 // count counts the device, by the state that was told in this life.
@@ -237,27 +265,25 @@ func (r *Registry) count(d *entry, n int) {
 	}
 }
 
-// note puts the device last among the changes. Called under mu.
-func (r *Registry) note(d *entry) {
+// note puts the device last among the changes: that fact has changed. Called
+// under mu.
+func (r *Registry) note(d *entry, f *fact) {
 	r.changes.remove(d.change)
 	r.change++
-	d.change = r.change
+	d.change, f.change = r.change, r.change
 	r.changes.set(d.change, change{device: d})
-	r.wake()
-}
-
-// wake has those told who wait for a change. Called under mu, which unlock must
-// give back: it takes the longer the more they are.
-func (r *Registry) wake() {
-	if r.changed != nil {
-		r.due, r.changed = r.changed, nil
+	r.readers.tell(r.readers.whole, d.change)
+	if len(r.readers.those) > 0 {
+		for i := range d.seen { // also who reads another fact: its place among the changes is not the same any more
+			r.readers.tellThose(r.opts.Patterns[d.seen[i].pattern].Of(d.id), d.change)
+		}
 	}
 }
 
 // sayEvery is how often it is said that devices are forgotten.
 const sayEvery = time.Minute
 
-// unlock gives mu back, wakes who waits for a change, and says when a device had
+// unlock gives mu back, wakes the feeds that are due, and says when a device had
 // to be forgotten.
 func (r *Registry) unlock() {
 	say := false
@@ -266,24 +292,16 @@ func (r *Registry) unlock() {
 		r.saidAt, r.said = r.opts.Now(), evicted
 		say = true
 	}
-	due := r.due
-	r.due = nil
+	due := r.readers.due
+	r.readers.due = nil
 	r.mu.Unlock()
-	if due != nil {
-		close(due)
+	for _, f := range due {
+		select {
+		case f.more <- struct{}{}:
+		default:
+		}
 	}
 	if say {
 		r.opts.Logger.Warn("more devices or topics than can be known; the longest unseen are forgotten", "forgotten", evicted, "limit", r.opts.Devices)
 	}
-}
-
-// view is what the device looks like from outside. Called under mu.
-func (r *Registry) view(d *entry) Device {
-	v := Device{ID: d.id, State: d.state, Since: d.since, LastSeen: d.lastSeen, Address: d.address, Reason: d.reason, Source: d.source, seen: d.seen}
-	switch {
-	case d.life == 0:
-	case d.life != r.life && d.state != Unknown:
-		v.State, v.Reason, v.Since = Unknown, r.lost, r.lostAt
-	}
-	return v
 }

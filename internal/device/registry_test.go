@@ -47,10 +47,19 @@ func quiet(t *testing.T, s string) func(*Options) {
 	return func(o *Options) { o.Quiet = all }
 }
 
+// device is all that is known of one.
+func (g *rig) device(id string) (Device, bool) {
+	f, ok := g.Get(id)
+	if !ok {
+		return Device{}, false
+	}
+	return f.Show(nil)
+}
+
 // want fails unless the device is in that state for that reason.
 func (g *rig) want(id string, state State, reason Reason) {
 	g.t.Helper()
-	d, ok := g.Get(id)
+	d, ok := g.device(id)
 	if !ok || d.State != state || d.Reason != reason {
 		g.t.Errorf("%s: got %+v %v, want %s because of %s", id, d, ok, state, reason)
 	}
@@ -58,7 +67,7 @@ func (g *rig) want(id string, state State, reason Reason) {
 
 func (g *rig) unheard(id string) {
 	g.t.Helper()
-	if d, ok := g.Get(id); ok {
+	if d, ok := g.device(id); ok {
 		g.t.Errorf("%s: got %+v, want nothing", id, d)
 	}
 }
@@ -76,7 +85,7 @@ func TestDevicesComeAndGo(t *testing.T) {
 	g.Line("1: Client a already connected, closing old connection.")
 	g.connect("a", "10.0.0.1:2")
 	g.want("a", Online, ReasonTakenOver)
-	if d, _ := g.Get("a"); d.Address != "10.0.0.1:2" || d.Source != SourceLog || d.LastSeen != at.Add(time.Second) {
+	if d, _ := g.device("a"); d.Address != "10.0.0.1:2" || d.Source != SourceLog || d.LastSeen != at.Add(time.Second) {
 		t.Errorf("got %+v, want the address of the new connection", d)
 	}
 	g.Line("1: Client a closed its connection.")
@@ -189,10 +198,6 @@ func TestWillsSayTheState(t *testing.T) {
 	}
 	g.connect("a", "10.0.0.1:1") // the log is another way to know
 	g.want("a", Online, ReasonConnected)
-	d, _ := g.Get("a")
-	if got := g.Filters(d); len(got) != 1 || got[0] != "tele/a/LWT" {
-		t.Errorf("got %q, want the topic that it was seen on", got)
-	}
 }
 
 // What the broker keeps counts where nothing newer is known.
@@ -200,7 +205,7 @@ func TestRetainedCopiesGiveWay(t *testing.T) {
 	g := start(t, patterns(t, "{id}/LWT=Online|Offline,{id}/#"))
 	g.Message("a/LWT", []byte("Online"), true)
 	g.want("a", Online, ReasonReported)
-	if d, _ := g.Get("a"); d.Since.IsZero() || !d.LastSeen.IsZero() {
+	if d, _ := g.device("a"); d.Since.IsZero() || !d.LastSeen.IsZero() {
 		t.Errorf("got %+v, want to know since when, and that it was not seen", d)
 	}
 	g.Message("a/LWT", []byte("Offline"), false)
@@ -314,7 +319,7 @@ func TestDevicesAreBoundedInBytes(t *testing.T) {
 	// All lists agree.
 	n, changes := 0, 0
 	for more, after := true, ""; more; {
-		var some []Device
+		var some []Facts
 		some, more = g.Walk(after)
 		for _, d := range some {
 			n, after = n+1, d.ID
@@ -341,7 +346,7 @@ func TestWalkIsInOrder(t *testing.T) {
 	}
 	last, n := "", 0
 	for more := true; more; {
-		var some []Device
+		var some []Facts
 		if some, more = g.Walk(last); len(some) > steps {
 			t.Fatalf("got %d at once, want %d at most", len(some), steps)
 		}
@@ -355,43 +360,4 @@ func TestWalkIsInOrder(t *testing.T) {
 	if n != 3*steps {
 		t.Errorf("got %d, want %d", n, 3*steps)
 	}
-}
-
-func TestFeedGivesTheNewest(t *testing.T) {
-	g := start(t)
-	g.connect("old", "1.1.1.1:1")
-	all, live := g.Feed(true), g.Feed(false)
-	take := func(f *Feed) (got []string, more <-chan struct{}) {
-		for more == nil {
-			var some []Change
-			some, more = f.Next()
-			for _, c := range some {
-				switch {
-				case c.Device != nil:
-					got = append(got, c.Device.ID+" "+string(c.Device.State))
-				case c.Complete:
-					got = append(got, "complete")
-				}
-			}
-		}
-		return got, more
-	}
-	same := func(f *Feed, want ...string) <-chan struct{} {
-		t.Helper()
-		got, more := take(f)
-		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("got %q, want %q", got, want)
-		}
-		return more
-	}
-	same(all, "old online", "complete")
-	more := same(live)
-	g.connect("a", "1.1.1.1:1")
-	g.Line("1: Client a disconnected.")
-	g.connect("b", "1.1.1.1:1")
-	<-more
-	same(live, "a offline", "b online")
-	same(all, "a offline", "b online")
-	g.Down()
-	same(live, "a unknown", "b unknown", "old unknown")
 }

@@ -115,7 +115,7 @@ func (r *Registry) forgetTopic() {
 	s.bytes -= oldest.bytes()
 	r.changes.remove(oldest.change)
 	s.evicted++
-	r.wake()
+	r.readers.wake(r.readers.all)
 }
 
 // noteTopic puts the topic last among the changes. Called under mu.
@@ -124,7 +124,8 @@ func (r *Registry) noteTopic(t *quietTopic) {
 	r.change++
 	t.change = r.change
 	r.changes.set(t.change, change{topic: t})
-	r.wake()
+	r.readers.tell(r.readers.whole, t.change)
+	r.readers.tellThose(t.name, t.change)
 }
 
 // hurry has the watch look again. Called under mu.

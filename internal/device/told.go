@@ -86,7 +86,7 @@ func (r *Registry) choose(events []event) (event, bool) {
 		return left[0], true
 	}
 	for _, e := range left {
-		if d := r.byID[e.id]; e.kind == disconnected && d != nil && d.life == r.life && d.state == Online {
+		if d := r.byID[e.id]; e.kind == disconnected && d != nil && d.log.is(Online, r.life) {
 			return e, true
 		}
 	}
@@ -103,22 +103,22 @@ func (r *Registry) told(e event, now time.Time) {
 			return
 		}
 		reason := e.reason
-		if d.life == r.life && d.reason == ReasonTakenOver && d.state == Offline {
+		if d.log.is(Offline, r.life) && d.log.reason == ReasonTakenOver {
 			reason = ReasonTakenOver
 		}
-		r.touch(d, now)
+		r.touch(d, &d.log, now)
 		r.move(d, e.address)
-		r.set(d, Online, reason, SourceLog, now)
+		r.set(d, &d.log, Online, reason, now)
 		return
 	}
-	online := d != nil && d.life == r.life && d.state == Online
+	online := d != nil && d.log.is(Online, r.life)
 	if e.address != "" && online && d.address != "" && d.address != e.address {
 		return // of a connection that is not the device's: it has failed to log in, or was taken over
 	}
 	if e.reason == ReasonNotAuthorised && (e.address == "" || !online || d.address == "") {
 		// Who fails to log in as a device is called by its name, too.
 		if online {
-			r.set(d, Unknown, ReasonNotAuthorised, SourceLog, now)
+			r.set(d, &d.log, Unknown, ReasonNotAuthorised, now)
 		}
 		return
 	}
@@ -130,8 +130,8 @@ func (r *Registry) told(e event, now time.Time) {
 			return
 		}
 	}
-	r.touch(d, now)
-	r.set(d, Offline, e.reason, SourceLog, now)
+	r.touch(d, &d.log, now)
+	r.set(d, &d.log, Offline, e.reason, now)
 }
 
 // ConnectionState is a message on $SYS/broker/connection/client/ID/state, which
@@ -151,7 +151,7 @@ func (r *Registry) ConnectionState(id string, payload []byte) {
 	default:
 		return
 	}
-	if d := r.device(id); d != nil && !(d.life == r.life && d.state == state) {
-		r.set(d, state, reason, SourceLog, now)
+	if d := r.device(id); d != nil && !d.log.is(state, r.life) {
+		r.set(d, &d.log, state, reason, now)
 	}
 }

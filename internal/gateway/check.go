@@ -73,8 +73,10 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "broker: %s\n", broker.Redacted())
 	conf := bridgeConfig(cfg, broker, t, slog.New(slog.DiscardHandler), ignore{})
 	conf.ClientID = "" // a check must not take over a running gateway's session
+	told := askForLog(cfg, &conf)
 	link := bridge.New(conf)
-	status := reach(ctx, link)
+	hasLog := false
+	status := reach(ctx, link, func(ctx context.Context) { hasLog = told != nil && hearsLog(ctx, link, conf, told) })
 	if !status.Publish || !status.Subscribe {
 		if hint := addressHint(ctx, cfg, broker); hint != "" {
 			return fmt.Errorf("the broker cannot be used: %s; %s", status.Err, hint)
@@ -90,12 +92,15 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 	if len(status.SubscribeRefused) > 0 {
 		fmt.Fprintf(stdout, "warning: the broker refuses filters: %s\n", strings.Join(status.SubscribeRefused, ", "))
 	}
+	if said := presence(cfg, hasLog); said != "" {
+		fmt.Fprintf(stdout, "device presence: %s\n", said)
+	}
 	return nil
 }
 
 // reach runs the link until it is up, and has tried to send a message to itself,
-// or checkTime has passed.
-func reach(ctx context.Context, link *bridge.Bridge) bridge.Status {
+// or checkTime has passed. Then is called while it is up.
+func reach(ctx context.Context, link *bridge.Bridge, then func(context.Context)) bridge.Status {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	done := make(chan struct{})
@@ -103,10 +108,16 @@ func reach(ctx context.Context, link *bridge.Bridge) bridge.Status {
 		defer close(done)
 		_ = link.Run(ctx)
 	}()
+	status := link.Status()
 	for {
 		changed := link.Changed()
-		status := link.Status()
-		if status.Publish && status.Subscribe && status.Tested || ctx.Err() != nil {
+		if now := link.Status(); ctx.Err() == nil { // else it may only say that the time is over
+			status = now
+		}
+		if up := status.Publish && status.Subscribe; up && status.Tested || ctx.Err() != nil {
+			if up {
+				then(ctx)
+			}
 			cancel()
 			<-done
 			return status
