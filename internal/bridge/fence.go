@@ -245,7 +245,7 @@ func (f *fetcher) catchUp(ctx context.Context, k *mqtt.Conn, mark *fence) error 
 
 // message is a fence to be published. Its outcome is that it comes back, or not.
 func (f *fetcher) message(payload string) *mqtt.Publication {
-	return mqtt.NewPublication(mqtt.Message{Topic: f.b.fence, Payload: []byte(payload), QoS: 1})
+	return mqtt.NewPublication(mqtt.Message{Topic: f.b.fence, Payload: []byte(payload), QoS: f.fenceQoS()})
 }
 
 func (f *fetcher) isBig(filters []string) bool {

@@ -32,6 +32,7 @@ type fetcher struct {
 	fences  atomic.Uint64
 	handed  sync.WaitGroup // rounds that wait for the subscriber link
 	noFence atomic.Bool    // on this control link fences do not come back
+	fence0  atomic.Bool    // on this control link they are sent at QoS 0
 	warned  atomic.Bool
 
 	mu    sync.Mutex // guards the rest
@@ -191,7 +192,7 @@ func (b *Bridge) control(ctx context.Context, k *mqtt.Conn) {
 	if !b.own(ctx, k, []string{b.fence}, 1) || !b.own(ctx, k, slices.Collect(maps.Keys(sysNames)), 0) {
 		return
 	}
-	f.noFence.Store(b.suspects.guiltyFilter(b.fence))
+	f.chooseFence(k)
 	f.mu.Lock()
 	f.link = k
 	close(f.ready)
@@ -228,11 +229,19 @@ func (f *fetcher) serve(ctx context.Context, k *mqtt.Conn) {
 	tested := false
 	for k.Err() == nil {
 		if !tested && f.b.inbound.isUp() {
+			warning, known := f.selfTest(ctx, k)
+			if !known {
+				continue
+			}
 			tested = true
-			f.b.status.tested(f.selfTest(ctx, k))
+			f.b.status.tested(warning)
 		}
 		if requests := f.take(); len(requests) > 0 {
-			f.run(ctx, k, requests)
+			if tested {
+				f.run(ctx, k, requests)
+			} else {
+				answer(requests, ErrNoConnection) // the subscriber link has just gone
+			}
 			continue
 		}
 		select {

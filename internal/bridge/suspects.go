@@ -155,6 +155,14 @@ func (s *suspects) about(k kind) (refusal *Refusal, trial bool) {
 	return nil, s.topics[k.topic] > 0
 }
 
+// guiltyKind reports whether the like of a message is refused.
+func (s *suspects) guiltyKind(k kind) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.guilty[k]
+	return ok && time.Now().Before(v.until)
+}
+
 // convictFilters refuses filters from now on.
 func (s *suspects) convictFilters(filters []string) {
 	s.mu.Lock()

@@ -1,0 +1,64 @@
+package bridge
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/mqtt"
+)
+
+// closesOn is a broker that answers what matches by closing the connection, and grants everything else.
+func closesOn(t *testing.T, broker *brokertest.Broker, refuse func(packet []byte) bool) string {
+	proxy := brokertest.StartProxy(t, broker.Addr())
+	proxy.Hook(func(dir brokertest.Direction, packet []byte) ([]byte, brokertest.Action) {
+		if dir == brokertest.Up && refuse(packet) {
+			return nil, brokertest.CutNow
+		}
+		return nil, brokertest.Pass
+	})
+	return proxy.URL()
+}
+
+// A broker may close the connection on a publish without rights, and the gateway's own topic is one of those that it may
+// not grant: retained messages come without it, no filter is taken for the guilty one, and the links stay.
+func TestBrokerThatClosesOnTheGatewaysOwnMessageIsUsedWithoutIt(t *testing.T) {
+	t.Parallel()
+	broker := brokertest.Start(t)
+	url := closesOn(t, broker, func(p []byte) bool {
+		return brokertest.PacketType(p) == brokertest.PUBLISH && bytes.Contains(p, []byte("$gateway/"))
+	})
+	bothVersions(t, func(t *testing.T, v mqtt.Version) { testWithoutFences(t, url, v, true) })
+}
+
+// So may one that takes QoS 0 only.
+func TestBrokerOfQoS0AloneIsUsed(t *testing.T) {
+	t.Parallel()
+	broker := brokertest.Start(t, brokertest.Conf("max_qos 0"))
+	bothVersions(t, func(t *testing.T, v mqtt.Version) { testWithoutFences(t, broker.URL(), v, false) })
+}
+
+func testWithoutFences(t *testing.T, url string, v mqtt.Version, warn bool) {
+	b := launch(t, url, Config{Version: v, Pool: 1}).ready(t)
+	eventually(t, "kept", func() bool {
+		return b.publish(t, Message{Topic: "kept/1", Payload: []byte("1"), Retain: true}) == nil
+	})
+	b.waitStatus(t, "tested", func(s Status) bool { return s.Tested })
+	waitControl(t, b)
+	for range 3 {
+		if err := b.Want(within(t), "kept/+"); err != nil {
+			t.Fatal(err)
+		}
+		got, err := b.Retained(within(t), "kept/+")
+		if err != nil || len(got) != 1 || string(got[0].Payload) != "1" {
+			t.Errorf("retained: got %v, %v", got, err)
+		}
+	}
+	if got := b.Stats().Reconnects; got > 2*resetsOfTheGuilty { // at QoS 1 and at QoS 0
+		t.Errorf("reconnects: got %d", got)
+	}
+	if got := b.Status().Warning; (got != "") != warn || warn && !strings.Contains(got, "$gateway/#") {
+		t.Errorf("warning: got %q, want one: %t", got, warn)
+	}
+}
