@@ -344,3 +344,52 @@ func TestRestartIsNoAnswerHoweverLateItIsAsked(t *testing.T) {
 		t.Error("a broker that restarted: got an answer")
 	}
 }
+
+// Many who publish on one topic leave the trial link as soon as their message is found innocent, however busy they keep it.
+func TestBurstLeavesTheTrialLinkOnceItIsCleared(t *testing.T) {
+	t.Parallel()
+	broker := brokertest.Start(t)
+	oracle := brokertest.Dial(t, broker.Addr())
+	oracle.Subscribe("#", 1)
+	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}}).ready(t)
+	b.suspects.suspect([]kind{kindOf("busy", 1, false, 10)})
+	var all sync.WaitGroup
+	var stop atomic.Bool
+	var order sync.Mutex
+	next := 0
+	for range 8 {
+		all.Go(func() {
+			for !stop.Load() {
+				order.Lock()
+				next++
+				p, err := b.Publish(Message{Topic: "busy", Payload: []byte(strconv.Itoa(1_000_000_000 + next)), QoS: 1})
+				order.Unlock()
+				if err == nil {
+					err = p.Wait(within(t))
+				}
+				if err != nil {
+					t.Errorf("got %v", err)
+					return
+				}
+			}
+		})
+	}
+	eventually(t, "the trial link to be left", func() bool {
+		b.suspects.mu.Lock()
+		suspected := len(b.suspects.kinds)
+		b.suspects.mu.Unlock()
+		return suspected == 0 && !b.trial.holds("busy")
+	})
+	stop.Store(true)
+	all.Wait()
+	broker.WaitLogCount("-trial0 ", 1)
+	last := 0
+	for _, m := range oracle.Received() {
+		if n, _ := strconv.Atoi(string(m.Payload)); m.Topic == "busy" {
+			if n <= last {
+				t.Fatalf("got %d behind %d", n, last)
+			}
+			last = n
+		}
+	}
+}

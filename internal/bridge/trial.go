@@ -88,8 +88,13 @@ func (tr *trial) run(ctx context.Context) {
 			}
 			continue
 		}
-		if refusal, _ := b.suspects.about(p.kind); refusal != nil { // the verdict fell while it waited
-			p.complete(0, refusal)
+		refusal, suspected := b.suspects.about(p.kind)
+		if refusal != nil || !suspected { // the verdict fell, or what it waited for was innocent
+			if refusal != nil {
+				p.complete(0, refusal)
+			} else {
+				b.lane(p.kind.topic).adopt(p)
+			}
 			tr.done(p)
 			continue
 		}
