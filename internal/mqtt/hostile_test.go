@@ -361,6 +361,7 @@ func TestReasonCodesOfEveryAnswerAreHeard(t *testing.T) {
 		{2, 0x97, 0, QuotaExceeded, PUBREC, false},
 		{2, 0x10, 0, NoSubscribers, 0, true},
 		{2, 0, 0x92, IDNotFound, PUBCOMP, true},
+		{2, 0x01, 0, 1, 0, true},
 	} {
 		var released atomic.Bool
 		broker := fake(t, V5, []byte{0x20, 6, 0, 0, 3, 0x21, 0, 1}, func(c *brokertest.FakeConn, kind, _ byte, body []byte) {
@@ -388,6 +389,22 @@ func TestReasonCodesOfEveryAnswerAreHeard(t *testing.T) {
 		if released.Load() != test.released {
 			t.Errorf("%+v: got PUBREL %t", test, released.Load())
 		}
+	}
+}
+
+// A broker that has said with its PUBREC that it has a message cannot refuse it any more.
+func TestSecondPubrecRefusesNothing(t *testing.T) {
+	broker := fake(t, V5, nil, func(c *brokertest.FakeConn, kind, _ byte, body []byte) {
+		switch kind {
+		case brokertest.PUBLISH:
+			c.Write([]byte{0x50, 2, body[3], body[4]})
+			c.Write([]byte{0x50, 3, body[3], body[4], 0x91})
+		case brokertest.PUBREL:
+			c.Write([]byte{0x70, 2, body[0], body[1]})
+		}
+	})
+	if code, err := outcome(t, dial(t, broker.URL(), V5), Message{Topic: "a", QoS: 2}); code != Success || err != nil {
+		t.Errorf("got %v, %v, want success", code, err)
 	}
 }
 
