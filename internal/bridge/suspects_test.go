@@ -19,6 +19,7 @@ var guilt = map[string]struct {
 	code ReasonCode // with which MQTT 5 says so
 }{
 	"retain":    {"retain_available false", Message{Topic: "lamp/1", Payload: []byte("on"), QoS: 1, Retain: true}, mqtt.RetainNotSupported},
+	"clear":     {"retain_available false", Message{Topic: "lamp/1", QoS: 1, Retain: true}, mqtt.RetainNotSupported},
 	"QoS 2":     {"max_qos 1", Message{Topic: "lamp/1", Payload: []byte("on"), QoS: 2}, mqtt.QoSNotSupported},
 	"too large": {"max_packet_size 2000", Message{Topic: "lamp/1", Payload: make([]byte, 3000), QoS: 1}, mqtt.PacketTooLarge},
 	"QoS 0":     {"retain_available false", Message{Topic: "lamp/1", Payload: []byte("on"), Retain: true}, mqtt.RetainNotSupported},
