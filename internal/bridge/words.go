@@ -52,7 +52,7 @@ func (w words) protocol(err error) (said string, ok bool) {
 	if gone, ok := errors.AsType[*mqtt.DisconnectError](err); ok {
 		return gone.Error(), true
 	}
-	for _, known := range []error{mqtt.ErrHTTP, mqtt.ErrTLS, mqtt.ErrNoTLS} {
+	for _, known := range []error{mqtt.ErrHTTP, mqtt.ErrTLS, mqtt.ErrNoTLS, mqtt.ErrNotMQTT} {
 		if errors.Is(err, known) {
 			return known.Error(), true
 		}
