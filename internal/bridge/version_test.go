@@ -93,6 +93,26 @@ func TestConfiguredVersionIsNotGivenUp(t *testing.T) {
 	}
 }
 
+// A broker that was away may come back as another, which closes on what the first one spoke; one that closes without having
+// been away has other reasons.
+func TestBrokerThatWasAwayMayComeBackAsAnOlderOne(t *testing.T) {
+	t.Parallel()
+	v := &versions{log: slog.New(slog.DiscardHandler)}
+	v.worked(mqtt.V5)
+	if v.failed(mqtt.V5, mqtt.ErrClosedOnConnect) || v.choose() != mqtt.V5 {
+		t.Error("closed: 3.1.1 is tried")
+	}
+	v.failed(mqtt.V5, &mqtt.DialError{Err: errors.ErrUnsupported})
+	if !v.failed(mqtt.V5, mqtt.ErrClosedOnConnect) || v.choose() != mqtt.V311 {
+		t.Error("closed after it was away: 3.1.1 is not tried")
+	}
+	v.worked(mqtt.V311)
+	v.failed(mqtt.V311, &mqtt.DialError{Err: errors.ErrUnsupported})
+	if v.choose() != mqtt.V5 {
+		t.Error("away again: 5 is not tried")
+	}
+}
+
 func TestSubscribeQoSFollowsTheBroker(t *testing.T) {
 	t.Parallel()
 	mosquitto := brokertest.Start(t)
