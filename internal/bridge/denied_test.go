@@ -2,7 +2,9 @@ package bridge
 
 import (
 	"bytes"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
@@ -60,5 +62,37 @@ func testWithoutFences(t *testing.T, url string, v mqtt.Version, warn bool) {
 	}
 	if got := b.Status().Warning; (got != "") != warn || warn && !strings.Contains(got, "$gateway/#") {
 		t.Errorf("warning: got %q, want one: %t", got, warn)
+	}
+}
+
+// A broker that says that it has no wildcards may close the connection on one. It is not asked.
+func TestWildcardsAreNotAskedForWhereThereAreNone(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
+		if _, _, _, err := c.ReadPacket(); err != nil {
+			return
+		}
+		c.Write([]byte{brokertest.CONNACK << 4, 5, 0, 0, 2, 40, 0})
+		c.Serve(func(kind, _ byte, body []byte) bool {
+			if kind != brokertest.SUBSCRIBE {
+				return false
+			}
+			filters, _ := c.Filters(body)
+			wild := strings.ContainsAny(strings.Join(filters, ""), "+#")
+			if wild {
+				asked.Add(1)
+				c.Close()
+			}
+			return wild
+		})
+	})
+	b := launch(t, broker.URL(), Config{Version: mqtt.V5, Pool: 1, Watch: []string{"#", "plain"}})
+	b.waitStatus(t, "says what is refused", func(s Status) bool { return slices.Equal(s.SubscribeRefused, []string{"#"}) })
+	if _, err := b.Retained(within(t), "a/+"); err != ErrRefused {
+		t.Errorf("retained: got %v, want %v", err, ErrRefused)
+	}
+	if got, n := b.Stats(), asked.Load(); got.UpstreamFilters != 1 || got.Reconnects+uint64(n) != 0 {
+		t.Errorf("got %d filters, asked for a wildcard %d times, %d reconnects", got.UpstreamFilters, n, got.Reconnects)
 	}
 }
