@@ -89,6 +89,8 @@ func TestWildcardsAreNotAskedForWhereThereAreNone(t *testing.T) {
 	})
 	b := launch(t, broker.URL(), Config{Version: mqtt.V5, Pool: 1, Watch: []string{"#", "plain"}})
 	b.waitStatus(t, "says what is refused", func(s Status) bool { return slices.Equal(s.SubscribeRefused, []string{"#"}) })
+	eventually(t, "the rest is subscribed", b.inbound.isUp)
+	waitControl(t, b)
 	if _, err := b.Retained(within(t), "a/+"); err != ErrRefused {
 		t.Errorf("retained: got %v, want %v", err, ErrRefused)
 	}
