@@ -1,11 +1,14 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"math/bits"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -35,7 +38,8 @@ const (
 	maxSuspects = 10_000          // kinds under suspicion, and as many that are guilty
 	suspectFor  = time.Minute     // one that is not seen again is forgotten
 	recentFor   = 5 * time.Second // a broker that has not closed the connection by then took the message
-	recentMost  = 256
+	recentMost  = 4096            // kinds of QoS 0 that a lane remembers
+	recentBytes = 1 << 20         // of their topics
 )
 
 // A suspicion is how long something is under it, and how often it was alone on a link that was reset: a network does that
@@ -273,14 +277,17 @@ func (l *links) witnesses(k *mqtt.Conn) (others []*mqtt.Conn) {
 type inFlight struct {
 	mu     sync.Mutex
 	lost   []*Publication
-	recent []sent0
+	recent map[kind]sent0
+	bytes  int    // of the topics in recent
+	newest uint64 // of QoS 0
+	acked  uint64 // the last that has an answer
 }
 
-// sent0 is a message of QoS 0.
+// sent0 is the last message of a kind of QoS 0.
 type sent0 struct {
-	kind kind
-	seq  uint64
-	at   time.Time
+	seq   uint64
+	at    time.Time
+	again bool // it was not the first without an answer behind it
 }
 
 func (f *inFlight) lose(p *Publication) {
@@ -295,26 +302,50 @@ func (f *inFlight) note(p *Publication, ok bool) {
 	defer f.mu.Unlock()
 	switch {
 	case p.kind.qos == 0 && ok:
-		if len(f.recent) == recentMost {
-			f.recent = f.recent[:copy(f.recent, f.recent[1:])]
+		last, known := f.recent[p.kind]
+		if !known {
+			f.makeRoom()
+			f.bytes += len(p.kind.topic)
 		}
-		f.recent = append(f.recent, sent0{p.kind, p.seq, time.Now()})
+		f.newest = max(f.newest, p.seq)
+		f.recent[p.kind] = sent0{p.seq, time.Now(), known && last.seq > f.acked}
 	case p.kind.qos > 0:
-		for len(f.recent) > 0 && f.recent[0].seq < p.seq {
-			f.recent = f.recent[1:]
+		if f.acked = max(f.acked, p.seq); f.acked > f.newest && len(f.recent) > 0 {
+			clear(f.recent)
+			f.bytes = 0
 		}
 	}
 }
 
-// take gives what was in flight when the link ended.
-func (f *inFlight) take() (lost []*Publication, recent []sent0) {
+// makeRoom drops the older half where there are too many. It is called with the lock held.
+func (f *inFlight) makeRoom() {
+	if f.recent == nil {
+		f.recent = make(map[kind]sent0)
+	}
+	if len(f.recent) < recentMost && f.bytes < recentBytes {
+		return
+	}
+	oldest := slices.SortedFunc(maps.Keys(f.recent), func(a, b kind) int { return cmp.Compare(f.recent[a].seq, f.recent[b].seq) })
+	for _, k := range oldest[:(len(oldest)+1)/2] {
+		delete(f.recent, k)
+		f.bytes -= len(k.topic)
+	}
+}
+
+// take gives what was in flight when the link ended: publications above QoS 0, and what those of QoS 0 were like, which
+// stands twice where there were several.
+func (f *inFlight) take() (lost []*Publication, recent []kind) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	lost, recent = f.lost, f.recent
-	f.lost, f.recent = nil, nil
-	for len(recent) > 0 && time.Since(recent[0].at) > recentFor {
-		recent = recent[1:]
+	for k, s := range f.recent {
+		if s.seq <= f.acked || time.Since(s.at) > recentFor {
+			continue
+		}
+		if recent = append(recent, k); s.again {
+			recent = append(recent, k)
+		}
 	}
+	lost, f.lost, f.recent, f.bytes = f.lost, nil, nil, 0
 	return lost, recent
 }
 
@@ -322,18 +353,14 @@ func (f *inFlight) take() (lost []*Publication, recent []sent0) {
 // something by closing, that is the one message, if there was only one. Otherwise nobody knows what has become of it, and
 // all are under suspicion.
 func (b *Bridge) judge(l *lane, k *mqtt.Conn) {
-	lost, recent := l.flight.take()
-	if len(lost)+len(recent) == 0 {
+	lost, kinds := l.flight.take()
+	if len(lost)+len(kinds) == 0 {
 		return
 	}
-	var kinds []kind
 	for _, p := range lost {
 		if !p.sent.Received() {
 			kinds = append(kinds, p.kind)
 		}
-	}
-	for _, s := range recent {
-		kinds = append(kinds, s.kind)
 	}
 	e := b.ending(k)
 	outcome := error(ErrUnknown)
