@@ -259,6 +259,13 @@ func (l *links) remove(k *mqtt.Conn) {
 	delete(l.all, k)
 }
 
+// any reports whether one is up.
+func (l *links) any() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.all) > 0
+}
+
 // witnesses are the links that show, if they serve, that a broker which has ended k goes on. One that has replaced
 // another since the broker was last heard on k does not: it may be to a broker that has restarted.
 func (l *links) witnesses(k *mqtt.Conn) (others []*mqtt.Conn) {

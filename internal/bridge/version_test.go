@@ -113,6 +113,34 @@ func TestBrokerThatWasAwayMayComeBackAsAnOlderOne(t *testing.T) {
 	}
 }
 
+// A broker may close the connection on what one CONNECT asks for, a kept session, and take all others.
+func TestOlderVersionIsSpokenWhereOneConnectIsClosedOn(t *testing.T) {
+	t.Parallel()
+	others := make(chan struct{})
+	var once sync.Once
+	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
+		_, _, body, err := c.ReadPacket()
+		if err != nil {
+			return
+		}
+		if clean := body[7]&2 != 0; c.Level == 5 && !clean {
+			<-others
+			return
+		}
+		c.Connack(0)
+		c.Serve(func(kind, _ byte, _ []byte) bool {
+			if kind == brokertest.SUBSCRIBE && c.Level == 5 {
+				once.Do(func() { close(others) })
+			}
+			return false
+		})
+	})
+	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, ClientID: "stable"}).ready(t)
+	if got := b.Stats().Version; got != mqtt.V5 {
+		t.Errorf("version of the others: got %s, want 5", got)
+	}
+}
+
 func TestSubscribeQoSFollowsTheBroker(t *testing.T) {
 	t.Parallel()
 	mosquitto := brokertest.Start(t)
