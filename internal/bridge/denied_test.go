@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
 	"github.com/vulturepi/gateway/internal/mqtt"
@@ -97,4 +98,82 @@ func TestWildcardsAreNotAskedForWhereThereAreNone(t *testing.T) {
 	if got, n := b.Stats(), asked.Load(); got.UpstreamFilters != 1 || got.Reconnects+uint64(n) != 0 {
 		t.Errorf("got %d filters, asked for a wildcard %d times, %d reconnects", got.UpstreamFilters, n, got.Reconnects)
 	}
+}
+
+// A broker may refuse a filter in its SUBACK and close the connection as well. It is asked once, not again and again.
+func TestFilterThatIsRefusedAndClosedOnIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	bothVersions(t, func(t *testing.T, v mqtt.Version) {
+		var asked atomic.Int32
+		broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
+			if c.AcceptConnect(0) != nil {
+				return
+			}
+			c.Serve(func(kind, _ byte, body []byte) bool {
+				if kind != brokertest.SUBSCRIBE {
+					return false
+				}
+				filters, codes := c.Filters(body)
+				secret := false
+				for i, f := range filters {
+					if codes[i] = 0; strings.HasPrefix(f, "secret/") {
+						secret, codes[i] = true, 0x80
+					}
+				}
+				c.Suback(uint16(body[0])<<8|uint16(body[1]), codes...)
+				if secret {
+					asked.Add(1)
+					c.Close()
+				}
+				return true
+			})
+		})
+		b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"open/#", "secret/#"}}, func(b *Bridge) {
+			b.timing.selfTest, b.timing.fenceFirst = 100*time.Millisecond, 100*time.Millisecond
+		})
+		b.waitStatus(t, "says what is refused", func(s Status) bool { return slices.Equal(s.SubscribeRefused, []string{"secret/#"}) && b.inbound.isUp() })
+		waitControl(t, b)
+		eventually(t, "copies to be refused", func() bool {
+			_, err := b.Retained(within(t), "secret/1")
+			return err == ErrRefused
+		})
+		before := asked.Load()
+		for range 5 {
+			waitControl(t, b)
+			if _, err := b.Retained(within(t), "secret/1"); err != ErrRefused && err != ErrNoConnection {
+				t.Errorf("again: got %v, want %v", err, ErrRefused)
+			}
+		}
+		if got := asked.Load(); got > 3 || got > before+1 {
+			t.Errorf("asked %d times, then %d, want once on each connection, or twice", before, got)
+		}
+	})
+}
+
+// A link that ends while copies come has not ended on the filter, which the broker has granted.
+func TestFilterThatWasGrantedIsNotBlamedForTheEnd(t *testing.T) {
+	t.Parallel()
+	broker := brokertest.Start(t)
+	if err := brokertest.Dial(t, broker.Addr()).Publish("kept/1", []byte("1"), 1, true); err != nil {
+		t.Fatal(err)
+	}
+	proxy := brokertest.StartProxy(t, broker.Addr())
+	var cut atomic.Bool
+	proxy.Hook(func(dir brokertest.Direction, packet []byte) ([]byte, brokertest.Action) {
+		if dir == brokertest.Down && brokertest.PacketType(packet) == brokertest.PUBLISH && bytes.Contains(packet, []byte("kept/1")) && !cut.Swap(true) {
+			return nil, brokertest.CutNow
+		}
+		return nil, brokertest.Pass
+	})
+	b := launch(t, proxy.URL(), Config{Version: mqtt.V5, Pool: 1, Watch: []string{"#"}}).ready(t)
+	b.waitStatus(t, "tested", func(s Status) bool { return s.Tested })
+	_, err := b.Retained(within(t), "kept/+")
+	wantErr(t, "cut", err, ErrNoConnection)
+	eventually(t, "the copy", func() bool {
+		got, err := b.Retained(within(t), "kept/+")
+		if err == ErrRefused {
+			t.Fatal("the filter is refused")
+		}
+		return len(got) == 1
+	})
 }

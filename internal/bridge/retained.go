@@ -35,6 +35,8 @@ type fetcher struct {
 	fence0  atomic.Bool    // on this control link they are sent at QoS 0
 	warned  atomic.Bool
 
+	lately refusedLately // owned by the goroutine that serves the control link
+
 	mu    sync.Mutex // guards the rest
 	link  *mqtt.Conn
 	ready chan struct{} // closed while there is a link
@@ -198,7 +200,11 @@ func (b *Bridge) control(ctx context.Context, k *mqtt.Conn) {
 	close(f.ready)
 	f.mu.Unlock()
 	b.status.up(partControl)
+	f.lately = refusedLately{}
 	f.serve(ctx, k)
+	if f.lately.recent() && k.Err() != nil && b.ending(k).answer {
+		b.suspects.convictFilters(f.lately.filters)
+	}
 	f.mu.Lock()
 	left := f.queue
 	f.link, f.queue, f.round, f.ready = nil, nil, nil, make(chan struct{})

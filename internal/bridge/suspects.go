@@ -192,6 +192,24 @@ func (s *suspects) guiltyFilter(filter string) bool {
 	return ok
 }
 
+// closedBehind: a connection that ends so soon after the broker has refused filters is closed on them.
+const closedBehind = time.Second
+
+// A refusedLately is the filters that a broker has refused last on a link.
+type refusedLately struct {
+	filters []string
+	at      time.Time
+}
+
+func (r *refusedLately) note(filters []string) {
+	if len(filters) > 0 {
+		r.filters, r.at = filters, time.Now()
+	}
+}
+
+// recent reports whether a link that has just ended may have been closed on them.
+func (r *refusedLately) recent() bool { return len(r.filters) > 0 && time.Since(r.at) < closedBehind }
+
 // closeReason is what a broker gave as the reason for closing a connection, in words.
 func closeReason(code ReasonCode) string {
 	if code == 0 {
