@@ -98,7 +98,7 @@ func TestMessagesWithoutAnAnswerAreRememberedWithinABound(t *testing.T) {
 		var f inFlight
 		kindOf := func(i int) kind { return kind{topic: strconv.Itoa(i) + strings.Repeat("x", size)} }
 		for i := range n {
-			f.note(&Publication{kind: kindOf(i), seq: uint64(i + 1)}, true)
+			f.note(&Publication{kind: kindOf(i), seq: uint64(i + 1)}, nil)
 		}
 		if len(f.recent) > recentMost || f.bytes > recentBytes+size+10 {
 			t.Errorf("got %d with %d bytes", len(f.recent), f.bytes)
@@ -108,13 +108,13 @@ func TestMessagesWithoutAnAnswerAreRememberedWithinABound(t *testing.T) {
 				t.Errorf("number %d is not remembered", i)
 			}
 		}
-		f.note(&Publication{kind: kindOf(n - 1), seq: uint64(n + 1)}, true)
-		f.note(&Publication{kind: kind{qos: 1}, seq: uint64(n - 1)}, true)
+		f.note(&Publication{kind: kindOf(n - 1), seq: uint64(n + 1)}, nil)
+		f.note(&Publication{kind: kind{qos: 1}, seq: uint64(n - 1)}, nil)
 		if _, kinds := f.take(); len(kinds) != 2 {
 			t.Errorf("behind an answer: got %d, want one that was there twice", len(kinds))
 		}
-		f.note(&Publication{kind: kindOf(0), seq: uint64(n + 2)}, true)
-		f.note(&Publication{kind: kind{qos: 2}, seq: uint64(n + 3)}, true)
+		f.note(&Publication{kind: kindOf(0), seq: uint64(n + 2)}, nil)
+		f.note(&Publication{kind: kind{qos: 2}, seq: uint64(n + 3)}, nil)
 		if len(f.recent) != 0 || f.bytes != 0 {
 			t.Errorf("before an answer: got %d with %d bytes", len(f.recent), f.bytes)
 		}

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -176,4 +177,34 @@ func TestFilterThatWasGrantedIsNotBlamedForTheEnd(t *testing.T) {
 		}
 		return len(got) == 1
 	})
+}
+
+// A broker may refuse a message in its PUBACK and close the connection as well: that costs the others one connection.
+func TestMessageThatIsRefusedAndClosedOnIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
+		if c.AcceptConnect(0) != nil {
+			return
+		}
+		c.Serve(func(kind, _ byte, body []byte) bool {
+			if kind != brokertest.PUBLISH || !bytes.HasPrefix(body[2:], []byte("bad")) {
+				return false
+			}
+			c.Write([]byte{brokertest.PUBACK << 4, 3, body[5], body[6], byte(mqtt.NotAuthorized)})
+			c.Close()
+			return true
+		})
+	})
+	b := launch(t, broker.URL(), Config{Version: mqtt.V5, Pool: 1}).ready(t)
+	for range 5 {
+		eventually(t, "a connection that publishes", func() bool { return b.send("good", "1", 1) == nil })
+		refusal, ok := errors.AsType[*Refusal](b.send("bad", "1", 1))
+		if !ok || refusal.Reason != mqtt.NotAuthorized {
+			t.Fatalf("got %+v, want a refusal with the broker's reason", refusal)
+		}
+		eventually(t, "the end of the connection, or none", func() bool { return b.Stats().Reconnects > 0 })
+	}
+	if got := b.Stats().Reconnects; got != 1 {
+		t.Errorf("reconnects: got %d, want 1", got)
+	}
 }

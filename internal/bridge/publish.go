@@ -152,7 +152,7 @@ func (p *Publication) Settled(sent *mqtt.Publication) {
 		return
 	}
 	if err != ErrNotSent {
-		p.lane.flight.note(p, err == nil)
+		p.lane.flight.note(p, err)
 	}
 	p.complete(reason, err)
 }
