@@ -44,7 +44,7 @@ func TestBrokerOfQoS0AloneIsUsed(t *testing.T) {
 }
 
 func testWithoutFences(t *testing.T, url string, v mqtt.Version, warn bool) {
-	b := launch(t, url, Config{Version: v, Pool: 1}).ready(t)
+	b := launch(t, url, Config{Version: v, Pool: 1}, func(b *Bridge) { b.timing.selfTest = patience }).ready(t)
 	eventually(t, "kept", func() bool {
 		return b.publish(t, Message{Topic: "kept/1", Payload: []byte("1"), Retain: true}) == nil
 	})
