@@ -41,6 +41,7 @@ func (s *subscriptions) serve(ctx context.Context, k *mqtt.Conn, qos byte, ready
 				return
 			}
 			lately.note(refused)
+			s.suspects.took(add)
 			s.answered(add, refused)
 		case ready != nil:
 			ready()
@@ -101,20 +102,22 @@ func (s *subscriptions) attach(session bool) {
 // are those that it has refused just before.
 func (s *subscriptions) ended(k *mqtt.Conn, err error, asked []string, lately *refusedLately) {
 	recent := lately.recent()
-	if k.Err() == nil || !recent && errors.Is(err, ErrNotSent) || !s.ending(k).answer {
+	if k.Err() == nil || !recent && errors.Is(err, ErrNotSent) {
+		return
+	}
+	e := s.ending(k)
+	if !e.answer {
 		return
 	}
 	if recent {
 		s.suspects.convictFilters(lately.filters)
 		return
 	}
-	if len(asked) == 1 {
-		s.suspects.convictFilters(asked)
-	}
+	guilty := len(asked) == 1 && s.suspects.closedOn(asked, e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range asked {
-		s.alone[f] = len(asked) > 1
+		s.alone[f] = !guilty
 	}
 }
 

@@ -208,3 +208,38 @@ func TestMessageThatIsRefusedAndClosedOnIsNotSentAgain(t *testing.T) {
 		t.Errorf("reconnects: got %d, want 1", got)
 	}
 }
+
+// A network resets connections, too: a filter is not taken for the cause the first time, or what is watched would not be
+// received for as long as the next link lives.
+func TestResetOnceIsNoProofAgainstAFilter(t *testing.T) {
+	t.Parallel()
+	broker := brokertest.Start(t)
+	bothVersions(t, func(t *testing.T, v mqtt.Version) {
+		proxy := brokertest.StartProxy(t, broker.Addr())
+		var cut atomic.Bool
+		proxy.Hook(func(dir brokertest.Direction, packet []byte) ([]byte, brokertest.Action) {
+			if dir == brokertest.Up && brokertest.PacketType(packet) == brokertest.SUBSCRIBE && bytes.Contains(packet, []byte("watched")) && !cut.Swap(true) {
+				return nil, brokertest.CutNow
+			}
+			return nil, brokertest.Pass
+		})
+		b := launch(t, proxy.URL(), Config{Version: v, Pool: 1})
+		b.waitStatus(t, "ready", func(s Status) bool { return s.Publish && s.Subscribe })
+		waitControl(t, b)
+		if err := b.Want(within(t), "watched"); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the filter to be subscribed", func() bool { return b.Stats().UpstreamFilters == 1 && b.inbound.isUp() })
+		cut.Store(false)
+		if _, err := b.Retained(within(t), "watched"); err != ErrNoConnection {
+			t.Errorf("copies: got %v, want %v", err, ErrNoConnection)
+		}
+		eventually(t, "copies", func() bool {
+			_, err := b.Retained(within(t), "watched")
+			if err == ErrRefused {
+				t.Fatal("the filter is refused")
+			}
+			return err == nil
+		})
+	})
+}

@@ -54,11 +54,11 @@ func (f *fetcher) ended(k *mqtt.Conn, err error, filters []string) error {
 	if k.Err() == nil || !errors.Is(err, errUnanswered) || errors.Is(err, ErrNotSent) || f.lately.recent() {
 		return ErrNoConnection
 	}
-	if !f.b.ending(k).answer {
+	e := f.b.ending(k)
+	if !e.answer {
 		return ErrNoConnection
 	}
-	if len(filters) == 1 {
-		f.b.suspects.convictFilters(filters)
+	if len(filters) == 1 && f.b.suspects.closedOn(filters, e) {
 		return ErrRefused
 	}
 	f.mu.Lock()
@@ -135,6 +135,7 @@ func (f *fetcher) attempt(ctx context.Context, k *mqtt.Conn, requests []*request
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("%w: %w", errUnanswered, err)
 	}
+	f.b.suspects.took(filters)
 	refused = make(map[string]bool, len(no))
 	for _, filter := range no {
 		refused[filter] = true

@@ -221,10 +221,11 @@ func (b *Bridge) own(ctx context.Context, k *mqtt.Conn, filters []string, qos by
 	}
 	_, err := subscribeAs(ctx, k, ownIdentifier, filters, qos, withCopies, nil)
 	if err == nil {
+		b.suspects.took(filters)
 		return true
 	}
-	if b.ending(k).answer {
-		b.suspects.convictFilters(filters)
+	if e := b.ending(k); e.answer {
+		b.suspects.closedOn(filters, e)
 	}
 	return false
 }

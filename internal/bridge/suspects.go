@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"math/bits"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -61,11 +62,12 @@ type suspects struct {
 	topics  map[string]int // how many of them each topic has
 	guilty  map[kind]verdict
 	filters map[string]verdict // guilty ones
+	resets  map[string]suspicion
 }
 
 func newSuspects(log *slog.Logger, refuse time.Duration) *suspects {
 	return &suspects{log: log, refuse: refuse, kinds: make(map[kind]suspicion), topics: make(map[string]int),
-		guilty: make(map[kind]verdict), filters: make(map[string]verdict)}
+		guilty: make(map[kind]verdict), filters: make(map[string]verdict), resets: make(map[string]suspicion)}
 }
 
 // suspect puts kinds under suspicion.
@@ -159,6 +161,42 @@ func (s *suspects) guiltyKind(k kind) bool {
 	defer s.mu.Unlock()
 	v, ok := s.guilty[k]
 	return ok && time.Now().Before(v.until)
+}
+
+// closedOn notes that the broker has closed a link on filters, of which none can be left out, and refuses them if it was not
+// a reset, or not the first.
+func (s *suspects) closedOn(filters []string, e ending) (guilty bool) {
+	if !e.clear && !s.resetOn(slices.Min(filters)) {
+		return false
+	}
+	s.convictFilters(filters)
+	return true
+}
+
+func (s *suspects) resetOn(filter string) (again bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.resets) >= maxSuspects {
+		clear(s.resets)
+	}
+	now := s.resets[filter]
+	if time.Now().After(now.until) {
+		now.resets = 0
+	}
+	s.resets[filter] = suspicion{time.Now().Add(suspectFor), now.resets + 1}
+	return now.resets+1 >= resetsOfTheGuilty
+}
+
+// took notes that the broker has answered a subscription.
+func (s *suspects) took(filters []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.resets) == 0 {
+		return
+	}
+	for _, f := range filters {
+		delete(s.resets, f)
+	}
 }
 
 // convictFilters refuses filters from now on.
