@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +29,6 @@ func abuse(st *stage) (*section, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &abusers{gateway: g, key: key, slow: st.small(5000, 50), stalled: st.small(1000, 10), logins: st.small(200, 50)}
 	healthy := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
 	defer healthy.CloseIdleConnections()
 	if _, err := st.pacedPublish(healthy, g, key); err != nil { // the first does not count
@@ -37,21 +41,23 @@ func abuse(st *stage) (*section, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := a.begin(); err != nil {
+		others, err := misbehaving(g.http, key, st.small(5000, 50), st.small(1000, 10), st.small(200, 50))
+		if err != nil {
 			return nil, err
 		}
 		// What the readers' buffers hold on the way is full before it counts.
 		for range 8 {
-			if err := a.fill(healthy); err != nil {
+			if err := fill(healthy, g, key); err != nil {
+				others.end()
 				return nil, err
 			}
 		}
 		st.settle()
 		beside, err := st.pacedPublish(healthy, g, key)
-		slow, stalled, refused := a.slowNow.Load(), a.stalledNow.Load(), a.refused.Load()
-		a.end()
+		counts, lost := others.counts()
+		others.end()
 		st.settle()
-		if err != nil {
+		if err := errors.Join(err, lost); err != nil {
 			return nil, err
 		}
 		cells := []string{fmt.Sprint(round + 1)}
@@ -64,7 +70,7 @@ func abuse(st *stage) (*section, error) {
 			into[0], into[1] = append(into[0], p50), append(into[1], p99)
 			cells = append(cells, number(p50), number(p99))
 		}
-		s.row(append(cells, whole(int(slow)), whole(int(stalled)), whole(int(refused)))...)
+		s.row(append(cells, counts...)...)
 	}
 	s.verdicts = []verdict{atMost(2, "x", "of its p99 alone, beside them", ratios(loud[1], quiet[1]))}
 	return s, nil
@@ -78,12 +84,12 @@ func (st *stage) settle() {
 }
 
 // fill publishes 64 KiB to those who do not read.
-func (a *abusers) fill(client *http.Client) error {
-	req, err := http.NewRequest(http.MethodPost, "http://"+a.gateway.http+"/topics/bench/fill", strings.NewReader(strings.Repeat("x", 64<<10)))
+func fill(client *http.Client, g *gateway, key string) error {
+	req, err := http.NewRequest(http.MethodPost, "http://"+g.http+"/topics/bench/fill", strings.NewReader(strings.Repeat("x", 64<<10)))
 	if err != nil {
 		return err
 	}
-	name, value, _ := strings.Cut(a.key, ": ")
+	name, value, _ := strings.Cut(key, ": ")
 	req.Header.Set(name, value)
 	res, err := client.Do(req)
 	if err != nil {
@@ -125,10 +131,93 @@ func (st *stage) pacedPublish(client *http.Client, g *gateway, key string) ([]ti
 	return took, nil
 }
 
+// misbehaveArg makes the load tool those who misbehave: its arguments are the
+// gateway's address, a header with a key, and how many slow heads, stalled
+// readers and failed logins a second there are. It says so when they are there,
+// answers each line on its standard input with how many there are, and ends with
+// that.
+const misbehaveArg = "misbehave"
+
+func misbehave(args []string) error {
+	a := &abusers{address: args[0], key: args[1]}
+	for i, n := range []*int{&a.slow, &a.stalled, &a.logins} {
+		var err error
+		if *n, err = strconv.Atoi(args[2+i]); err != nil {
+			return err
+		}
+	}
+	if err := a.begin(); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		fmt.Println(a.slowNow.Load(), a.stalledNow.Load(), a.refused.Load())
+	}
+	a.end()
+	return nil
+}
+
+// others are those who misbehave, seen from outside.
+type others struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Scanner
+}
+
+// misbehaving starts them, and returns when they are there.
+func misbehaving(address, key string, slow, stalled, logins int) (*others, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	o := &others{cmd: exec.Command(self, misbehaveArg, address, key, strconv.Itoa(slow), strconv.Itoa(stalled), strconv.Itoa(logins))}
+	o.cmd.Stderr = os.Stderr
+	if o.in, err = o.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := o.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	o.out = bufio.NewScanner(out)
+	if err := o.cmd.Start(); err != nil {
+		return nil, err
+	}
+	if !o.out.Scan() {
+		o.end()
+		return nil, errors.New("those who misbehave are not there")
+	}
+	return o, nil
+}
+
+// counts are how many slow heads and stalled readers there are, and how many
+// logins were refused.
+func (o *others) counts() ([]string, error) {
+	if _, err := io.WriteString(o.in, "count\n"); err != nil {
+		return nil, err
+	}
+	if !o.out.Scan() {
+		return nil, errors.New("those who misbehave have gone")
+	}
+	counts := strings.Fields(o.out.Text())
+	for i, text := range counts {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, err
+		}
+		counts[i] = whole(n)
+	}
+	return counts, nil
+}
+
+func (o *others) end() {
+	_ = o.in.Close()
+	_ = o.cmd.Wait()
+}
+
 // abusers are those who misbehave.
 type abusers struct {
-	gateway               *gateway
-	key                   string
+	address, key          string // of the gateway; a header
 	slow, stalled, logins int
 
 	ended chan struct{}
@@ -140,17 +229,16 @@ type abusers struct {
 // begin starts all of them, and returns when they are there.
 func (a *abusers) begin() error {
 	a.ended = make(chan struct{})
-	a.refused.Store(0)
 	for i := range a.slow {
 		// They take turns: 5000 writes in one moment would be this tool's stall.
 		phase := time.Second * time.Duration(i) / time.Duration(a.slow)
 		a.all.Go(func() {
 			time.Sleep(phase)
-			a.again(i, &a.slowNow, "GET /topics HTTP/1.1\r\nHost: "+a.gateway.http+"\r\nX-Slow: ", "x", time.Second)
+			a.again(i, &a.slowNow, "GET /topics HTTP/1.1\r\nHost: "+a.address+"\r\nX-Slow: ", "x", time.Second)
 		})
 	}
 	for i := range a.stalled {
-		head := "GET /events?topic=bench/%23&format=ndjson HTTP/1.1\r\nHost: " + a.gateway.http + "\r\n" + a.key + "\r\n\r\n"
+		head := "GET /events?topic=bench/%23&format=ndjson HTTP/1.1\r\nHost: " + a.address + "\r\n" + a.key + "\r\n\r\n"
 		a.all.Go(func() { a.again(i, &a.stalledNow, head, "", 15*time.Second) })
 	}
 	a.all.Go(a.guess)
@@ -180,7 +268,7 @@ func (a *abusers) again(i int, now *atomic.Int64, head, more string, pace time.D
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for {
-		c, err := from(i).Dial("tcp", a.gateway.http)
+		c, err := from(i).Dial("tcp", a.address)
 		if err == nil {
 			_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
 			_, err = io.WriteString(c, head)
@@ -224,7 +312,7 @@ func (a *abusers) guess() {
 			return
 		case <-tick.C:
 		}
-		req, err := http.NewRequest(http.MethodGet, "http://"+a.gateway.http+"/topics", nil)
+		req, err := http.NewRequest(http.MethodGet, "http://"+a.address+"/topics", nil)
 		if err != nil {
 			return
 		}

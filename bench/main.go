@@ -17,6 +17,9 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == serveChiArg {
 		exit(serveChi(os.Args[2]))
 	}
+	if len(os.Args) == 7 && os.Args[1] == misbehaveArg {
+		exit(misbehave(os.Args[2:]))
+	}
 	if len(os.Args) == 5 && os.Args[1] == serveUserArg {
 		exit(serveUser(os.Args[2], os.Args[3], os.Args[4]))
 	}

@@ -254,7 +254,14 @@ func CursorOf(object []byte) []byte {
 
 // AppendTime appends t in UTC with microseconds (RFC 3339).
 func AppendTime(dst []byte, t time.Time) []byte {
-	return t.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
+	t = t.UTC()
+	dst = t.AppendFormat(dst, time.RFC3339) // which package time has a short way for
+	dst[len(dst)-1] = '.'
+	fraction := t.Nanosecond() / 1000
+	for unit := 100_000; unit > 0; unit /= 10 {
+		dst = append(dst, byte('0'+fraction/unit%10))
+	}
+	return append(dst, 'Z')
 }
 
 const hexDigits = "0123456789abcdef"

@@ -24,6 +24,7 @@ type File struct {
 	authenticated Grants
 	principals    map[string]*account
 	keys          map[Digest]*account
+	holders       map[Digest]*Principal // who shows the key: the same for everybody who does
 	roles         map[string]Grants
 }
 
@@ -103,7 +104,7 @@ func ParseFile(data []byte) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{principals: map[string]*account{}, keys: map[Digest]*account{}, roles: map[string]Grants{}}
+	f := &File{principals: map[string]*account{}, keys: map[Digest]*account{}, holders: map[Digest]*Principal{}, roles: map[string]Grants{}}
 	var principals node
 	var anonymous Grants
 	err = root.fields(map[string]func(node) error{
@@ -173,6 +174,11 @@ func (f *File) readPrincipal(n node) error {
 	}
 	if a.rights, err = Compile(a.name, a.grants...); err != nil {
 		return n.errorf("%v, with those of authenticated and of its roles", err)
+	}
+	for _, key := range a.keys {
+		if f.holders[key], err = f.principal(ViaKey, a.name, proof{digest: key}); err != nil {
+			return n.errorf("%v", err)
+		}
 	}
 	return nil
 }

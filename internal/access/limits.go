@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -112,6 +113,8 @@ const (
 type Logins struct {
 	now func() time.Time
 
+	last atomic.Int64 // when the last of all waits ends, in Unix nanoseconds; 0: there was none
+
 	mu       sync.Mutex // guards what follows
 	failures tables[*failures]
 }
@@ -136,6 +139,9 @@ func NewLogins(now func() time.Time) *Logins {
 
 // Wait returns how long logins from the address are to be refused unseen; 0: they are welcome.
 func (l *Logins) Wait(addr netip.Addr) time.Duration {
+	if last := l.last.Load(); last == 0 || l.now().UnixNano() >= last {
+		return 0
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
@@ -156,5 +162,6 @@ func (l *Logins) Failed(addr netip.Addr) time.Duration {
 	}
 	f.penalty = min(max(2*f.penalty, firstPenalty), maxPenalty)
 	f.until = now.Add(f.penalty)
+	l.last.Store(max(l.last.Load(), f.until.UnixNano()))
 	return f.penalty
 }

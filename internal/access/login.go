@@ -62,11 +62,14 @@ func (a *Authenticator) bySecret(s *state, secret string) (*Principal, error) {
 }
 
 func (a *Authenticator) byKey(s *state, digest Digest) (*Principal, error) {
-	account := s.file.keys[digest]
-	if account == nil {
+	principal := s.file.holders[digest]
+	switch {
+	case principal == nil:
 		return nil, refuse(ViaKey, "no such key")
+	case a.over(principal):
+		return nil, refuse(ViaKey, "expired")
 	}
-	return a.admit(s, ViaKey, account.name, proof{digest: digest})
+	return principal, nil
 }
 
 func (a *Authenticator) byHeader(s *state, user, roles string) (*Principal, error) {

@@ -18,12 +18,12 @@ func (s *Server) getWhoami(w http.ResponseWriter, _ *http.Request) {
 	g := p.Rights.Grants()
 	writeOwn(w, http.StatusOK, &wire.Whoami{
 		Principal: p.Name, Via: string(p.Via), Expires: expires(p), Operator: p.Rights.Operator(),
-		Publish: list(g.Publish), Retain: list(g.Retain), Subscribe: list(g.Subscribe), Deny: list(g.Deny),
+		Publish: notNull(g.Publish), Retain: notNull(g.Retain), Subscribe: notNull(g.Subscribe), Deny: notNull(g.Deny),
 	})
 }
 
-// list is a list that is never null.
-func list(filters []string) []string {
+// notNull is a list that is never null.
+func notNull(filters []string) []string {
 	if filters == nil {
 		return []string{}
 	}
@@ -72,7 +72,7 @@ func (s *Server) getPrincipals(w http.ResponseWriter, _ *http.Request) {
 		g := a.Rights.Grants()
 		accounts = append(accounts, wire.Account{
 			Name: a.Name, Keys: a.Keys, Expires: expires(&access.Principal{Expires: a.Expires}), Operator: a.Rights.Operator(),
-			Publish: list(g.Publish), Retain: list(g.Retain), Subscribe: list(g.Subscribe), Deny: list(g.Deny),
+			Publish: notNull(g.Publish), Retain: notNull(g.Retain), Subscribe: notNull(g.Subscribe), Deny: notNull(g.Deny),
 		})
 	}
 	writeOwn(w, http.StatusOK, accounts)

@@ -136,7 +136,7 @@ func TestBodyMustMakeProgress(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &Server{opts: Options{Timing: Timing{}.withDefaults()}}
 			d := &trickle{bytes: row.bytes, pause: row.pause}
-			s.expectBody(d, &http.Request{Header: http.Header{}})
+			s.expectBody(d, &http.Request{Header: http.Header{}}, time.Now())
 			body, began, p := s.steady(d, d), time.Now(), make([]byte, 1<<20)
 			var err error
 			for err == nil {

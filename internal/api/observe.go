@@ -35,7 +35,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		w.Header()["X-Content-Type-Options"] = nosniff
 		res := &response{ResponseWriter: w, root: rootOf(r), writing: &s.writing, timing: &s.opts.Timing}
 		if r.ContentLength != 0 {
-			s.expectBody(res, r)
+			s.expectBody(res, r, start)
 		}
 		defer func() {
 			if p := recover(); p != nil {
@@ -84,11 +84,11 @@ func (n *names) next() string {
 // expectBody is for requests that announce a body. Whoever answers without
 // having read it ends the connection: what is left of the body must neither be
 // waited for nor be taken for the next request.
-func (s *Server) expectBody(w http.ResponseWriter, r *http.Request) {
+func (s *Server) expectBody(w http.ResponseWriter, r *http.Request, now time.Time) {
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(min(slack(s.opts.Timing.Progress), s.opts.Timing.Body)))
+	_ = control.SetReadDeadline(now.Add(min(slack(s.opts.Timing.Progress), s.opts.Timing.Body)))
 	if r.Header["Expect"] != nil {
-		_ = control.SetWriteDeadline(time.Now().Add(s.opts.Timing.Stall)) // of 100 Continue
+		_ = control.SetWriteDeadline(now.Add(s.opts.Timing.Stall)) // of 100 Continue
 	}
 	w.Header()["Connection"] = connectionClose
 }

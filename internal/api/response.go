@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vulturepi/gateway/internal/list"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -27,6 +28,9 @@ type response struct {
 	open  bool          // written bit by bit
 	stall time.Duration // Timing.Stall, or what the handler has set
 	end   atomic.Int64  // Unix nanoseconds by which all must be taken; 0: no such time
+
+	place  list.Place[response] // in writing
+	listed bool
 }
 
 // pieceBytes is how much is written within one Timing.Stall.
@@ -47,12 +51,13 @@ func (r *response) WriteHeader(status int) {
 // begin is called before the first byte.
 func (r *response) begin(status int) {
 	r.status = status
+	now := time.Now()
 	if !r.open {
 		r.stall = r.timing.Stall
-		r.end.Store(time.Now().Add(r.timing.Answer).UnixNano())
+		r.end.Store(now.Add(r.timing.Answer).UnixNano())
 	}
 	r.writing.add(r)
-	r.extend()
+	r.extend(now)
 }
 
 // Write implements http.ResponseWriter.
@@ -65,7 +70,7 @@ func (r *response) Write(p []byte) (int, error) {
 		piece := p[done:min(done+pieceBytes, len(p))]
 		if r.piece += len(piece); r.piece > pieceBytes || r.open {
 			r.piece = len(piece)
-			r.extend()
+			r.extend(time.Now())
 		}
 		n, err := r.ResponseWriter.Write(piece)
 		done += n
@@ -77,8 +82,8 @@ func (r *response) Write(p []byte) (int, error) {
 }
 
 // extend gives the client Timing.Stall for the next piece.
-func (r *response) extend() {
-	deadline := time.Now().Add(r.stall)
+func (r *response) extend(now time.Time) {
+	deadline := now.Add(r.stall)
 	if end := r.end.Load(); end != 0 && end < deadline.UnixNano() {
 		deadline = time.Unix(0, end)
 	}
@@ -125,17 +130,17 @@ type writing struct {
 	last time.Duration // what is left of them after hurry
 
 	mu      sync.Mutex // guards the rest
-	all     map[*response]struct{}
+	all     list.List[response]
+	held    int // how many they are
 	hurried bool
 }
 
 func (w *writing) add(r *response) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.all == nil {
-		w.all = map[*response]struct{}{}
-	}
-	w.all[r] = struct{}{}
+	w.all.Push(&r.place, r)
+	r.listed = true
+	w.held++
 	if w.hurried {
 		r.hurry(w.last)
 	}
@@ -144,7 +149,11 @@ func (w *writing) add(r *response) {
 func (w *writing) remove(r *response) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.all, r)
+	if r.listed { // something was written
+		w.all.Remove(&r.place)
+		r.listed = false
+		w.held--
+	}
 }
 
 // hurry leaves no answer more than last, from now on.
@@ -152,7 +161,7 @@ func (w *writing) hurry() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.hurried = true
-	for r := range w.all {
+	for r := range w.all.All() {
 		r.hurry(w.last)
 	}
 }
@@ -160,5 +169,5 @@ func (w *writing) hurry() {
 func (w *writing) len() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.all)
+	return w.held
 }

@@ -65,10 +65,18 @@ func (f *inFlight) note(p *Publication, err error) {
 		f.newest = max(f.newest, p.seq)
 		f.recent[p.kind] = sent0{p.seq, time.Now(), known && last.seq > f.acked}
 	case p.kind.qos > 0:
-		if f.acked = max(f.acked, p.seq); f.acked > f.newest && len(f.recent) > 0 {
-			clear(f.recent)
-			f.bytes = 0
+		if f.acked = max(f.acked, p.seq); f.acked > f.newest {
+			f.forget()
 		}
+	}
+}
+
+// forget drops everything. A large table is not kept: clearing it takes as long as it is large.
+func (f *inFlight) forget() {
+	if f.bytes = 0; len(f.recent) > 64 {
+		f.recent = nil
+	} else {
+		clear(f.recent)
 	}
 }
 

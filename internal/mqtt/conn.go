@@ -3,7 +3,7 @@
 //
 // Three goroutines serve a [Conn]: one reads packets and hands messages to the [Handler], one writes what has
 // accumulated, one keeps the connection alive. Whoever publishes or subscribes only appends to the bytes that are to be
-// written, so many packets leave with one write.
+// written, so many packets leave with one write; a message that is alone is given to the socket at once, if that has room.
 //
 // An outcome speaks of this connection only: an acknowledgement counts when it came on the connection that the message
 // was sent on. A broker that breaks the protocol ends the connection with a [ProtocolError].

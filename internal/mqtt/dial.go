@@ -21,6 +21,8 @@ type stream struct {
 	// framed: a failed write may have delivered more than it says. So it is with WebSocket, where a broker can read
 	// the beginning of a frame; on TCP the count is exact, and a TLS record that is not complete cannot be read.
 	framed bool
+
+	offer func(p []byte) int // a write that does not wait, and returns how much was taken; or nil
 }
 
 var defaultPort = map[string]string{"mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443"}
@@ -34,7 +36,7 @@ func (c *Config) open(ctx context.Context) (stream, error) {
 		if err != nil {
 			return stream{}, err
 		}
-		return stream{Conn: s, sock: s}, nil
+		return stream{Conn: s, sock: s, offer: s.offer}, nil
 	case "mqtts":
 		return c.secure(ctx)
 	case "ws", "wss":

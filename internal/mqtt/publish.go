@@ -117,6 +117,7 @@ func (c *Conn) appendPublication(p *Publication) {
 		}
 	}
 	before := len(c.out.pending)
+	alone := before == 0 && !c.out.writing && c.stream.offer != nil && len(c.pubs.open) <= 1 && len(m.Payload) < alonePacket
 	c.out.pending = appendPublish(c.out.pending, c.cfg.Version, m, topic, id, alias)
 	c.out.accepted += uint64(len(c.out.pending) - before)
 	p.end = c.out.accepted
@@ -124,7 +125,12 @@ func (c *Conn) appendPublication(p *Publication) {
 	if m.QoS == 0 {
 		c.pubs.written0 = append(c.pubs.written0, p)
 	}
-	c.moved.Broadcast()
+	if alone {
+		c.writeAlone()
+	}
+	if len(c.out.pending) > 0 {
+		c.moved.Broadcast()
+	}
 }
 
 // accepts checks a message against what can be encoded and what the broker has said.

@@ -16,6 +16,7 @@ type sock struct {
 	net.Conn
 	receive func(p []byte) (int, error)
 	glance  func(p []byte) (int, error) // receive without waiting: 0 bytes and no error where there is nothing; or nil
+	offer   func(p []byte) int          // Write without waiting; or nil
 	write   time.Duration
 	born    time.Time
 	heard   atomic.Int64 // when a read brought something last, in nanoseconds after born
@@ -31,6 +32,7 @@ func newSock(c net.Conn, cfg *Config) *sock {
 		if raw, err := sc.SyscallConn(); err == nil {
 			userTimeout(raw, cfg.WriteTime+cfg.PingTime)
 			s.receive, s.glance = receiver(c, raw)
+			s.offer = offerer(raw)
 		}
 	}
 	return s
@@ -87,7 +89,7 @@ type ahead struct {
 	size   int
 	chunks [][]byte // in order; all but the first are filled from their start
 	tail   []byte   // the free part of the last chunk
-	spare  []byte
+	last   []byte   // the last chunk, whole
 }
 
 func (a *ahead) full() bool { return a.size >= a.most }
@@ -95,10 +97,10 @@ func (a *ahead) full() bool { return a.size >= a.most }
 // space is where the next bytes are to be put.
 func (a *ahead) space() []byte {
 	if len(a.tail) == 0 {
-		if a.tail = a.spare; a.tail == nil {
-			a.tail = make([]byte, aheadChunk)
+		if len(a.chunks) > 0 || a.last == nil {
+			a.last = make([]byte, aheadChunk)
 		}
-		a.spare = nil
+		a.tail = a.last
 		a.chunks = append(a.chunks, a.tail[:0])
 	}
 	return a.tail
@@ -121,11 +123,10 @@ func (a *ahead) read(p []byte) int {
 	if a.size -= n; len(a.chunks[0]) > 0 {
 		return n
 	}
-	switch {
-	case len(a.chunks) > 1:
+	if len(a.chunks) > 1 {
 		a.chunks = a.chunks[1:]
-	default: // all is used up
-		a.chunks, a.tail = nil, nil
+	} else { // all is used up; the chunk stays for the next
+		a.chunks, a.tail = a.chunks[:0], nil
 	}
 	return n
 }

@@ -56,6 +56,22 @@ func receiver(_ net.Conn, raw syscall.RawConn) (wait, glance func(p []byte) (int
 		func(into []byte) (int, error) { return read(into, once) }
 }
 
+// offerer gives the function that writes to a connection without waiting, and returns how much was taken. An error is left
+// to the next write that waits. It must not be called while something else writes.
+func offerer(raw syscall.RawConn) func(p []byte) int {
+	return func(p []byte) (n int) {
+		_ = raw.Control(func(fd uintptr) { // not raw.Write: a deadline of earlier writes is none of ours
+			for {
+				var err error
+				if n, err = syscall.Write(int(fd), p); err != syscall.EINTR {
+					return
+				}
+			}
+		})
+		return max(n, 0)
+	}
+}
+
 // userTimeout lets the kernel give up on a peer that acknowledges nothing, instead of repeating for a quarter of an hour.
 func userTimeout(raw syscall.RawConn, d time.Duration) {
 	raw.Control(func(fd uintptr) {

@@ -16,3 +16,5 @@ func receiver(c net.Conn, _ syscall.RawConn) (wait, glance func(p []byte) (int, 
 }
 
 func receiveBuffer(syscall.RawConn, int) {}
+
+func offerer(syscall.RawConn) func(p []byte) int { return nil }

@@ -118,6 +118,74 @@ func TestUnreadAcknowledgementsEndTheConnection(t *testing.T) {
 	g.pass <- writeEnd{0, io.ErrClosedPipe}
 }
 
+// A packet that is alone is written by whoever brings it, as far as the socket takes it at once; the writer does the rest.
+func TestAlonePacketNeedsNoWriter(t *testing.T) {
+	lost := errors.New("lost")
+	for name, row := range map[string]struct {
+		qos     byte
+		takes   int // at once
+		rest    int // for the writer; 0: it has nothing to do
+		outcome error
+	}{
+		"all, QoS 0":     {0, 5, 0, nil},
+		"a part, QoS 0":  {0, 3, 2, ErrNotSent},
+		"nothing, QoS 0": {0, 0, 5, ErrNotSent},
+		"all, QoS 1":     {1, 7, 0, ErrUnknown},
+		"a part, QoS 1":  {1, 6, 1, ErrNotSent},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, g := gatedConn(t, false)
+			c.mu.Lock()
+			c.stream.offer = func([]byte) int { return row.takes }
+			c.mu.Unlock()
+			p := offer(c, row.qos)
+			if row.rest > 0 {
+				if got := <-g.entered; got != row.rest {
+					t.Fatalf("the writer has %d bytes, want %d", got, row.rest)
+				}
+				// While it writes, the next one waits for it.
+				next := offer(c, 0)
+				g.pass <- writeEnd{0, lost}
+				if <-next.Done(); next.err != ErrNotSent {
+					t.Errorf("the next: got %v, want %v", next.err, ErrNotSent)
+				}
+			}
+			c.Fail(lost)
+			<-p.Done()
+			if _, err := p.Outcome(); err != row.outcome {
+				t.Errorf("got %v, want %v", err, row.outcome)
+			}
+		})
+	}
+}
+
+// What the socket has no room for at once arrives all the same, whole and in order.
+func TestAlonePacketsArriveInOrder(t *testing.T) {
+	cfg := Config{Version: V311, KeepAlive: time.Hour, PingTime: time.Hour}.withDefaults()
+	s, far := pair(t, cfg)
+	s.Conn.(*net.TCPConn).SetWriteBuffer(64 << 10)
+	far.(*net.TCPConn).SetReadBuffer(64 << 10)
+	c := newConn(cfg, stream{Conn: s, sock: s, offer: s.offer})
+	c.limits, _ = c.codec.connack(&c.cfg, accepted(V311)[2:])
+	c.start()
+	defer c.Fail(ErrClosed)
+	const messages, size = 3000, 3000
+	go func() {
+		for n := range messages {
+			c.Publish(NewPublication(Message{Topic: "a", Payload: bytes.Repeat([]byte{byte(n)}, size)}))
+		}
+	}()
+	packet := make([]byte, 3+2+1+size) // first byte, length, topic
+	for n := range messages {
+		if _, err := io.ReadFull(far, packet); err != nil {
+			t.Fatal(err)
+		}
+		if packet[0] != byte(PUBLISH)<<4 || !bytes.Equal(packet[6:], bytes.Repeat([]byte{byte(n)}, size)) {
+			t.Fatalf("message %d: got % x…", n, packet[:12])
+		}
+	}
+}
+
 // pair is a connected TCP pair, with a sock at one end.
 func pair(t *testing.T, cfg Config) (*sock, net.Conn) {
 	t.Helper()
@@ -228,5 +296,29 @@ func TestReadingAheadKeepsOrderAndBound(t *testing.T) {
 			}
 			return
 		}
+	}
+}
+
+// Reading ahead takes memory once, however often it is used up.
+func TestReadingAheadUsesItsMemoryAgain(t *testing.T) {
+	s, far := pair(t, Config{WriteTime: time.Minute, PingTime: time.Minute, ReadAhead: 1 << 20})
+	piece, buf := make([]byte, 100), make([]byte, 200)
+	turn := func() {
+		far.Write(piece)
+		for n := 0; n < len(piece); {
+			s.drain()
+			if s.ahead.size == 0 {
+				continue // it is still under way
+			}
+			got, err := s.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += got
+		}
+	}
+	turn()
+	if got := testing.AllocsPerRun(100, turn); got > 0 {
+		t.Errorf("allocations each time: got %v, want none", got)
 	}
 }

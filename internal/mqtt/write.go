@@ -19,6 +19,7 @@ type outgoing struct {
 	unpaced int    // bytes of pending that are not of publications
 	spare   []byte
 
+	writing   bool   // the writer has something in its hands
 	accepted  uint64 // bytes ever appended to pending
 	attempted uint64 // bytes ever given to the stream
 	flushed   uint64 // bytes the stream has taken
@@ -70,10 +71,11 @@ func (c *Conn) writeLoop() {
 		// Only a buffer with something in it is taken; an empty one would be swapped in under a packet being appended.
 		buf := o.pending
 		o.pending, o.unpaced, o.attempted = o.spare[:0], 0, o.accepted
-		o.spare = nil
+		o.spare, o.writing = nil, true
 		c.mu.Unlock()
 		n, err := c.stream.Write(buf)
 		c.mu.Lock()
+		o.writing = false
 		o.writes++
 		o.flushed += uint64(n)
 		c.pubs.left(o.flushed)
@@ -89,6 +91,24 @@ func (c *Conn) writeLoop() {
 	}
 	c.failLocked(ErrClosed)
 	c.finish()
+}
+
+// alonePacket is how large a packet may be that is written by whoever brings it.
+const alonePacket = 4 << 10
+
+// writeAlone gives the socket the one packet that is pending, without waiting, so that the writer need not be woken for
+// it. What it does not take is left to the writer, and so is an error. It is called with the lock held.
+func (c *Conn) writeAlone() {
+	o := &c.out
+	n := c.stream.offer(o.pending)
+	if n <= 0 {
+		return
+	}
+	o.writes++
+	o.attempted += uint64(n)
+	o.flushed += uint64(n)
+	o.pending = o.pending[:copy(o.pending, o.pending[n:])]
+	c.pubs.left(o.flushed)
 }
 
 // awaitReason lets the reader say why the connection has ended, where the writer only learns that it has: a socket tells
