@@ -13,6 +13,8 @@ const (
 	typeConnack  = 2
 	typePublish  = 3
 	typePuback   = 4
+	typePubrec   = 5
+	typePubrel   = 6
 	typePubcomp  = 7
 	typeSuback   = 9
 	typePingresp = 13
@@ -26,7 +28,9 @@ const (
 //   - the code of the CONNACK is noted, because the library takes one that it
 //     does not know for success;
 //   - a packet that no broker sends ends the connection, among them a SUBACK
-//     with more codes than filters, at which the library would panic.
+//     with more codes than filters, at which the library would panic, and an
+//     answer to a message that cannot be one at its QoS, which the library would
+//     take for a confirmation.
 //
 // Every write has a deadline, and the first failure ends the connection: after
 // a part of a packet nothing more can be sent.
@@ -47,14 +51,16 @@ type conn struct {
 	suback  bool   // the SUBACK was seen
 
 	mu   sync.Mutex
-	err  error // guarded by mu; why dead was closed
-	code byte  // guarded by mu; of the CONNACK
+	err  error           // guarded by mu; why dead was closed
+	code byte            // guarded by mu; of the CONNACK
+	open map[uint16]byte // guarded by mu; by packet id, the answer that a message waits for
 }
 
 func newConn(c net.Conn, o *Options, tooLarge func()) *conn {
 	return &conn{
 		Conn: c, r: bufio.NewReaderSize(c, 16<<10), maxPacket: o.MaxPacketBytes, filters: len(o.Filters),
 		writeTimeout: o.timing.write, tooLarge: tooLarge, wrote: make(chan struct{}, 1), dead: make(chan struct{}),
+		open: make(map[uint16]byte),
 	}
 }
 
@@ -98,6 +104,7 @@ func (c *conn) Close() error {
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
 func (c *conn) Write(p []byte) (int, error) {
+	c.expect(p)
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(c.writeTimeout))
 	n, err := c.Conn.Write(p)
 	if err != nil {
@@ -185,8 +192,13 @@ func (c *conn) check(first byte, length int) error {
 	case kind == typeSuback && !c.suback:
 		want = 2 + c.filters
 		c.suback = true
+	case kind == typePubrel:
+		want = 2
 	case typePuback <= kind && kind <= typePubcomp:
 		want = 2
+		if length == want {
+			return c.answered(kind)
+		}
 	case kind == typePingresp:
 	default:
 		return fmt.Errorf("the broker sent a packet of type %d, which was not due", kind)
@@ -196,6 +208,49 @@ func (c *conn) check(first byte, length int) error {
 	}
 	if kind == typeConnack {
 		return c.greet()
+	}
+	return nil
+}
+
+// expect notes which answer a message waits for (MQTT 3.1.1, 4.3). The library
+// writes a packet at a time.
+func (c *conn) expect(packet []byte) {
+	qos := packet[0] >> 1 & 3
+	if packet[0]>>4 != typePublish || qos == 0 {
+		return
+	}
+	at := 2 // of the topic
+	for packet[at-1] >= 0x80 {
+		at++
+	}
+	at += 2 + int(packet[at])<<8 + int(packet[at+1])
+	answer := byte(typePuback)
+	if qos == 2 {
+		answer = typePubrec
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open[uint16(packet[at])<<8|uint16(packet[at+1])] = answer
+}
+
+// answered looks at an answer to a message. One for none is of no account.
+func (c *conn) answered(kind byte) error {
+	body, err := c.r.Peek(2)
+	if err != nil {
+		return err
+	}
+	id := uint16(body[0])<<8 | uint16(body[1])
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch due := c.open[id]; {
+	case due == 0, due == typePubcomp && kind == typePubrec: // sent again
+		return nil
+	case due != kind:
+		return fmt.Errorf("the broker sent a packet of type %d to a message that waits for one of type %d", kind, due)
+	case kind == typePubrec:
+		c.open[id] = typePubcomp
+	default:
+		delete(c.open, id)
 	}
 	return nil
 }

@@ -152,14 +152,11 @@ func TestSilentBrokerIsGivenUp(t *testing.T) {
 	vals, book := logged(t, b.Addr(), Options{KeepAlive: time.Second})
 	b.Pause()
 	book.wait(t, lostLine, 1)
-	if err := vals.Publish(within(t), "a", 1); !errors.Is(err, ErrNotConnected) {
-		t.Errorf("got %v, want ErrNotConnected", err)
-	}
+	// With so short a time a busy machine may have lost the connection before.
+	until(t, "given up", func() bool { return errors.Is(vals.Publish(within(t), "a", 1), ErrNotConnected) })
 	b.Continue()
 	book.wait(t, againLine, 1)
-	if err := vals.Publish(within(t), "a", 2); err != nil {
-		t.Error(err)
-	}
+	until(t, "works again", func() bool { return vals.Publish(within(t), "a", 2) == nil })
 }
 
 // A peer that takes no bytes any more: the write has a deadline.

@@ -46,22 +46,37 @@ func TestVersionAndConnectionAreTold(t *testing.T) {
 	}
 }
 
-// A broker that lets the gateway in and denies it everything is found out, and
-// what to grant is said.
+// A broker that lets the gateway in and denies it everything, or closes the
+// connection on a message that it denies, is found out, and what to grant is
+// said.
 func TestSelfTestIsTold(t *testing.T) {
 	t.Parallel()
-	broker := brokertest.Start(t, accessFile(t, "topic deny #\n"))
-	g := start(t, map[string]string{"GATEWAY_MQTT_URL": broker.URL()})
-	eventually(t, "the warning stands in /readyz", func() bool {
-		status, checks := g.checks(t)
-		return status == "degraded" && strings.Contains(checks["self_test"], "$gateway/#")
+	closing := brokertest.StartProxy(t, brokertest.Start(t).Addr())
+	closing.Hook(func(dir brokertest.Direction, packet []byte) ([]byte, brokertest.Action) {
+		if dir == brokertest.Up && brokertest.PacketType(packet) == brokertest.PUBLISH && bytes.Contains(packet, []byte("$gateway/")) {
+			return nil, brokertest.CutNow
+		}
+		return nil, brokertest.Pass
 	})
-	if log := g.logged(); !strings.Contains(log, "read and write on $gateway/#") {
-		t.Errorf("the log has no warning: %s", tail(log, 2000))
-	}
-	p := launch(t, map[string]string{"GATEWAY_MQTT_URL": broker.URL()}, "check")
-	if status := p.exit(); status != 0 || !strings.Contains(p.stdout.String(), "warning: ") || !strings.Contains(p.stdout.String(), "$gateway/#") {
-		t.Errorf("check: got %d %s, want 0 and a warning", status, p.stdout.String())
+	for name, url := range map[string]string{
+		"denies": brokertest.Start(t, accessFile(t, "topic deny #\n")).URL(),
+		"closes": closing.URL(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := start(t, map[string]string{"GATEWAY_MQTT_URL": url})
+			eventually(t, "the warning stands in /readyz", func() bool {
+				status, checks := g.checks(t)
+				return status == "degraded" && strings.Contains(checks["self_test"], "$gateway/#")
+			})
+			if log := g.logged(); !strings.Contains(log, "read and write on $gateway/#") {
+				t.Errorf("the log has no warning: %s", tail(log, 2000))
+			}
+			p := launch(t, map[string]string{"GATEWAY_MQTT_URL": url}, "check")
+			if status := p.exit(); status != 0 || !strings.Contains(p.stdout.String(), "warning: ") || !strings.Contains(p.stdout.String(), "$gateway/#") {
+				t.Errorf("check: got %d %s, want 0 and a warning", status, p.stdout.String())
+			}
+		})
 	}
 }
 

@@ -27,6 +27,7 @@ func (s *subscriptions) serve(ctx context.Context, k *mqtt.Conn, qos byte, ready
 	s.attach(k.Connack().SessionPresent)
 	defer s.detach()
 	var asked uint32 // how often; the first time needs no identifier
+	var lately refusedLately
 	for {
 		add, remove, next := s.plan(time.Now())
 		switch {
@@ -36,20 +37,24 @@ func (s *subscriptions) serve(ctx context.Context, k *mqtt.Conn, qos byte, ready
 			refused, err := subscribeAs(ctx, k, asked, add, qos, liveOnly, nil)
 			asked = min(asked+1, maxIdentifier)
 			if err != nil {
-				s.ended(k, err, add)
+				s.ended(k, err, add, &lately)
 				return
 			}
+			lately.note(refused)
+			s.suspects.took(add)
 			s.answered(add, refused)
 		case ready != nil:
 			ready()
 			ready = nil
 		case len(remove) > 0:
 			if _, err := k.Unsubscribe(ctx, remove); err != nil {
+				s.ended(k, ErrNotSent, nil, &lately)
 				return
 			}
 			s.removed(remove)
 		default:
 			if !s.pause(ctx, k, next) {
+				s.ended(k, ErrNotSent, nil, &lately)
 				return
 			}
 		}
@@ -92,22 +97,27 @@ func (s *subscriptions) attach(session bool) {
 	}
 }
 
-// ended notes the end of a link on which filters were being asked for. If the broker has closed it on them, they come back
-// one at a time on the next, behind all others; one that was alone is refused.
-func (s *subscriptions) ended(k *mqtt.Conn, err error, asked []string) {
-	if errors.Is(err, ErrNotSent) {
+// ended notes the end of a link on which filters were being asked for, if err is not that nothing was sent. If the broker
+// has closed it on them, they come back one at a time on the next, behind all others; one that was alone is refused. So
+// are those that it has refused just before.
+func (s *subscriptions) ended(k *mqtt.Conn, err error, asked []string, lately *refusedLately) {
+	recent := lately.recent()
+	if k.Err() == nil || !recent && errors.Is(err, ErrNotSent) {
 		return
 	}
-	if !s.ending(k).answer {
+	e := s.ending(k)
+	if !e.answer {
 		return
 	}
-	if len(asked) == 1 {
-		s.suspects.convictFilters(asked)
+	if recent {
+		s.suspects.convictFilters(lately.filters)
+		return
 	}
+	guilty := len(asked) == 1 && s.suspects.closedOn(asked, e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range asked {
-		s.alone[f] = len(asked) > 1
+		s.alone[f] = !guilty
 	}
 }
 

@@ -3,6 +3,8 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,6 +23,7 @@ func (f *fetcher) run(ctx context.Context, k *mqtt.Conn, requests []*request) {
 		}
 	}
 	mark, refused, err := f.collect(ctx, k, requests, filters)
+	f.lately.note(slices.Collect(maps.Keys(refused)))
 	if err != nil {
 		answer(requests, f.ended(k, err, filters))
 		return
@@ -42,17 +45,20 @@ func (f *fetcher) run(ctx context.Context, k *mqtt.Conn, requests []*request) {
 	f.leave(ctx, k, filters)
 }
 
-// ended is the outcome of a round whose link has ended in it. If the broker closed it on the filters, they come back one
-// at a time; one that was alone is refused.
+// errUnanswered: the broker has not answered a SUBSCRIBE.
+var errUnanswered = errors.New("no answer to the subscription")
+
+// ended is the outcome of a round whose link has ended in it. If the broker closed it on the filters, and not later nor on
+// those that it has refused just before, they come back one at a time; one that was alone is refused.
 func (f *fetcher) ended(k *mqtt.Conn, err error, filters []string) error {
-	if k.Err() == nil || errors.Is(err, ErrNotSent) {
+	if k.Err() == nil || !errors.Is(err, errUnanswered) || errors.Is(err, ErrNotSent) || f.lately.recent() {
 		return ErrNoConnection
 	}
-	if !f.b.ending(k).answer {
+	e := f.b.ending(k)
+	if !e.answer {
 		return ErrNoConnection
 	}
-	if len(filters) == 1 {
-		f.b.suspects.convictFilters(filters)
+	if len(filters) == 1 && f.b.suspects.closedOn(filters, e) {
 		return ErrRefused
 	}
 	f.mu.Lock()
@@ -127,8 +133,9 @@ func (f *fetcher) attempt(ctx context.Context, k *mqtt.Conn, requests []*request
 	}()
 	no, err := f.subscribe(ctx, k, mark, filters, qos)
 	if err != nil {
-		return 0, nil, nil, err
+		return 0, nil, nil, fmt.Errorf("%w: %w", errUnanswered, err)
 	}
+	f.b.suspects.took(filters)
 	refused = make(map[string]bool, len(no))
 	for _, filter := range no {
 		refused[filter] = true
@@ -245,7 +252,7 @@ func (f *fetcher) catchUp(ctx context.Context, k *mqtt.Conn, mark *fence) error 
 
 // message is a fence to be published. Its outcome is that it comes back, or not.
 func (f *fetcher) message(payload string) *mqtt.Publication {
-	return mqtt.NewPublication(mqtt.Message{Topic: f.b.fence, Payload: []byte(payload), QoS: 1})
+	return mqtt.NewPublication(mqtt.Message{Topic: f.b.fence, Payload: []byte(payload), QoS: f.fenceQoS()})
 }
 
 func (f *fetcher) isBig(filters []string) bool {

@@ -242,8 +242,8 @@ func (l *inbound) forget(payload string) {
 func (b *Bridge) subscriber(ctx context.Context, k *mqtt.Conn) {
 	if b.cfg.SubscribeQoS == QoSAuto && b.cfg.ClientID == "" && !b.suspects.guiltyFilter(versionTopic) {
 		if b.broker.ask(ctx, k, b.timing.who); k.Err() != nil {
-			if b.ending(k).answer {
-				b.suspects.convictFilters([]string{versionTopic})
+			if e := b.ending(k); e.answer {
+				b.suspects.closedOn([]string{versionTopic}, e)
 			}
 		}
 	}

@@ -67,22 +67,52 @@ func (l *lane) submit(m Message) (*Publication, error) {
 	if !l.reserve(p) {
 		return nil, ErrOverloaded
 	}
+	if !l.put(p) {
+		l.release(p)
+		return nil, ErrOverloaded
+	}
+	return p, nil
+}
+
+// put hands p, which is in the books, to the link, or puts it behind what waits for that. It is false when there is no
+// room. It is called with the lock held, while there is a link.
+func (l *lane) put(p *Publication) bool {
 	l.seq++
 	p.seq = l.seq
 	if l.out.waiting == 0 {
 		p.taken.Store(true)
 		if l.out.link.TryPublish(&p.sent) {
-			return p, nil
+			return true
 		}
-		p.taken.Store(false)
 	}
+	p.taken.Store(false)
 	select {
 	case l.out.queue <- p:
 		l.out.waiting++
-		return p, nil
+		return true
 	default: // full of publications that were given up while they waited
-		l.release(p)
-		return nil, ErrOverloaded
+		return false
+	}
+}
+
+// adopt takes over a publication that the trial link has taken out of its queue, and not sent.
+func (l *lane) adopt(p *Publication) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err := ErrNotSent
+	if l.out != nil {
+		if err = p.speak(l.out.link); err == nil && !l.reserve(p) {
+			err = ErrNotSent
+		}
+	}
+	if err != nil {
+		p.complete(0, err)
+		return
+	}
+	p.lane.release(p)
+	p.lane = l
+	if !l.put(p) && p.taken.CompareAndSwap(false, true) {
+		p.complete(0, ErrNotSent)
 	}
 }
 

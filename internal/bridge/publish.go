@@ -24,7 +24,7 @@ type ReasonCode = mqtt.ReasonCode
 // A Publication is one message on its way to the broker.
 type Publication struct {
 	sent mqtt.Publication
-	lane *lane
+	lane *lane // whose books it is in
 	size int
 	kind kind
 	seq  uint64 // rises with each that its lane is given
@@ -99,8 +99,12 @@ func (b *Bridge) Publish(m Message) (*Publication, error) {
 	case trial, b.trial.holds(m.Topic):
 		return b.trial.submit(m)
 	}
-	lane := b.lanes[maphash.String(topicSeed, m.Topic)%uint64(len(b.lanes))]
-	return lane.submit(m)
+	return b.lane(m.Topic).submit(m)
+}
+
+// lane is the one of a topic.
+func (b *Bridge) lane(topic string) *lane {
+	return b.lanes[maphash.String(topicSeed, topic)%uint64(len(b.lanes))]
 }
 
 // Wait returns the outcome: nil when the broker has the message (QoS 0: it was written to the socket, QoS 1: PUBACK,
@@ -148,7 +152,7 @@ func (p *Publication) Settled(sent *mqtt.Publication) {
 		return
 	}
 	if err != ErrNotSent {
-		p.lane.flight.note(p, err == nil)
+		p.lane.flight.note(p, err)
 	}
 	p.complete(reason, err)
 }

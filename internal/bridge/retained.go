@@ -32,7 +32,10 @@ type fetcher struct {
 	fences  atomic.Uint64
 	handed  sync.WaitGroup // rounds that wait for the subscriber link
 	noFence atomic.Bool    // on this control link fences do not come back
+	fence0  atomic.Bool    // on this control link they are sent at QoS 0
 	warned  atomic.Bool
+
+	lately refusedLately // owned by the goroutine that serves the control link
 
 	mu    sync.Mutex // guards the rest
 	link  *mqtt.Conn
@@ -191,13 +194,17 @@ func (b *Bridge) control(ctx context.Context, k *mqtt.Conn) {
 	if !b.own(ctx, k, []string{b.fence}, 1) || !b.own(ctx, k, slices.Collect(maps.Keys(sysNames)), 0) {
 		return
 	}
-	f.noFence.Store(b.suspects.guiltyFilter(b.fence))
+	f.chooseFence(k)
 	f.mu.Lock()
 	f.link = k
 	close(f.ready)
 	f.mu.Unlock()
 	b.status.up(partControl)
+	f.lately = refusedLately{}
 	f.serve(ctx, k)
+	if f.lately.recent() && k.Err() != nil && b.ending(k).answer {
+		b.suspects.convictFilters(f.lately.filters)
+	}
 	f.mu.Lock()
 	left := f.queue
 	f.link, f.queue, f.round, f.ready = nil, nil, nil, make(chan struct{})
@@ -214,10 +221,11 @@ func (b *Bridge) own(ctx context.Context, k *mqtt.Conn, filters []string, qos by
 	}
 	_, err := subscribeAs(ctx, k, ownIdentifier, filters, qos, withCopies, nil)
 	if err == nil {
+		b.suspects.took(filters)
 		return true
 	}
-	if b.ending(k).answer {
-		b.suspects.convictFilters(filters)
+	if e := b.ending(k); e.answer {
+		b.suspects.closedOn(filters, e)
 	}
 	return false
 }
@@ -228,11 +236,19 @@ func (f *fetcher) serve(ctx context.Context, k *mqtt.Conn) {
 	tested := false
 	for k.Err() == nil {
 		if !tested && f.b.inbound.isUp() {
+			warning, known := f.selfTest(ctx, k)
+			if !known {
+				continue
+			}
 			tested = true
-			f.b.status.tested(f.selfTest(ctx, k))
+			f.b.status.tested(warning)
 		}
 		if requests := f.take(); len(requests) > 0 {
-			f.run(ctx, k, requests)
+			if tested {
+				f.run(ctx, k, requests)
+			} else {
+				answer(requests, ErrNoConnection) // the subscriber link has just gone
+			}
 			continue
 		}
 		select {

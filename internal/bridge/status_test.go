@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
 // What /readyz and the log say about a connection is not in this program's own
@@ -16,6 +18,19 @@ func TestGivenUpConnectionIsSaidInPlainWords(t *testing.T) {
 			if got := newWords(nil, "").of(err); got == "" || strings.Contains(got, "context") {
 				t.Errorf("%v: got %q, want plain words", err, got)
 			}
+		}
+	}
+}
+
+// A broker that sends the gateway elsewhere is not followed; whoever reads it is told where the address stands.
+func TestBrokerThatSendsElsewhereIsSaid(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		&mqtt.ConnectError{Version: mqtt.V5, Code: 0x9C}, &mqtt.ConnectError{Version: mqtt.V5, Code: 0x9D},
+		&mqtt.DisconnectError{Code: 0x9C}, &mqtt.DisconnectError{Code: 0x9D},
+	} {
+		if got := newWords(nil, "").of(err); !strings.HasPrefix(got, err.Error()) || !strings.Contains(got, "GATEWAY_MQTT_URL") {
+			t.Errorf("%v: got %q, want what to set", err, got)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/vulturepi/gateway/internal/mqtt"
 )
@@ -21,6 +22,11 @@ func subscribe(ctx context.Context, k *mqtt.Conn, filters []string, qos byte, li
 
 // subscribeAs is subscribe with an identifier of the subscription.
 func subscribeAs(ctx context.Context, k *mqtt.Conn, identifier uint32, filters []string, qos byte, live bool, behind *mqtt.Publication) (refused []string, err error) {
+	if !k.Connack().Wildcards {
+		if filters, refused = withoutWildcards(filters); len(filters) == 0 {
+			return refused, nil
+		}
+	}
 	asked := make([]mqtt.Filter, len(filters))
 	for i, f := range filters {
 		if asked[i] = (mqtt.Filter{Filter: f, QoS: qos, Identifier: identifier}); live {
@@ -29,7 +35,7 @@ func subscribeAs(ctx context.Context, k *mqtt.Conn, identifier uint32, filters [
 	}
 	codes, err := k.SubscribeThenPublish(ctx, asked, behind)
 	if _, ok := errors.AsType[*mqtt.Refusal](err); ok {
-		return filters, nil // more than the broker's largest packet
+		return append(refused, filters...), nil // more than the broker's largest packet
 	}
 	for i, code := range codes {
 		if code.Failed() {
@@ -37,4 +43,16 @@ func subscribeAs(ctx context.Context, k *mqtt.Conn, identifier uint32, filters [
 		}
 	}
 	return refused, err
+}
+
+// withoutWildcards leaves out what a broker may not be asked for that has none, MQTT 5, 3.2.2.3.11.
+func withoutWildcards(all []string) (filters, refused []string) {
+	for _, f := range all {
+		if strings.ContainsAny(f, "+#") {
+			refused = append(refused, f)
+		} else {
+			filters = append(filters, f)
+		}
+	}
+	return filters, refused
 }

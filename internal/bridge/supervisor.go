@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -19,7 +20,12 @@ type role struct {
 	judge func(k *mqtt.Conn)                      // gives what was under way its outcome; or nil
 	wait  func()                                  // for goroutines that may outlive a link
 	wake  chan struct{}                           // another role has got through: the broker is there
+
+	closed int // times in a row that the broker has closed the connection on a CONNECT of MQTT 5, and had others
 }
+
+// closedOnConnect: so often in a row is no accident. What the role asks for is then asked for in 3.1.1.
+const closedOnConnect = 3
 
 // identity is how a link introduces itself.
 type identity struct {
@@ -112,13 +118,25 @@ func (r *role) dial(ctx context.Context, id identity, begin func(mqtt.Version) m
 	}
 	for {
 		cfg.Version = b.version.choose()
+		aside := cfg.Version == mqtt.V5 && b.version.fixed == 0 && r.closed >= closedOnConnect
+		if aside {
+			cfg.Version = mqtt.V311
+		}
 		cfg.Handler = begin(cfg.Version)
 		k, err := mqtt.Dial(ctx, cfg)
-		if err == nil {
+		switch {
+		case err == nil && !aside:
+			r.closed = 0
 			b.version.worked(cfg.Version)
 			return k, nil
+		case err == nil:
+			return k, nil
+		case !aside && errors.Is(err, mqtt.ErrClosedOnConnect) && b.links.any():
+			r.closed++
+		default:
+			r.closed = 0
 		}
-		if !b.version.failed(cfg.Version, err) || ctx.Err() != nil {
+		if aside || !b.version.failed(cfg.Version, err) || ctx.Err() != nil {
 			return nil, err
 		}
 	}

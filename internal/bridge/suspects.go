@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"math/bits"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -32,10 +33,8 @@ func kindOf(topic string, qos byte, retain bool, size int) kind {
 }
 
 const (
-	maxSuspects = 10_000          // kinds under suspicion, and as many that are guilty
-	suspectFor  = time.Minute     // one that is not seen again is forgotten
-	recentFor   = 5 * time.Second // a broker that has not closed the connection by then took the message
-	recentMost  = 256
+	maxSuspects = 10_000      // kinds under suspicion, and as many that are guilty
+	suspectFor  = time.Minute // one that is not seen again is forgotten
 )
 
 // A suspicion is how long something is under it, and how often it was alone on a link that was reset: a network does that
@@ -63,11 +62,12 @@ type suspects struct {
 	topics  map[string]int // how many of them each topic has
 	guilty  map[kind]verdict
 	filters map[string]verdict // guilty ones
+	resets  map[string]suspicion
 }
 
 func newSuspects(log *slog.Logger, refuse time.Duration) *suspects {
 	return &suspects{log: log, refuse: refuse, kinds: make(map[kind]suspicion), topics: make(map[string]int),
-		guilty: make(map[kind]verdict), filters: make(map[string]verdict)}
+		guilty: make(map[kind]verdict), filters: make(map[string]verdict), resets: make(map[string]suspicion)}
 }
 
 // suspect puts kinds under suspicion.
@@ -155,6 +155,50 @@ func (s *suspects) about(k kind) (refusal *Refusal, trial bool) {
 	return nil, s.topics[k.topic] > 0
 }
 
+// guiltyKind reports whether the like of a message is refused.
+func (s *suspects) guiltyKind(k kind) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.guilty[k]
+	return ok && time.Now().Before(v.until)
+}
+
+// closedOn notes that the broker has closed a link on filters, of which none can be left out, and refuses them if it was not
+// a reset, or not the first.
+func (s *suspects) closedOn(filters []string, e ending) (guilty bool) {
+	if !e.clear && !s.resetOn(slices.Min(filters)) {
+		return false
+	}
+	s.convictFilters(filters)
+	return true
+}
+
+func (s *suspects) resetOn(filter string) (again bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.resets) >= maxSuspects {
+		clear(s.resets)
+	}
+	now := s.resets[filter]
+	if time.Now().After(now.until) {
+		now.resets = 0
+	}
+	s.resets[filter] = suspicion{time.Now().Add(suspectFor), now.resets + 1}
+	return now.resets+1 >= resetsOfTheGuilty
+}
+
+// took notes that the broker has answered a subscription.
+func (s *suspects) took(filters []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.resets) == 0 {
+		return
+	}
+	for _, f := range filters {
+		delete(s.resets, f)
+	}
+}
+
 // convictFilters refuses filters from now on.
 func (s *suspects) convictFilters(filters []string) {
 	s.mu.Lock()
@@ -179,6 +223,24 @@ func (s *suspects) guiltyFilter(filter string) bool {
 	}
 	return ok
 }
+
+// closedBehind: a connection that ends so soon after the broker has refused filters is closed on them.
+const closedBehind = time.Second
+
+// A refusedLately is the filters that a broker has refused last on a link.
+type refusedLately struct {
+	filters []string
+	at      time.Time
+}
+
+func (r *refusedLately) note(filters []string) {
+	if len(filters) > 0 {
+		r.filters, r.at = filters, time.Now()
+	}
+}
+
+// recent reports whether a link that has just ended may have been closed on them.
+func (r *refusedLately) recent() bool { return len(r.filters) > 0 && time.Since(r.at) < closedBehind }
 
 // closeReason is what a broker gave as the reason for closing a connection, in words.
 func closeReason(code ReasonCode) string {
@@ -247,6 +309,13 @@ func (l *links) remove(k *mqtt.Conn) {
 	delete(l.all, k)
 }
 
+// any reports whether one is up.
+func (l *links) any() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.all) > 0
+}
+
 // witnesses are the links that show, if they serve, that a broker which has ended k goes on. One that has replaced
 // another since the broker was last heard on k does not: it may be to a broker that has restarted.
 func (l *links) witnesses(k *mqtt.Conn) (others []*mqtt.Conn) {
@@ -258,103 +327,4 @@ func (l *links) witnesses(k *mqtt.Conn) (others []*mqtt.Conn) {
 		}
 	}
 	return others
-}
-
-// inFlight is what a lane's link has sent and knows no answer to. Publications enter when the link has ended, and
-// messages of QoS 0, which have no answer, when they are written; what is acknowledged behind those vouches for them.
-type inFlight struct {
-	mu     sync.Mutex
-	lost   []*Publication
-	recent []sent0 // a ring of recentMost, or empty
-	oldest int     // its place in the ring
-	held   int     // how many are in it
-}
-
-// sent0 is a message of QoS 0.
-type sent0 struct {
-	kind kind
-	seq  uint64
-	at   time.Time
-}
-
-func (f *inFlight) lose(p *Publication) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.lost = append(f.lost, p)
-}
-
-// note records an outcome that came while the link lived.
-func (f *inFlight) note(p *Publication, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case p.kind.qos == 0 && ok:
-		if f.recent == nil {
-			f.recent = make([]sent0, recentMost)
-		}
-		if f.held == recentMost {
-			f.forget()
-		}
-		f.recent[(f.oldest+f.held)%recentMost] = sent0{p.kind, p.seq, time.Now()}
-		f.held++
-	case p.kind.qos > 0:
-		for f.held > 0 && f.recent[f.oldest].seq < p.seq {
-			f.forget()
-		}
-	}
-}
-
-// forget drops the oldest message of QoS 0.
-func (f *inFlight) forget() {
-	f.oldest = (f.oldest + 1) % recentMost
-	f.held--
-}
-
-// take gives what was in flight when the link ended.
-func (f *inFlight) take() (lost []*Publication, recent []sent0) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	lost, f.lost = f.lost, nil
-	for ; f.held > 0; f.forget() {
-		if s := f.recent[f.oldest]; time.Since(s.at) <= recentFor {
-			recent = append(recent, s)
-		}
-	}
-	f.recent = nil
-	return lost, recent
-}
-
-// judge gives what was in flight on a lane's link, which has ended, its outcome. Where the broker has clearly answered
-// something by closing, that is the one message, if there was only one. Otherwise nobody knows what has become of it, and
-// all are under suspicion.
-func (b *Bridge) judge(l *lane, k *mqtt.Conn) {
-	lost, recent := l.flight.take()
-	if len(lost)+len(recent) == 0 {
-		return
-	}
-	var kinds []kind
-	for _, p := range lost {
-		if !p.sent.Received() {
-			kinds = append(kinds, p.kind)
-		}
-	}
-	for _, s := range recent {
-		kinds = append(kinds, s.kind)
-	}
-	e := b.ending(k)
-	outcome := error(ErrUnknown)
-	switch {
-	case !e.answer || len(kinds) == 0:
-	case e.clear && len(kinds) == 1:
-		outcome = b.suspects.convict(kinds[0], e.reason)
-	default:
-		b.suspects.suspect(kinds)
-	}
-	for _, p := range lost {
-		if p.sent.Received() {
-			p.complete(0, ErrUnknown)
-		} else {
-			p.complete(e.reason, outcome)
-		}
-	}
 }

@@ -19,6 +19,7 @@ var guilt = map[string]struct {
 	code ReasonCode // with which MQTT 5 says so
 }{
 	"retain":    {"retain_available false", Message{Topic: "lamp/1", Payload: []byte("on"), QoS: 1, Retain: true}, mqtt.RetainNotSupported},
+	"clear":     {"retain_available false", Message{Topic: "lamp/1", QoS: 1, Retain: true}, mqtt.RetainNotSupported},
 	"QoS 2":     {"max_qos 1", Message{Topic: "lamp/1", Payload: []byte("on"), QoS: 2}, mqtt.QoSNotSupported},
 	"too large": {"max_packet_size 2000", Message{Topic: "lamp/1", Payload: make([]byte, 3000), QoS: 1}, mqtt.PacketTooLarge},
 	"QoS 0":     {"retain_available false", Message{Topic: "lamp/1", Payload: []byte("on"), Retain: true}, mqtt.RetainNotSupported},
@@ -254,7 +255,7 @@ func TestRefusedFilterHurtsOnlyWhoHoldsIt(t *testing.T) {
 			_, err := b.Retained(within(t), "secret/1")
 			return errors.Is(err, ErrRefused)
 		})
-		if after := b.Stats().Reconnects; after > got+1 || got > 6 {
+		if after := b.Stats().Reconnects; after > got+resetsOfTheGuilty || got > 10 { // in company, and twice alone, for each
 			t.Errorf("reconnects: got %d, then %d", got, after)
 		}
 	})
@@ -343,38 +344,4 @@ func TestRestartIsNoAnswerHoweverLateItIsAsked(t *testing.T) {
 	if b.ending(k).answer {
 		t.Error("a broker that restarted: got an answer")
 	}
-}
-
-// What is in flight at QoS 0 are the last so many since the last acknowledgement.
-func TestRecentMessagesAreTheLastUnvouched(t *testing.T) {
-	t.Parallel()
-	var f inFlight
-	note := func(seq uint64, qos byte) {
-		f.note(&Publication{kind: kind{topic: strconv.FormatUint(seq, 10), qos: qos}, seq: seq}, true)
-	}
-	check := func(name string, first, last uint64) {
-		t.Helper()
-		_, recent := f.take()
-		if want := int(last - first + 1); len(recent) != want {
-			t.Fatalf("%s: got %d, want %d", name, len(recent), want)
-		}
-		for i, s := range recent {
-			if s.seq != first+uint64(i) {
-				t.Fatalf("%s: got %d at %d, want %d", name, s.seq, i, first+uint64(i))
-			}
-		}
-	}
-	check("none", 1, 0)
-	for seq := range uint64(recentMost*2 + 9) {
-		note(seq, 0)
-	}
-	check("many", recentMost+9, recentMost*2+8)
-	for seq := range uint64(recentMost + 50) {
-		note(seq, 0)
-	}
-	note(100, 1)
-	check("vouched", 100, recentMost+49)
-	note(1, 0)
-	note(2, 1)
-	check("all vouched", 1, 0)
 }

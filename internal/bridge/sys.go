@@ -87,11 +87,14 @@ func (s *sys) got(m Message) {
 	}
 }
 
-// rose compares a reading of the dropped counter with the last one. A lower one is a new life of the broker. The first may
-// be a copy that the broker kept: that is where it stood before us. One that comes live is there because it has changed.
+// rose compares a reading of the dropped counter with the last one. The first may be a copy that the broker kept: that is
+// where it stood before us. One that comes live is there because it has changed. A lower one is of a new life of the
+// broker, which counts from 0.
 func (s *sys) rose(v float64, kept bool) bool {
-	rise := v - s.dropped
-	first := !s.known
+	rise, first := v-s.dropped, !s.known
+	if rise < 0 {
+		rise = v
+	}
 	s.known, s.dropped = true, v
 	if first && kept || rise <= 0 {
 		s.rising = false

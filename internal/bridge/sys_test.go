@@ -58,12 +58,14 @@ func TestDroppedCounterIsReadWithinOneLifeOfTheBroker(t *testing.T) {
 		{"1000", 0, 0},
 		{"1001", 1, 0},
 		{"1005", 2, 0},
-		{"3", 2, 0}, // a new life
-		{"3", 2, 0},
-		{"4", 3, 0},
-		{"104", 3, 100}, // our own doing
-		{"105", 4, 0},
-		{"what", 4, 0},
+		{"3", 3, 0}, // a new life, in which there were some
+		{"3", 3, 0},
+		{"4", 4, 0},
+		{"104", 4, 100}, // our own doing
+		{"105", 5, 0},
+		{"what", 5, 0},
+		{"0", 5, 0}, // a new life
+		{"1", 6, 0},
 	} {
 		if step.excuse > 0 {
 			s.excuse(step.excuse)

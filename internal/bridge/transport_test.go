@@ -94,9 +94,14 @@ func testTroubleIsSaidInPlainWords(t *testing.T, v mqtt.Version) {
 	plain := brokertest.Start(t)
 	web := httptest.NewServer(nil)
 	defer web.Close()
+	ssh := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
+		c.Write([]byte("SSH-2.0-OpenSSH_9.2\r\n"))
+		c.ReadPacket()
+	})
 	for url, want := range map[string]string{
-		mqtts: "the broker's certificate is not trusted",
-		wss:   "the broker's certificate is not trusted",
+		ssh.URL(): mqtt.ErrNotMQTT.Error(),
+		mqtts:     "the broker's certificate is not trusted",
+		wss:       "the broker's certificate is not trusted",
 		strings.Replace(plain.URL(), "mqtt:", "mqtts:", 1): "it does not answer in TLS: is it TLS?",
 		strings.Replace(ws, "ws:", "mqtt:", 1):             "it answers HTTP, not MQTT",
 		strings.Replace(mqtts, "mqtts:", "mqtt:", 1):       "the broker closed the connection without an answer; is it TLS? use mqtts://",

@@ -88,8 +88,13 @@ func (tr *trial) run(ctx context.Context) {
 			}
 			continue
 		}
-		if refusal, _ := b.suspects.about(p.kind); refusal != nil { // the verdict fell while it waited
-			p.complete(0, refusal)
+		refusal, suspected := b.suspects.about(p.kind)
+		if refusal != nil || !suspected { // the verdict fell, or what it waited for was innocent
+			if refusal != nil {
+				p.complete(0, refusal)
+			} else {
+				b.lane(p.kind.topic).adopt(p)
+			}
 			tr.done(p)
 			continue
 		}
@@ -167,9 +172,10 @@ func (tr *trial) try(ctx context.Context, k *mqtt.Conn, p *Publication) (alive b
 	notSent := false
 	select {
 	case <-p.done:
-		// A message of QoS 0 has no answer, but what is answered behind it vouches for it.
+		// A message of QoS 0 has no answer, but what is answered behind it vouches for it. One that was refused may have
+		// ended the link as well.
 		notSent = p.err == ErrNotSent
-		if p.kind.qos > 0 && !notSent || k.RoundTrip(ctx) == nil {
+		if p.kind.qos > 0 && p.err == nil || k.RoundTrip(ctx) == nil {
 			b.suspects.clear(p.kind)
 			return true
 		}

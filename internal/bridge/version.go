@@ -20,6 +20,7 @@ type versions struct {
 	mu    sync.Mutex   // guards the rest
 	older bool         // 3.1.1 is to be tried next
 	works mqtt.Version // a connection was made with it
+	away  bool         // since then nobody was there: it may come back as another broker
 }
 
 func (v *versions) choose() mqtt.Version {
@@ -38,6 +39,7 @@ func (v *versions) choose() mqtt.Version {
 func (v *versions) worked(version mqtt.Version) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.away = false
 	if v.works != version {
 		v.works = version
 		v.log.Info("the broker speaks MQTT", "version", version.String())
@@ -51,7 +53,7 @@ func (v *versions) spoken() mqtt.Version {
 }
 
 // failed notes an attempt with a version, and reports whether the other one is worth one at once. A broker that was away
-// may come back as another, so 5 is tried again then.
+// may come back as another, so 5 is tried again then, and 3.1.1 if that broker closes the connection on it.
 func (v *versions) failed(version mqtt.Version, err error) (again bool) {
 	if v.fixed != 0 {
 		return false
@@ -61,11 +63,11 @@ func (v *versions) failed(version mqtt.Version, err error) (again bool) {
 	refused, ok := errors.AsType[*mqtt.ConnectError](err)
 	_, away := errors.AsType[*mqtt.DialError](err)
 	switch {
-	case ok && refused.OtherVersion, errors.Is(err, mqtt.ErrClosedOnConnect) && v.works != version:
+	case ok && refused.OtherVersion, errors.Is(err, mqtt.ErrClosedOnConnect) && (v.works != version || v.away):
 		v.older = version == mqtt.V5
 		return version == mqtt.V5
 	case away:
-		v.older = false
+		v.older, v.away = false, true
 	}
 	return false
 }

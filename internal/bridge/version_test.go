@@ -93,6 +93,54 @@ func TestConfiguredVersionIsNotGivenUp(t *testing.T) {
 	}
 }
 
+// A broker that was away may come back as another, which closes on what the first one spoke; one that closes without having
+// been away has other reasons.
+func TestBrokerThatWasAwayMayComeBackAsAnOlderOne(t *testing.T) {
+	t.Parallel()
+	v := &versions{log: slog.New(slog.DiscardHandler)}
+	v.worked(mqtt.V5)
+	if v.failed(mqtt.V5, mqtt.ErrClosedOnConnect) || v.choose() != mqtt.V5 {
+		t.Error("closed: 3.1.1 is tried")
+	}
+	v.failed(mqtt.V5, &mqtt.DialError{Err: errors.ErrUnsupported})
+	if !v.failed(mqtt.V5, mqtt.ErrClosedOnConnect) || v.choose() != mqtt.V311 {
+		t.Error("closed after it was away: 3.1.1 is not tried")
+	}
+	v.worked(mqtt.V311)
+	v.failed(mqtt.V311, &mqtt.DialError{Err: errors.ErrUnsupported})
+	if v.choose() != mqtt.V5 {
+		t.Error("away again: 5 is not tried")
+	}
+}
+
+// A broker may close the connection on what one CONNECT asks for, a kept session, and take all others.
+func TestOlderVersionIsSpokenWhereOneConnectIsClosedOn(t *testing.T) {
+	t.Parallel()
+	others := make(chan struct{})
+	var once sync.Once
+	broker := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
+		_, _, body, err := c.ReadPacket()
+		if err != nil {
+			return
+		}
+		if clean := body[7]&2 != 0; c.Level == 5 && !clean {
+			<-others
+			return
+		}
+		c.Connack(0)
+		c.Serve(func(kind, _ byte, _ []byte) bool {
+			if kind == brokertest.SUBSCRIBE && c.Level == 5 {
+				once.Do(func() { close(others) })
+			}
+			return false
+		})
+	})
+	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, ClientID: "stable"}).ready(t)
+	if got := b.Stats().Version; got != mqtt.V5 {
+		t.Errorf("version of the others: got %s, want 5", got)
+	}
+}
+
 func TestSubscribeQoSFollowsTheBroker(t *testing.T) {
 	t.Parallel()
 	mosquitto := brokertest.Start(t)
@@ -153,61 +201,65 @@ func builtIn(t *testing.T) string {
 	return "mqtt://" + l.Addr().String()
 }
 
-// A burst of QoS 1 messages from ten publishers arrives whole with the bare documented configuration, and nothing is
-// announced as lost.
+// A burst of QoS 1 messages from ten publishers arrives whole with the bare documented configuration, and from the built-in
+// broker, and nothing is announced as lost.
 func TestBurstArrivesWholeWithTheBareConfiguration(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{40, 4000} {
-		t.Run(strconv.Itoa(size), func(t *testing.T) {
-			broker := brokertest.Start(t, brokertest.Bare(), brokertest.Conf("sys_interval 1"))
-			const publishers, each = 10, 2000
-			rec := newRecorder()
-			var got, wrong atomic.Int32
-			next := make([]int32, publishers)
-			rec.hold = func(m Message) {
-				n, _ := strconv.Atoi(strings.TrimPrefix(m.Topic, "burst/"))
-				if i, _ := strconv.Atoi(strings.TrimSpace(string(m.Payload[:10]))); int32(i) != next[n] {
-					wrong.Add(1)
-				}
-				next[n]++
-				got.Add(1)
+		t.Run("mosquitto, "+strconv.Itoa(size), func(t *testing.T) {
+			burst(t, brokertest.Start(t, brokertest.Bare(), brokertest.Conf("sys_interval 1")).URL(), size)
+		})
+		t.Run("built-in, "+strconv.Itoa(size), func(t *testing.T) { burst(t, builtIn(t), size) })
+	}
+}
+
+func burst(t *testing.T, url string, size int) {
+	const publishers, each = 10, 2000
+	rec := newRecorder()
+	var got, wrong atomic.Int32
+	next := make([]int32, publishers)
+	rec.hold = func(m Message) {
+		n, _ := strconv.Atoi(strings.TrimPrefix(m.Topic, "burst/"))
+		if i, _ := strconv.Atoi(strings.TrimSpace(string(m.Payload[:10]))); int32(i) != next[n] {
+			wrong.Add(1)
+		}
+		next[n]++
+		got.Add(1)
+	}
+	b := launch(t, url, Config{Pool: 1, Watch: []string{"#"}, Receiver: quiet{rec}}).ready(t)
+	var all sync.WaitGroup
+	for n := range publishers {
+		c := brokertest.Dial(t, strings.TrimPrefix(url, "mqtt://"))
+		all.Go(func() {
+			payload := []byte(strings.Repeat(" ", size))
+			var last <-chan error
+			for i := range each {
+				last = c.PublishAsync("burst/"+strconv.Itoa(n), append([]byte(pad(i)), payload[10:]...), 1, false)
 			}
-			b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}, Receiver: quiet{rec}}).ready(t)
-			var all sync.WaitGroup
-			for n := range publishers {
-				c := brokertest.Dial(t, broker.Addr())
-				all.Go(func() {
-					payload := []byte(strings.Repeat(" ", size))
-					var last <-chan error
-					for i := range each {
-						last = c.PublishAsync("burst/"+strconv.Itoa(n), append([]byte(pad(i)), payload[10:]...), 1, false)
-					}
-					if err := <-last; err != nil && !errors.Is(err, io.EOF) {
-						t.Error(err)
-					}
-				})
-			}
-			all.Wait()
-			// Behind a socket that stays full mosquitto keeps 1000 packets, and how much fits into the socket is the
-			// machine's to say. So of a burst of many megabytes what is missing must be announced, if anything is.
-			large := size > 1000
-			eventually(t, "all messages", func() bool {
-				return got.Load() == publishers*each || large && strings.Contains(rec.told(), "dropped")
-			})
-			t.Logf("%d of %d", got.Load(), publishers*each)
-			if got.Load() < publishers*each {
-				return
-			}
-			if wrong.Load() > 0 {
-				t.Errorf("%d out of order", wrong.Load())
-			}
-			if err := fenced(b); err != nil {
-				t.Fatal(err)
-			}
-			if got := rec.told(); got != "up" {
-				t.Errorf("events: got %q", got)
+			if err := <-last; err != nil && !errors.Is(err, io.EOF) {
+				t.Error(err)
 			}
 		})
+	}
+	all.Wait()
+	// Behind a socket that stays full mosquitto keeps 1000 packets, and how much fits into the socket is the
+	// machine's to say. So of a burst of many megabytes what is missing must be announced, if anything is.
+	large := size > 1000
+	eventually(t, "all messages", func() bool {
+		return got.Load() == publishers*each || large && strings.Contains(rec.told(), "dropped")
+	})
+	t.Logf("%d of %d", got.Load(), publishers*each)
+	if got.Load() < publishers*each {
+		return
+	}
+	if wrong.Load() > 0 {
+		t.Errorf("%d out of order", wrong.Load())
+	}
+	if err := fenced(b); err != nil {
+		t.Fatal(err)
+	}
+	if got := rec.told(); got != "up" {
+		t.Errorf("events: got %q", got)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
 	"github.com/vulturepi/gateway/internal/mqtt"
@@ -204,37 +203,6 @@ func testTooManySubackCodesAreSurvived(t *testing.T, v mqtt.Version) {
 	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}})
 	eventually(t, "a second link", func() bool { return b.Stats().Reconnects == 1 })
 	b.ready(t)
-}
-
-// While a long message is being skipped, its bytes are the sign of life that was asked for.
-func TestPingIsAnsweredByArrivingBytes(t *testing.T) {
-	t.Parallel()
-	bothVersions(t, testPingIsAnsweredByArrivingBytes)
-}
-
-func testPingIsAnsweredByArrivingBytes(t *testing.T, v mqtt.Version) {
-	more := make(chan struct{})
-	broker := scripted(t, func(c *brokertest.FakeConn) {
-		// 4 MiB of one message, slowly, for three times as long as a PINGRESP may take. Its first byte is one too many
-		// in 3.1.1, and the length of its properties in 5.
-		const size = 4 << 20
-		c.Write([]byte{brokertest.PUBLISH << 4, 0x84, 0x80, 0x80, 0x02, 0, 1, 'a', 0})
-		piece := make([]byte, size/64)
-		for range 64 {
-			c.Write(piece)
-			time.Sleep(50 * time.Millisecond)
-		}
-		c.Publish(0, "after", []byte("x"), 0, false)
-		close(more)
-	})
-	b := launch(t, broker.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}, MaxPayload: 1000, KeepAlive: time.Second}, func(b *Bridge) {
-		b.timing.ping = time.Second
-	})
-	b.rec.waitMessage(t, "after", "x")
-	<-more
-	if got, want := b.rec.told(), "up, too large"; got != want {
-		t.Errorf("events: got %q, want %q", got, want)
-	}
 }
 
 // Unwanted messages are acknowledged, or the broker's window would fill and nothing would come any more.

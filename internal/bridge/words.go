@@ -44,15 +44,15 @@ func (w words) protocol(err error) (said string, ok bool) {
 		if w.anonymous && refusal.Unauthorised() {
 			return refusal.Error() + "; it may ask for a user: set GATEWAY_MQTT_USERNAME and GATEWAY_MQTT_PASSWORD", true
 		}
-		return refusal.Error(), true
+		return refusal.Error() + elsewhere(refusal.Code), true
 	}
 	if broken, ok := errors.AsType[*mqtt.ProtocolError](err); ok {
 		return broken.Error(), true
 	}
 	if gone, ok := errors.AsType[*mqtt.DisconnectError](err); ok {
-		return gone.Error(), true
+		return gone.Error() + elsewhere(gone.Code), true
 	}
-	for _, known := range []error{mqtt.ErrHTTP, mqtt.ErrTLS, mqtt.ErrNoTLS} {
+	for _, known := range []error{mqtt.ErrHTTP, mqtt.ErrTLS, mqtt.ErrNoTLS, mqtt.ErrNotMQTT} {
 		if errors.Is(err, known) {
 			return known.Error(), true
 		}
@@ -64,6 +64,15 @@ func (w words) protocol(err error) (said string, ok bool) {
 		return mqtt.ErrClosedOnConnect.Error(), true
 	}
 	return "", false
+}
+
+// elsewhere is what to do about a broker that names another one, MQTT 5, 4.11. It is not followed: what it names is not what
+// the gateway was told to trust with its password.
+func elsewhere(code ReasonCode) string {
+	if code == mqtt.UseAnotherServer || code == mqtt.ServerMoved {
+		return "; ask its operator which one, and set GATEWAY_MQTT_URL to that"
+	}
+	return ""
 }
 
 // network is for errors of the way to the broker.

@@ -169,3 +169,19 @@ func TestMessageFollowsItsSubscribe(t *testing.T) {
 		}
 	})
 }
+
+// A broker that has said with its PUBREC that it has a message cannot refuse it any more.
+func TestSecondPubrecRefusesNothing(t *testing.T) {
+	broker := fake(t, V5, nil, func(c *brokertest.FakeConn, kind, _ byte, body []byte) {
+		switch kind {
+		case brokertest.PUBLISH:
+			c.Write([]byte{0x50, 2, body[3], body[4]})
+			c.Write([]byte{0x50, 3, body[3], body[4], 0x91})
+		case brokertest.PUBREL:
+			c.Write([]byte{0x70, 2, body[0], body[1]})
+		}
+	})
+	if code, err := outcome(t, dial(t, broker.URL(), V5), Message{Topic: "a", QoS: 2}); code != Success || err != nil {
+		t.Errorf("got %v, %v, want success", code, err)
+	}
+}

@@ -315,11 +315,7 @@ func TestDeadBrokerIsNoticed(t *testing.T) {
 		c := dial(t, broker.URL(), v, func(c *Config) { c.KeepAlive, c.PingTime = time.Second, time.Second })
 		broker.Pause()
 		defer broker.Continue()
-		start := time.Now()
 		wantErr(t, "end", ended(t, c), ErrSilent)
-		if took := time.Since(start); took < time.Second {
-			t.Errorf("noticed after %v, want a silence of a second and one for the answer", took)
-		}
 	})
 }
 

@@ -53,7 +53,7 @@ type Conn struct {
 }
 
 // Dial connects, and returns when the broker has accepted. The errors are [*DialError], [*ConnectError],
-// [ErrClosedOnConnect], [ErrHTTP], [ErrTLS], [*ProtocolError] and that of ctx; the Handler may be called before it
+// [ErrClosedOnConnect], [ErrHTTP], [ErrTLS], [ErrNotMQTT], [*ProtocolError] and that of ctx; the Handler may be called before it
 // returns.
 func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 	cfg = cfg.withDefaults()

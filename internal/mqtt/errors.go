@@ -22,8 +22,9 @@ var (
 	// ErrClosedOnConnect: the broker ended the connection without a CONNACK.
 	ErrClosedOnConnect = errors.New("the broker closed the connection without an answer")
 
-	// ErrHTTP, ErrTLS, ErrNoTLS and ErrNoWebSocket: something listens there that speaks another protocol.
+	// ErrHTTP, ErrTLS, ErrNoTLS, ErrNotMQTT and ErrNoWebSocket: something listens there that speaks another protocol.
 	ErrHTTP        = errors.New("it answers HTTP, not MQTT")
+	ErrNotMQTT     = errors.New("what answers does not speak MQTT: is it the broker's port?")
 	ErrTLS         = errors.New("it answers in TLS: use mqtts://")
 	ErrNoTLS       = errors.New("it does not answer in TLS: is it TLS? use mqtt:// for a port without it")
 	ErrNoWebSocket = errors.New("the broker does not answer as a WebSocket server")

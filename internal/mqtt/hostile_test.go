@@ -87,6 +87,9 @@ var hostileCases = []hostile{
 	{name: "CONNACK in the form of 3.1.1", on: on5, connack: []byte{0x20, 2, 0, 0}, word: "does not speak MQTT 5"},
 	{name: "refusal with a reason of its own", on: on5, connack: []byte{0x20, 6, 0, 0x9f, 3, 31, 0, 0}, word: "connection rate exceeded"},
 	{name: "nothing", on: onBoth, connack: []byte{}, word: "without an answer"},
+	{name: "SSH", on: onBoth, connack: []byte("SSH-2.0-OpenSSH_9.2\r\n"), word: "does not speak MQTT:"},
+	{name: "mail", on: onBoth, connack: []byte("220 mail.example ESMTP\r\n"), word: "does not speak MQTT:"},
+	{name: "Redis", on: onBoth, connack: []byte("-ERR unknown command\r\n"), word: "does not speak MQTT:"},
 
 	// What stands in no broker's book.
 	{name: "second CONNACK", on: on4, raw: "\x20\x02\x00\x00", want: CONNACK},

@@ -217,13 +217,13 @@ func (c *Conn) received(id uint16, code ReasonCode, text string) (release bool, 
 		return !code.Failed(), nil
 	case p.step == waitsPuback:
 		return false, broken(PUBREC, "3.5", "answers a message of QoS 1")
-	case code.Failed() && p.step == waitsPubrec:
+	case p.step == waitsPubcomp: // sent again; the first one counts
+		return true, nil
+	case code.Failed():
 		c.settleLocked(id, p, code, &Refusal{By: PUBREC, Reason: code, Text: text})
 		return false, nil
 	}
-	if p.step = waitsPubcomp; code != Success {
-		p.reason = code
-	}
+	p.step, p.reason = waitsPubcomp, code
 	return true, nil
 }
 

@@ -92,6 +92,8 @@ func (r *reader) connack() (Connack, error) {
 		return Connack{}, ErrHTTP
 	case start[0] == 0x15 && start[1] == 0x03: // a TLS alert, RFC 8446, 5.1
 		return Connack{}, ErrTLS
+	case start[0] != byte(CONNACK)<<4 && isPrinted(start[0]) && isPrinted(start[1]): // a greeting, of SSH or a mail server
+		return Connack{}, ErrNotMQTT
 	}
 	first, length, err := r.header()
 	switch {
@@ -112,6 +114,8 @@ func (r *reader) connack() (Connack, error) {
 	r.buf.Discard(length)
 	return ack, err
 }
+
+func isPrinted(b byte) bool { return b >= ' ' && b <= '~' }
 
 // next serves one packet.
 func (r *reader) next() error {

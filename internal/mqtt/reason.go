@@ -30,6 +30,8 @@ const (
 	PayloadInvalid     ReasonCode = 0x99
 	RetainNotSupported ReasonCode = 0x9A
 	QoSNotSupported    ReasonCode = 0x9B
+	UseAnotherServer   ReasonCode = 0x9C
+	ServerMoved        ReasonCode = 0x9D
 )
 
 // Failed reports whether the code stands for a failure.
@@ -46,7 +48,7 @@ var reasonNames = map[ReasonCode]string{
 	IDNotFound: "packet identifier not found", 0x93: "receive maximum exceeded", TopicAliasInvalid: "topic alias invalid",
 	PacketTooLarge: "packet too large", RateTooHigh: "message rate too high", QuotaExceeded: "quota exceeded",
 	0x98: "administrative action", PayloadInvalid: "payload format invalid", RetainNotSupported: "retain not supported",
-	QoSNotSupported: "QoS not supported", 0x9C: "use another server", 0x9D: "server moved",
+	QoSNotSupported: "QoS not supported", UseAnotherServer: "use another server", ServerMoved: "server moved",
 	0x9E: "shared subscriptions not supported", 0x9F: "connection rate exceeded", 0xA0: "maximum connect time",
 	0xA1: "subscription identifiers not supported", 0xA2: "wildcard subscriptions not supported",
 }

@@ -1307,7 +1307,7 @@ class _Client:
         ident = struct.unpack_from("!H", body)[0]
         publication = self.pending.get(ident, _NONE)
         if kind == _SUBACK and ident == _SUBSCRIBE_ID:
-            if body[2] == 0x80:
+            if body[2] > 2:
                 raise _Refused("the broker does not let this user subscribe to #")
             self.subscribed = self.heard = True
         elif kind == _PUBREL:

@@ -135,13 +135,16 @@ func stranger(t *testing.T, talk func(net.Conn)) (addr string) {
 // A broker that does not let the user read says so in its SUBACK.
 func TestRefusedSubscriptionIsSaid(t *testing.T) {
 	t.Parallel()
-	f := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
-		if c.AcceptConnect(0) != nil {
-			return
-		}
-		_ = c.Serve(func(kind, _ byte, body []byte) bool {
-			return kind == brokertest.SUBSCRIBE && c.Suback(uint16(body[0])<<8|uint16(body[1]), 0x80) == nil
+	for _, code := range []byte{0x80, 0x87} { // that of MQTT 5 is no yes either
+		f := brokertest.StartFake(t, func(c *brokertest.FakeConn) {
+			if c.AcceptConnect(0) != nil {
+				return
+			}
+			_ = c.Serve(func(kind, _ byte, body []byte) bool {
+				return kind == brokertest.SUBSCRIBE && c.Suback(uint16(body[0])<<8|uint16(body[1]), code) == nil
+			})
 		})
-	})
-	start(t, ini(f.Addr()), connect).fails(f.Addr() + ": the broker does not let this user subscribe to #")
+		start(t, ini(f.Addr()), "import device_com\ndevice_com.connect_broker.timeout = 60\ndevice_com.connect_broker()\n").
+			fails(f.Addr() + ": the broker does not let this user subscribe to #")
+	}
 }

@@ -64,16 +64,19 @@ func TestRefusedConnectsAreAnswered(t *testing.T) {
 		packet  []byte
 		want    string // hexadecimal; "": the connection is closed without an answer
 	}{
-		"level 0x82":          {4, protocol("MQTT", 0x82), "20020001"},
-		"a bridge's level":    {4, protocol("MQTT", 0x84), "20020001"},
-		"level 6":             {4, protocol("MQTT", 6), "20020001"},
-		"no identifier":       {4, raw.Connect(4, 0, nil, ""), "20020002"},
-		"no identifier, 3.1":  {3, raw.Connect(3, 2, nil, ""), "20020002"},
-		"malformed":           {4, raw.Connect(4, 3, nil, "a"), ""},
-		"something else":      {4, []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), ""},
-		"PUBLISH first":       {4, raw.Publish(0, "a", 0, nil, ""), ""},
-		"malformed 5":         {5, raw.Connect(5, 3, nil, "a"), "81"},
-		"authentication of 5": {5, raw.Connect(5, 2, raw.Props([]byte{21}, raw.Text("SCRAM")), "a"), "8c"},
+		"level 0x82":           {4, protocol("MQTT", 0x82), "20020001"},
+		"a bridge's level":     {4, protocol("MQTT", 0x84), "20020001"},
+		"level 6":              {4, protocol("MQTT", 6), "20020001"},
+		"a 3.1 bridge's level": {4, protocol("MQIsdp", 0x83), "20020001"},
+		"level 0":              {4, protocol("MQTT", 0), "20020001"},
+		"another protocol":     {4, protocol("AMQP", 4), ""},
+		"no identifier":        {4, raw.Connect(4, 0, nil, ""), "20020002"},
+		"no identifier, 3.1":   {3, raw.Connect(3, 2, nil, ""), "20020002"},
+		"malformed":            {4, raw.Connect(4, 3, nil, "a"), ""},
+		"something else":       {4, []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), ""},
+		"PUBLISH first":        {4, raw.Publish(0, "a", 0, nil, ""), ""},
+		"malformed 5":          {5, raw.Connect(5, 3, nil, "a"), "81"},
+		"authentication of 5":  {5, raw.Connect(5, 2, raw.Props([]byte{21}, raw.Text("SCRAM")), "a"), "8c"},
 	} {
 		c := raw.Dial(t, s.addr, tt.version)
 		c.Send(tt.packet)
