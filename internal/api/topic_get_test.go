@@ -44,6 +44,10 @@ func TestValueComesInTheFormThatIsAccepted(t *testing.T) {
 		{"bytes", "image/png", "", "not_acceptable"},
 		{"bytes", "text/plain", "", "not_acceptable"},
 		{"text", "*/*;q=0", "", "not_acceptable"},
+		{"text", "*", "text/plain; charset=utf-8", "on"}, // as Java and wget send it
+		{"text", "image/gif, *; q=.2", "text/plain; charset=utf-8", "on"},
+		{"text", "*;q=0", "", "not_acceptable"},
+		{"json", "application/json;q=0, *", "text/plain; charset=utf-8", `{"a": 1}`},
 	} {
 		var headers []string
 		if row.accept != "" {
