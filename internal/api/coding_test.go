@@ -28,17 +28,20 @@ func TestBodiesMayBeCompressed(t *testing.T) {
 	g := startRig(t)
 	const gz = "Content-Encoding: gzip"
 	for name, req := range map[string]string{
-		"publish":         publishRequest(zipped(valid), gz),
-		"x-gzip":          publishRequest(zipped(valid), "Content-Encoding: X-GZIP"),
-		"identity":        publishRequest(valid, "Content-Encoding: identity"),
-		"raw":             request("POST", "/topics/a/b", zipped("on"), gz),
-		"array":           request("POST", "/publish/batch", zipped("["+valid+"]"), gz, jsonType),
-		"lines":           request("POST", "/publish/batch", zipped(valid+"\n"+valid), gz, ndjsonType),
-		"two members":     publishRequest(zipped(valid[:10])+zipped(valid[10:]), gz),
-		"utf8 without -":  request("POST", "/publish", valid, "Content-Type: application/json; charset=utf8"),
-		"US-ASCII":        request("POST", "/publish", valid, `Content-Type: application/json; charset="US-ASCII"`),
-		"lines as UTF8":   request("POST", "/publish/batch", valid, "Content-Type: application/x-ndjson; charset=UTF8"),
-		"array, identity": request("POST", "/publish/batch", "["+valid+"]", "Content-Encoding: Identity", jsonType),
+		"publish":           publishRequest(zipped(valid), gz),
+		"x-gzip":            publishRequest(zipped(valid), "Content-Encoding: X-GZIP"),
+		"identity":          publishRequest(valid, "Content-Encoding: identity"),
+		"raw":               request("POST", "/topics/a/b", zipped("on"), gz),
+		"array":             request("POST", "/publish/batch", zipped("["+valid+"]"), gz, jsonType),
+		"lines":             request("POST", "/publish/batch", zipped(valid+"\n"+valid), gz, ndjsonType),
+		"two members":       publishRequest(zipped(valid[:10])+zipped(valid[10:]), gz),
+		"utf8 without -":    request("POST", "/publish", valid, "Content-Type: application/json; charset=utf8"),
+		"US-ASCII":          request("POST", "/publish", valid, `Content-Type: application/json; charset="US-ASCII"`),
+		"lines as UTF8":     request("POST", "/publish/batch", valid, "Content-Type: application/x-ndjson; charset=UTF8"),
+		"gzip and identity": publishRequest(zipped(valid), "Content-Encoding: identity, GZIP", "Content-Encoding: identity"),
+		"identity twice":    publishRequest(valid, "Content-Encoding: identity,identity"),
+		"ASCII":             request("POST", "/publish", valid, "Content-Type: application/json; charset=ascii"),
+		"array, identity":   request("POST", "/publish/batch", "["+valid+"]", "Content-Encoding: Identity", jsonType),
 	} {
 		if a := exchange(t, g.public, req); a.status != http.StatusOK || bytes.Contains(a.body, []byte(`"code"`)) {
 			t.Errorf("%s: got %d %s, want 200", name, a.status, a.body)
@@ -46,7 +49,7 @@ func TestBodiesMayBeCompressed(t *testing.T) {
 			t.Errorf("%s: the connection is closed, want it open", name)
 		}
 	}
-	g.wantPublishes(t, 12)
+	g.wantPublishes(t, 15)
 }
 
 // What comes out of a compressed body has the bounds of one that is not.
@@ -85,15 +88,19 @@ func TestCompressedBodiesAreBounded(t *testing.T) {
 
 // A client that sends a body in chunks may send an empty one where none is
 // wanted.
-func TestDeleteTakesAnEmptyBodyInChunks(t *testing.T) {
+func TestEmptyBodyMayComeInChunks(t *testing.T) {
 	g := startRig(t)
-	del := func(body string) *reply {
-		return exchange(t, g.public, "DELETE /topics/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"+body)
+	send := func(line, body string) *reply {
+		return exchange(t, g.public, line+" HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"+body)
 	}
-	if a := del("0\r\n\r\n"); a.status != http.StatusOK {
-		t.Errorf("got %d %s, want 200", a.status, a.body)
+	for line, want := range map[string]int{"DELETE /topics/a": http.StatusOK, "POST /auth/ticket": http.StatusCreated, "GET /topics": http.StatusOK} {
+		if a := send(line, "0\r\n\r\n"); a.status != want {
+			t.Errorf("%s: got %d %s, want %d", line, a.status, a.body, want)
+		}
 	}
-	del("1\r\nx\r\n0\r\n\r\n").wantProblem(t, http.StatusBadRequest, wire.CodeBodyNotAllowed)
+	const x = "1\r\nx\r\n0\r\n\r\n"
+	send("DELETE /topics/a", x).wantProblem(t, http.StatusBadRequest, wire.CodeBodyNotAllowed)
+	send("POST /auth/ticket", x).wantProblem(t, http.StatusUnsupportedMediaType, wire.CodeUnsupportedMediaType)
 }
 
 // trickle is an answer's writer that has read deadlines, and a body that brings
