@@ -46,7 +46,7 @@ func (s *Server) Public() http.Handler {
 	if s.opts.BasePath == "" {
 		return r
 	}
-	return under(s.opts.BasePath, r, s.router())
+	return under(s.opts.BasePath, r, s.observe(s.guard.protect(http.HandlerFunc(notFound))))
 }
 
 // Admin is the handler of the admin listener.
@@ -69,8 +69,10 @@ func (s *Server) Admin() http.Handler {
 }
 
 func (s *Server) health(r chi.Router) {
-	both(r, "/livez", plain(s.getLivez))
-	both(r, "/readyz", plain(s.getReadyz))
+	for path, h := range map[string]http.HandlerFunc{"/livez": plain(s.getLivez), "/readyz": plain(s.getReadyz)} {
+		both(r, path, h)
+		r.Options(path, h) // HAProxy asks with it unless it is told another method
+	}
 }
 
 // plain refuses all query parameters.
@@ -94,19 +96,21 @@ func both(r chi.Router, pattern string, h http.HandlerFunc) {
 func (s *Server) router() *chi.Mux {
 	r := chi.NewRouter()
 	r.Use(s.observe, s.guard.protect)
-	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, problem(wire.CodeNotFound, "There is nothing at this path."))
-	})
+	r.NotFound(notFound)
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
 		methods := allowed(r, req)
 		if len(methods) == 0 { // chi does not look at the path for a method it does not know
-			r.NotFoundHandler().ServeHTTP(w, req)
+			notFound(w, req)
 			return
 		}
 		w.Header().Set("Allow", strings.Join(methods, ", "))
 		writeProblem(w, problem(wire.CodeMethodNotAllowed, "The path exists, but not for this method; see the Allow header."))
 	})
 	return r
+}
+
+func notFound(w http.ResponseWriter, _ *http.Request) {
+	writeProblem(w, problem(wire.CodeNotFound, "There is nothing at this path."))
 }
 
 // allowed lists the methods that the path has.
@@ -116,7 +120,7 @@ func allowed(r chi.Routes, req *http.Request) []string {
 		path = req.URL.Path
 	}
 	var methods []string
-	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
 		if r.Match(chi.NewRouteContext(), m, path) {
 			methods = append(methods, m)
 		}
