@@ -159,12 +159,17 @@ func TestBodyMustMakeProgress(t *testing.T) {
 // Lists, history and documents come compressed to those who ask for it; values
 // and short answers do not.
 func TestListsComeCompressedWhereAskedFor(t *testing.T) {
-	g := startStreams(t)
+	g := startStreams(t, func(o *Options) {
+		o.Console = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript")
+			_, _ = io.WriteString(w, strings.Repeat("let x\n", 1000))
+		})
+	})
 	for i := range 100 {
 		g.ingest(fmt.Sprint("list/", i), strings.Repeat("x", 100))
 	}
 	for path, want := range map[string]bool{
-		"/topics": true, "/topics?limit=1": false, "/history?filter=%23": true, "/openapi.yaml": true, "/asyncapi.yaml": true, "/docs/errors": true,
+		"/topics": true, "/topics?limit=1": false, "/history?filter=%23": true, "/openapi.yaml": true, "/asyncapi.yaml": true, "/docs/errors": true, "/console/app.js": true,
 		"/topics/list/1": false, "/livez": false, "/topics?limit=0": false,
 	} {
 		plain := exchange(t, g.public, request("GET", path, ""))

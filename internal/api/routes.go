@@ -42,7 +42,7 @@ func (s *Server) Public() http.Handler {
 	both(r, "/docs/*", s.getDocs)
 	both(r, "/sdk.js", plain(s.getSDK))
 	both(r, "/", plain(s.getConsole))
-	both(r, "/console/*", plain(s.getConsole))
+	both(r, "/console/*", compressed(plain(s.getConsole)))
 	if s.opts.BasePath == "" {
 		return r
 	}
