@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -159,14 +160,18 @@ func TestBodyMustMakeProgress(t *testing.T) {
 // Lists, history and documents come compressed to those who ask for it; values
 // and short answers do not.
 func TestListsComeCompressedWhereAskedFor(t *testing.T) {
-	g := startStreams(t, func(o *Options) {
+	g := startRig(t, func(o *Options) {
+		o.Hub = hub.New(hub.Options{Upstream: &memoryBroker{}, HistoryBytes: 64 << 20})
 		o.Console = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/javascript")
 			_, _ = io.WriteString(w, strings.Repeat("let x\n", 1000))
 		})
 	})
+	lists := g.server.opts.Hub
+	lists.BrokerUp(false)
+	t.Cleanup(lists.Close)
 	for i := range 100 {
-		g.ingest(fmt.Sprint("list/", i), strings.Repeat("x", 100))
+		lists.Ingest(hub.Inbound{Topic: fmt.Sprint("list/", i), Payload: bytes.Repeat([]byte("x"), 100)})
 	}
 	for path, want := range map[string]bool{
 		"/topics": true, "/topics?limit=1": false, "/history?filter=%23": true, "/openapi.yaml": true, "/asyncapi.yaml": true, "/docs/errors": true, "/console/app.js": true,
