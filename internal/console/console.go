@@ -33,14 +33,16 @@ type asset struct {
 
 // Handler serves the page. It may be called concurrently.
 type Handler struct {
+	base   string // the path that the gateway is below, without a slash at its end
 	index  []byte
 	tag    string
 	assets map[string]asset // by file name, which has the content's hash in it
 }
 
-// New joins the page's files.
-func New() *Handler {
-	h := &Handler{assets: map[string]asset{}}
+// New joins the page's files. Base is the path that the gateway is below, "" for
+// none; the page itself need not know it.
+func New(base string) *Handler {
+	h := &Handler{base: base, assets: map[string]asset{}}
 	index := string(file("index.html"))
 	index = strings.Replace(index, "style.css", h.add("style.css", "text/css; charset=utf-8", file("style.css")), 1)
 	index = strings.Replace(index, "app.js", h.add("app.js", "text/javascript; charset=utf-8", join()), 1)
@@ -80,7 +82,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Cache-Control", "no-cache")
 	if !strings.Contains(r.Header.Get("Accept"), "text/html") {
 		header.Set("Content-Type", "text/plain; charset=utf-8")
-		fmt.Fprintf(w, hello, r.Host)
+		scheme := "http"
+		if r.TLS != nil {
+			scheme = "https"
+		}
+		fmt.Fprintf(w, hello, scheme+"://"+r.Host+h.base, h.base)
 		return
 	}
 	header.Set("Content-Type", "text/html; charset=utf-8")
@@ -95,10 +101,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // hello is what somebody with curl needs first.
-const hello = `Vulture Gateway. A browser shows the console at this address, and the reference at /docs.
-Read all messages:  curl -N 'http://%[1]s/events?topic=%%23'
-Publish one:        curl -d on http://%[1]s/topics/pi/3/led
-Read the newest:    curl http://%[1]s/topics/pi/3/led
+const hello = `Vulture Gateway. A browser shows the console at this address, and the reference at %[2]s/docs.
+Read all messages:  curl -N '%[1]s/events?topic=%%23'
+Publish one:        curl -d on %[1]s/topics/pi/3/led
+Read the newest:    curl %[1]s/topics/pi/3/led
 `
 
 func (h *Handler) asset(w http.ResponseWriter, name string) {

@@ -12,5 +12,5 @@ func page(cfg *config.Config) http.Handler {
 	if !cfg.Console {
 		return nil
 	}
-	return console.New()
+	return console.New(cfg.BasePath)
 }
