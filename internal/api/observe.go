@@ -129,7 +129,7 @@ func (s *Server) observed(r *http.Request, res *response, took time.Duration, id
 	origin, preflight := strings.Join(r.Header.Values("Origin"), ", "), r.Header.Get("Access-Control-Request-Method") != ""
 	switch {
 	case res.code == wire.CodeCrossOrigin && origin == "":
-		attrs = append(attrs, slog.String("sec_fetch_site", shortened(r.Header.Get("Sec-Fetch-Site"))))
+		attrs = append(attrs, slog.String("sec_fetch_site", fetchSite(r.Header.Get("Sec-Fetch-Site"))))
 	case res.code == wire.CodeCrossOrigin, res.code == wire.CodeMethodNotAllowed && preflight:
 		attrs = append(attrs, slog.String("origin", shortened(origin)))
 	case res.code == wire.CodeHostNotAllowed, res.code == wire.CodeInvalidHost:
@@ -146,6 +146,15 @@ func (s *Server) observed(r *http.Request, res *response, took time.Duration, id
 // nobody here knows.
 func rootOf(r *http.Request) string {
 	return strings.Repeat("../", strings.Count(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/"))
+}
+
+// fetchSite is what a browser says of the page, for the log.
+func fetchSite(s string) string {
+	switch s {
+	case "cross-site", "same-site":
+		return s
+	}
+	return "other"
 }
 
 // shortened is the beginning of what a client has sent, for the log.
