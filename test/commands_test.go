@@ -158,6 +158,25 @@ func TestCheckNamesTheTakenAddress(t *testing.T) {
 	}
 }
 
+// The gateway itself may be what listens there, so check only notes it.
+func TestCheckNotesAListenerThatCannotBe(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	addr := taken.Addr().String()
+	env := map[string]string{"GATEWAY_HTTP_ADDR": addr, "GATEWAY_ADMIN_ADDR": "127.0.0.1:0", "GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0"}
+	p := launch(t, env, "check")
+	if got := p.exit(); got != 0 {
+		t.Errorf("got exit status %d, want 0", got)
+	}
+	if got, want := p.stdout.String(), "note: GATEWAY_HTTP_ADDR: the address "+addr+" is taken by another program, perhaps another gateway"; strings.Count(got, "note: ") != 1 || !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q in it and no other note", got, want)
+	}
+}
+
 func TestHealthFollowsTheBroker(t *testing.T) {
 	t.Parallel()
 	broker := brokertest.Start(t)

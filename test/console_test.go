@@ -53,6 +53,33 @@ func TestCurlGetsAFewLines(t *testing.T) {
 	}
 }
 
+// What the few lines for curl say works, also below a base path and over TLS, and
+// no link of the page leads nowhere.
+func TestFirstLinesAndLinksLead(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	for name, env := range map[string]map[string]string{"plain": {}, "base path": {"GATEWAY_BASE_PATH": "/mqtt"}, "TLS": a.env()} {
+		env["GATEWAY_MQTT_URL"] = "mqtt://127.0.0.1:1"
+		g := start(t, env)
+		if name == "TLS" {
+			g.secure(a, false)
+		}
+		base := g.url + env["GATEWAY_BASE_PATH"] + "/"
+		get := func(path, accept string) answer {
+			return g.do(request{method: "GET", path: env["GATEWAY_BASE_PATH"] + path, header: map[string]string{"Accept": accept}})
+		}
+		lines := get("/", "*/*").body
+		if strings.Count(lines, base) != 3 || strings.Count(lines, "://") != 3 || !strings.Contains(lines, env["GATEWAY_BASE_PATH"]+"/docs.") {
+			t.Errorf("%s: got %q, want %s three times", name, lines, base)
+		}
+		for _, link := range regexp.MustCompile(`(?:href|src)="([^"#:]+)"`).FindAllStringSubmatch(get("/", "text/html").body, -1) {
+			if got := get("/"+link[1], "*/*"); got.status != http.StatusOK {
+				t.Errorf("%s: the page links to %s: got %d, want 200", name, link[1], got.status)
+			}
+		}
+	}
+}
+
 // The first load is small, and the page works below a prefix.
 func TestConsoleLoadsFewAndSmallFiles(t *testing.T) {
 	t.Parallel()

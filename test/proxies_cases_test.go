@@ -189,7 +189,7 @@ func (r *route) longPoll() {
 	var first answer
 	eventually(r.t, "the first value is there", func() bool {
 		first = r.do(request{method: "GET", path: "/topics/poll/a"})
-		return first.status == http.StatusOK && first.header.Get("ETag") != ""
+		return first.status == http.StatusOK && first.body == "first" && first.header.Get("ETag") != "" // and no older one
 	})
 	answered := make(chan answer)
 	go func() {

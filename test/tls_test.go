@@ -100,6 +100,24 @@ func (g *gateway) secure(a *authority, http2 bool, certs ...tls.Certificate) {
 	g.client = &http.Client{Transport: transport}
 }
 
+// curl --http1.0 and some load balancers name it in the handshake, too.
+func TestTLSSpeaksHTTP10(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	g := start(t, a.env())
+	g.secure(a, true)
+	c, err := tls.Dial("tcp", strings.TrimPrefix(g.url, "https://"), &tls.Config{RootCAs: a.roots, NextProtos: []string{"http/1.0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "GET /livez HTTP/1.0\r\n\r\n")
+	answer, err := io.ReadAll(c)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 200 OK\r\n") {
+		t.Errorf("got %q %v, want 200", answer, err)
+	}
+}
+
 func TestTLSSpeaksHTTP2(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)

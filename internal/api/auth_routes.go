@@ -132,7 +132,7 @@ func (s *Server) postTicket(w http.ResponseWriter, r *http.Request) {
 
 // ticketTopics reads what a ticket is to be narrowed to, nil for nothing.
 func (s *Server) ticketTopics(w http.ResponseWriter, r *http.Request, held *hold) ([]string, *wire.Problem) {
-	if r.ContentLength == 0 {
+	if r.ContentLength == 0 || r.Header.Get("Content-Type") == "" && emptyBody(w, r) {
 		return nil, onlyParams(r)
 	}
 	body, bad := s.readJSON(w, r, held)

@@ -57,7 +57,7 @@ func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 
 func isUTF8(params map[string]string) bool {
 	switch strings.ToLower(params["charset"]) {
-	case "", "utf-8", "utf8", "us-ascii": // ASCII is UTF-8
+	case "", "utf-8", "utf8", "us-ascii", "ascii": // ASCII is UTF-8
 		return true
 	}
 	return false

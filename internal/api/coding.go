@@ -37,8 +37,14 @@ const gunzipBytes = 48 << 10
 // on r.Body is the body as it was before. The bounds of a body are those of what
 // comes out.
 func decodeBody(w http.ResponseWriter, r *http.Request, h *hold) *wire.Problem {
-	switch coding := strings.ToLower(strings.TrimSpace(strings.Join(r.Header.Values("Content-Encoding"), ","))); coding {
-	case "", "identity":
+	var codings []string
+	for coding := range strings.SplitSeq(strings.ToLower(strings.Join(r.Header.Values("Content-Encoding"), ",")), ",") {
+		if coding = strings.TrimSpace(coding); coding != "" && coding != "identity" { // that one changes nothing
+			codings = append(codings, coding)
+		}
+	}
+	switch strings.Join(codings, ", ") {
+	case "":
 		return nil
 	case "gzip", "x-gzip":
 		if !h.Take(gunzipBytes) {

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -28,17 +29,20 @@ func TestBodiesMayBeCompressed(t *testing.T) {
 	g := startRig(t)
 	const gz = "Content-Encoding: gzip"
 	for name, req := range map[string]string{
-		"publish":         publishRequest(zipped(valid), gz),
-		"x-gzip":          publishRequest(zipped(valid), "Content-Encoding: X-GZIP"),
-		"identity":        publishRequest(valid, "Content-Encoding: identity"),
-		"raw":             request("POST", "/topics/a/b", zipped("on"), gz),
-		"array":           request("POST", "/publish/batch", zipped("["+valid+"]"), gz, jsonType),
-		"lines":           request("POST", "/publish/batch", zipped(valid+"\n"+valid), gz, ndjsonType),
-		"two members":     publishRequest(zipped(valid[:10])+zipped(valid[10:]), gz),
-		"utf8 without -":  request("POST", "/publish", valid, "Content-Type: application/json; charset=utf8"),
-		"US-ASCII":        request("POST", "/publish", valid, `Content-Type: application/json; charset="US-ASCII"`),
-		"lines as UTF8":   request("POST", "/publish/batch", valid, "Content-Type: application/x-ndjson; charset=UTF8"),
-		"array, identity": request("POST", "/publish/batch", "["+valid+"]", "Content-Encoding: Identity", jsonType),
+		"publish":           publishRequest(zipped(valid), gz),
+		"x-gzip":            publishRequest(zipped(valid), "Content-Encoding: X-GZIP"),
+		"identity":          publishRequest(valid, "Content-Encoding: identity"),
+		"raw":               request("POST", "/topics/a/b", zipped("on"), gz),
+		"array":             request("POST", "/publish/batch", zipped("["+valid+"]"), gz, jsonType),
+		"lines":             request("POST", "/publish/batch", zipped(valid+"\n"+valid), gz, ndjsonType),
+		"two members":       publishRequest(zipped(valid[:10])+zipped(valid[10:]), gz),
+		"utf8 without -":    request("POST", "/publish", valid, "Content-Type: application/json; charset=utf8"),
+		"US-ASCII":          request("POST", "/publish", valid, `Content-Type: application/json; charset="US-ASCII"`),
+		"lines as UTF8":     request("POST", "/publish/batch", valid, "Content-Type: application/x-ndjson; charset=UTF8"),
+		"gzip and identity": publishRequest(zipped(valid), "Content-Encoding: identity, GZIP", "Content-Encoding: identity"),
+		"identity twice":    publishRequest(valid, "Content-Encoding: identity,identity"),
+		"ASCII":             request("POST", "/publish", valid, "Content-Type: application/json; charset=ascii"),
+		"array, identity":   request("POST", "/publish/batch", "["+valid+"]", "Content-Encoding: Identity", jsonType),
 	} {
 		if a := exchange(t, g.public, req); a.status != http.StatusOK || bytes.Contains(a.body, []byte(`"code"`)) {
 			t.Errorf("%s: got %d %s, want 200", name, a.status, a.body)
@@ -46,7 +50,7 @@ func TestBodiesMayBeCompressed(t *testing.T) {
 			t.Errorf("%s: the connection is closed, want it open", name)
 		}
 	}
-	g.wantPublishes(t, 12)
+	g.wantPublishes(t, 15)
 }
 
 // What comes out of a compressed body has the bounds of one that is not.
@@ -85,15 +89,19 @@ func TestCompressedBodiesAreBounded(t *testing.T) {
 
 // A client that sends a body in chunks may send an empty one where none is
 // wanted.
-func TestDeleteTakesAnEmptyBodyInChunks(t *testing.T) {
+func TestEmptyBodyMayComeInChunks(t *testing.T) {
 	g := startRig(t)
-	del := func(body string) *reply {
-		return exchange(t, g.public, "DELETE /topics/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"+body)
+	send := func(line, body string) *reply {
+		return exchange(t, g.public, line+" HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"+body)
 	}
-	if a := del("0\r\n\r\n"); a.status != http.StatusOK {
-		t.Errorf("got %d %s, want 200", a.status, a.body)
+	for line, want := range map[string]int{"DELETE /topics/a": http.StatusOK, "POST /auth/ticket": http.StatusCreated, "GET /topics": http.StatusOK} {
+		if a := send(line, "0\r\n\r\n"); a.status != want {
+			t.Errorf("%s: got %d %s, want %d", line, a.status, a.body, want)
+		}
 	}
-	del("1\r\nx\r\n0\r\n\r\n").wantProblem(t, http.StatusBadRequest, wire.CodeBodyNotAllowed)
+	const x = "1\r\nx\r\n0\r\n\r\n"
+	send("DELETE /topics/a", x).wantProblem(t, http.StatusBadRequest, wire.CodeBodyNotAllowed)
+	send("POST /auth/ticket", x).wantProblem(t, http.StatusUnsupportedMediaType, wire.CodeUnsupportedMediaType)
 }
 
 // trickle is an answer's writer that has read deadlines, and a body that brings
@@ -152,12 +160,21 @@ func TestBodyMustMakeProgress(t *testing.T) {
 // Lists, history and documents come compressed to those who ask for it; values
 // and short answers do not.
 func TestListsComeCompressedWhereAskedFor(t *testing.T) {
-	g := startStreams(t)
+	g := startRig(t, func(o *Options) {
+		o.Hub = hub.New(hub.Options{Upstream: &memoryBroker{}, HistoryBytes: 64 << 20})
+		o.Console = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/javascript")
+			_, _ = io.WriteString(w, strings.Repeat("let x\n", 1000))
+		})
+	})
+	lists := g.server.opts.Hub
+	lists.BrokerUp(false)
+	t.Cleanup(lists.Close)
 	for i := range 100 {
-		g.ingest(fmt.Sprint("list/", i), strings.Repeat("x", 100))
+		lists.Ingest(hub.Inbound{Topic: fmt.Sprint("list/", i), Payload: bytes.Repeat([]byte("x"), 100)})
 	}
 	for path, want := range map[string]bool{
-		"/topics": true, "/topics?limit=1": false, "/history?filter=%23": true, "/openapi.yaml": true, "/asyncapi.yaml": true, "/docs/errors": true,
+		"/topics": true, "/topics?limit=1": false, "/history?filter=%23": true, "/openapi.yaml": true, "/asyncapi.yaml": true, "/docs/errors": true, "/console/app.js": true,
 		"/topics/list/1": false, "/livez": false, "/topics?limit=0": false,
 	} {
 		plain := exchange(t, g.public, request("GET", path, ""))

@@ -131,12 +131,12 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After, Link, ETag, Age, Last-Modified, Preference-Applied, Idempotency-Replayed, Mqtt-Qos, Mqtt-Retain, WWW-Authenticate, RateLimit, RateLimit-Policy")
+	h.Set("Access-Control-Expose-Headers", "X-Request-Id, Retry-After, Link, ETag, Age, Last-Modified, Preference-Applied, Idempotency-Replayed, Mqtt-Qos, Mqtt-Retain, WWW-Authenticate, RateLimit, RateLimit-Policy, Devices-Forgotten, Allow")
 	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, DELETE")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Cache-Control, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Mqtt-User-Property, Prefer, Traceparent, X-Request-Id, X-Requested-With")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Baggage, Cache-Control, Content-Encoding, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Mqtt-User-Property, Pragma, Prefer, Traceparent, Tracestate, X-Request-Id, X-Requested-With")
 	h.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
 	return true

@@ -11,6 +11,7 @@ import (
 // accepted lists the media ranges that a request accepts (RFC 9110 section
 // 12.5.1), in lower case, the most wanted first and otherwise in the client's
 // order, and those that it refuses. Without the header everything is accepted.
+// A lone * is how Java and old tools write */*.
 func accepted(r *http.Request) (wanted, refused []string) {
 	header := strings.Join(r.Header.Values("Accept"), ",")
 	if strings.TrimSpace(header) == "" {
@@ -23,7 +24,9 @@ func accepted(r *http.Request) (wanted, refused []string) {
 	var ranges []weighed
 	for part := range strings.SplitSeq(header, ",") {
 		name, params, _ := strings.Cut(part, ";")
-		name = strings.ToLower(strings.TrimSpace(name))
+		if name = strings.ToLower(strings.TrimSpace(name)); name == "*" {
+			name = "*/*"
+		}
 		if q := weight(params); q > 0 {
 			ranges = append(ranges, weighed{name, q})
 		} else if name != "*/*" { // that one only takes nothing more in

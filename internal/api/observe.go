@@ -125,14 +125,17 @@ func (s *Server) observed(r *http.Request, res *response, took time.Duration, id
 		slog.Int("bytes", res.bytes), slog.Float64("took_ms", float64(took.Microseconds())/1000),
 		slog.String("remote", s.remote(r)), slog.String("request_id", id),
 	}
-	switch res.code {
-	case "":
-	case wire.CodeCrossOrigin:
-		attrs = append(attrs, slog.String("code", string(res.code)), slog.String("origin", shortened(r.Header.Get("Origin"))))
-	case wire.CodeHostNotAllowed, wire.CodeInvalidHost:
-		attrs = append(attrs, slog.String("code", string(res.code)), slog.String("host", shortened(r.Host)))
-	default:
+	if res.code != "" {
 		attrs = append(attrs, slog.String("code", string(res.code)))
+	}
+	origin, preflight := strings.Join(r.Header.Values("Origin"), ", "), r.Header.Get("Access-Control-Request-Method") != ""
+	switch {
+	case res.code == wire.CodeCrossOrigin && origin == "":
+		attrs = append(attrs, slog.String("sec_fetch_site", fetchSite(r.Header.Get("Sec-Fetch-Site"))))
+	case res.code == wire.CodeCrossOrigin, res.code == wire.CodeMethodNotAllowed && preflight:
+		attrs = append(attrs, slog.String("origin", shortened(origin)))
+	case res.code == wire.CodeHostNotAllowed, res.code == wire.CodeInvalidHost:
+		attrs = append(attrs, slog.String("host", shortened(r.Host)))
 	}
 	if trace := traceparent(r); trace != "" {
 		attrs = append(attrs, slog.String("traceparent", trace))
@@ -145,6 +148,15 @@ func (s *Server) observed(r *http.Request, res *response, took time.Duration, id
 // nobody here knows.
 func rootOf(r *http.Request) string {
 	return strings.Repeat("../", strings.Count(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/"))
+}
+
+// fetchSite is what a browser says of the page, for the log.
+func fetchSite(s string) string {
+	switch s {
+	case "cross-site", "same-site":
+		return s
+	}
+	return "other"
 }
 
 // shortened is the beginning of what a client has sent, for the log.

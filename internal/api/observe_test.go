@@ -92,6 +92,30 @@ func TestLogTakesNoTextFromClients(t *testing.T) {
 	g.cleanLog(t)
 }
 
+// The log says why a page or a host was refused: with what it said of itself.
+func TestLogSaysWhatWasRefused(t *testing.T) {
+	g := startRig(t, func(o *Options) { o.AllowedOrigins = listed })
+	const crossOrigin, evil, long = `"code":"cross_origin","origin":`, "https://evil.example", 300
+	post := func(headers ...string) string { return request("POST", "/publish", "", headers...) }
+	for raw, want := range map[string]string{
+		post("Origin: " + evil): crossOrigin + `"` + evil + `"`,
+		post("Origin: https://app.example", "Origin: https://b.example"):                           crossOrigin + `"https://app.example, https://b.example"`,
+		post("Origin: " + strings.Repeat("x", long)):                                               crossOrigin + `"` + strings.Repeat("x", 100) + `"`,
+		post("Origin: a\tlevel=ERROR"):                                                             crossOrigin + `"a\tlevel=ERROR"`,
+		post("Sec-Fetch-Site: cross-site"):                                                         `"code":"cross_origin","sec_fetch_site":"cross-site"`,
+		"GET /topics HTTP/1.1\r\nHost: evil.example\r\n\r\n":                                       `"code":"host_not_allowed","host":"evil.example"`,
+		"GET /topics HTTP/1.1\r\nHost: a:b\r\n\r\n":                                                `"code":"invalid_host","host":"a:b"`,
+		request("OPTIONS", "/publish", "", "Origin: "+evil, "Access-Control-Request-Method: POST"): `"code":"method_not_allowed","origin":"` + evil + `"`,
+	} {
+		before := len(g.log.lines())
+		exchange(t, g.public, raw)
+		eventuallyTrue(t, "the request is logged", func() bool { return len(g.log.lines()) > before })
+		if line := strings.TrimSpace(g.log.lines()[before]); !strings.HasSuffix(line, ","+want+"}") {
+			t.Errorf("%.60q: got %s, want %s at its end", raw, line, want)
+		}
+	}
+}
+
 func TestForwardedForCountsFromTrustedProxiesOnly(t *testing.T) {
 	trust := func(cidrs ...string) func(*Options) {
 		return func(o *Options) {

@@ -42,7 +42,7 @@ func (s *Server) Public() http.Handler {
 	both(r, "/docs/*", s.getDocs)
 	both(r, "/sdk.js", plain(s.getSDK))
 	both(r, "/", plain(s.getConsole))
-	both(r, "/console/*", plain(s.getConsole))
+	both(r, "/console/*", compressed(plain(s.getConsole)))
 	if s.opts.BasePath == "" {
 		return r
 	}
@@ -69,8 +69,10 @@ func (s *Server) Admin() http.Handler {
 }
 
 func (s *Server) health(r chi.Router) {
-	both(r, "/livez", plain(s.getLivez))
-	both(r, "/readyz", plain(s.getReadyz))
+	for path, h := range map[string]http.HandlerFunc{"/livez": plain(s.getLivez), "/readyz": plain(s.getReadyz)} {
+		both(r, path, h)
+		r.Options(path, h) // HAProxy asks with it unless it is told another method
+	}
 }
 
 // plain refuses all query parameters.
@@ -118,7 +120,7 @@ func allowed(r chi.Routes, req *http.Request) []string {
 		path = req.URL.Path
 	}
 	var methods []string
-	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
 		if r.Match(chi.NewRouteContext(), m, path) {
 			methods = append(methods, m)
 		}

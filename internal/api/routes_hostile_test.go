@@ -18,7 +18,7 @@ import (
 func TestWrongMethodNamesTheRightOnes(t *testing.T) {
 	g := startRig(t)
 	for path, allow := range map[string]string{
-		"/publish": "POST", "/ws": "GET", "/livez": "GET, HEAD", "/openapi.yaml": "GET, HEAD", "/docs/errors": "GET, HEAD",
+		"/publish": "POST", "/ws": "GET", "/livez": "GET, HEAD, OPTIONS", "/openapi.yaml": "GET, HEAD", "/docs/errors": "GET, HEAD",
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "FOO", "get", "PROPFIND"} {
 			if strings.Contains(allow, method) {
@@ -275,6 +275,11 @@ func TestBasePathIsStripped(t *testing.T) {
 	if got := strings.Join(g.published(), "|"); got != "a/b//c 1 1 false|a/b 1 1 false" {
 		t.Errorf("got %s, want the topics as they were", got)
 	}
+	outside := exchange(t, g.public, request("GET", "/topics", ""))
+	if outside.header.Get("X-Request-Id") == "" || outside.header.Get("X-Content-Type-Options") == "" {
+		t.Errorf("outside of the base path: got %v, want the headers of every answer", outside.header)
+	}
+	exchange(t, g.public, "GET /topics HTTP/1.1\r\nHost: evil.example\r\n\r\n").wantProblem(t, 421, wire.CodeHostNotAllowed)
 }
 
 // What is not below the base path is guarded like the rest, and counted.

@@ -187,7 +187,7 @@ func TestEventsComesAsTheClientAsks(t *testing.T) {
 	g := startStreams(t)
 	const ndjson, sse, text = "application/x-ndjson", "text/event-stream; charset=utf-8", "text/plain; charset=utf-8"
 	tests := []struct{ query, accept, want string }{
-		{"", "", ndjson}, {"", "*/*", ndjson}, {"", "text/html,*/*", ndjson}, {"", "text/html,application/xhtml+xml,*/*;q=0.8", ndjson}, {"", "application/*", ndjson}, {"", "application/x-ndjson", ndjson},
+		{"", "", ndjson}, {"", "*/*", ndjson}, {"", "*", ndjson}, {"", "text/html, image/gif, *; q=.2", ndjson}, {"", "text/html,*/*", ndjson}, {"", "text/html,application/xhtml+xml,*/*;q=0.8", ndjson}, {"", "application/*", ndjson}, {"", "application/x-ndjson", ndjson},
 		{"", "text/event-stream", sse}, {"", "Text/Event-Stream; charset=utf-8", sse}, {"", "application/json, text/event-stream", sse}, {"", "text/event-stream;q=0.5", sse},
 		{"", "text/event-stream;q=0, */*", ndjson}, {"", "text/event-stream; q=0.000, application/x-ndjson", ndjson}, {"", "text/plain", text}, {"", "text/*", text},
 		{"&format=sse", "", sse}, {"&format=ndjson", "text/event-stream", ndjson}, {"&format=text", "application/json", text}, {"&format=sse", "text/html", sse},

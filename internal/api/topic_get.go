@@ -58,7 +58,7 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 func (s *Server) value(ctx context.Context, name string) (*message.Message, *wire.Problem) {
 	m, err := s.opts.Hub.Newest(ctx, name)
 	switch {
-	case errors.Is(err, hub.ErrNotSeen):
+	case errors.Is(err, hub.ErrNotSeen), errors.Is(err, hub.ErrNotRemembered):
 		return nil, problemOf(err)
 	case err != nil:
 		return nil, problemAt("/topic", err)

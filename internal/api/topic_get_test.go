@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -44,6 +45,10 @@ func TestValueComesInTheFormThatIsAccepted(t *testing.T) {
 		{"bytes", "image/png", "", "not_acceptable"},
 		{"bytes", "text/plain", "", "not_acceptable"},
 		{"text", "*/*;q=0", "", "not_acceptable"},
+		{"text", "*", "text/plain; charset=utf-8", "on"}, // as Java and wget send it
+		{"text", "image/gif, *; q=.2", "text/plain; charset=utf-8", "on"},
+		{"text", "*;q=0", "", "not_acceptable"},
+		{"json", "application/json;q=0, *", "text/plain; charset=utf-8", `{"a": 1}`},
 	} {
 		var headers []string
 		if row.accept != "" {
@@ -233,6 +238,35 @@ func TestListPagesByTopic(t *testing.T) {
 		if seen != want || pages != (25+limit-1)/limit {
 			t.Errorf("limit %d: got %d pages with %s, want %s", limit, pages, seen, want)
 		}
+	}
+}
+
+// A page goes on behind every topic that a broker lets a device choose, also
+// one that cannot be asked for here.
+func TestPagesGoOnBehindEveryTopic(t *testing.T) {
+	g := startRig(t)
+	topics := []string{"a", "b\x01", "b\x7f", "c\u0085", "c\u200d", "d\u00ad", "e\ufeff", "f\ufdd0", "f\uffff", "g\U0001fffe", "h//", "i%41&b=c", strings.Repeat("ü", 512), "z"}
+	for _, name := range topics {
+		g.ingest(name, "1")
+	}
+	slices.Sort(topics)
+	var got []string
+	for path := "/topics?limit=1"; path != ""; {
+		a := g.get(path)
+		var page []wire.Message
+		if err := json.Unmarshal(a.body, &page); err != nil || a.status != http.StatusOK {
+			t.Fatalf("%s: got %d %s (%v)", path, a.status, a.body, err)
+		}
+		for _, m := range page {
+			got = append(got, m.Topic)
+		}
+		next, _, more := strings.Cut(strings.TrimPrefix(a.header.Get("Link"), "<"), ">")
+		if path = ""; more {
+			path = "/topics" + next
+		}
+	}
+	if !slices.Equal(got, topics) {
+		t.Errorf("got %q, want %q", got, topics)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
@@ -33,7 +34,7 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		wrong = append(wrong, bad)
 	}
 	after := query.Get("after")
-	if query.Has("after") && topic.CheckReadName(strings.TrimPrefix(after, "$")) != nil {
+	if query.Has("after") && !isPlace(after) {
 		wrong = append(wrong, fieldProblem(wire.CodeInvalidParameter, "/after", "after must be the topic that the last page ended with."))
 	}
 	list := s.opts.Hub.List
@@ -81,6 +82,12 @@ func (s *Server) getTopics(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Link", `<?`+more.Encode()+`>; rel="next"`)
 	}
 	writeObjects(w, r, objects)
+}
+
+// isPlace reports whether a page can have ended there: at a topic that a device
+// has chosen, which may be one that cannot be asked for.
+func isPlace(after string) bool {
+	return after != "" && len(after) <= topic.MaxReadBytes && utf8.ValidString(after) && !strings.ContainsAny(after, "+#")
 }
 
 // writeObjects writes a list as a JSON array, or one object a line.

@@ -91,6 +91,10 @@ func cleanHost(s string) (string, error) {
 // schemeSyntax is RFC 3986, 3.1, in lower case. Apps have schemes of their own.
 var schemeSyntax = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
 
+// opaqueHost is what apps put behind their schemes, which is no name of DNS:
+// Electron's are app://- and such.
+var opaqueHost = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
+
 // cleanOrigin returns the origin as a browser would send it in Origin.
 func cleanOrigin(s string) (string, error) {
 	if strings.Contains(s, "*") {
@@ -103,6 +107,9 @@ func cleanOrigin(s string) (string, error) {
 	}
 	if strings.ContainsAny(rest, "/?#@") {
 		return "", valueError("must end after the host and port, without path or slash, for example https://app.example")
+	}
+	if scheme != "http" && scheme != "https" && opaqueHost.MatchString(rest) {
+		return scheme + "://" + strings.ToLower(rest), nil
 	}
 	host, err := cleanHost(rest)
 	if err != nil {

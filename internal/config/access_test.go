@@ -49,7 +49,7 @@ func TestAllowedOriginIsWhatABrowserSends(t *testing.T) {
 
 // Apps and extensions are web pages, too, with schemes of their own.
 func TestAllowedOriginMayHaveAnyScheme(t *testing.T) {
-	for _, origin := range []string{"capacitor://localhost", "ionic://localhost", "tauri://localhost", "chrome-extension://abcdefghijklmnopabcdefghijklmnop", "moz-extension://9f8a4c3e-1b2d-4e5f-8a9b-0c1d2e3f4a5b", "app+x://a.example:81"} {
+	for _, origin := range []string{"capacitor://localhost", "ionic://localhost", "tauri://localhost", "chrome-extension://abcdefghijklmnopabcdefghijklmnop", "moz-extension://9f8a4c3e-1b2d-4e5f-8a9b-0c1d2e3f4a5b", "app+x://a.example:81", "app://-", "app://obsidian.md", "vscode-webview://1a2b3c"} {
 		if got, err := cleanOrigin(origin); got != origin || err != nil {
 			t.Errorf("got %q %v, want %q", got, err, origin)
 		}

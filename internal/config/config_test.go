@@ -221,7 +221,7 @@ func TestBareNamesAreNotRead(t *testing.T) {
 	for _, v := range variables() {
 		t.Setenv(v.name[len(prefix):], "hunter2")
 	}
-	for _, name := range []string{"PORT", "HOST", "USER", "USERNAME", "PASSWORD", "HTTPADDR", "MQTTURL", "gateway_auth"} {
+	for _, name := range []string{"PORT", "HOST", "USER", "USERNAME", "PASSWORD", "HTTPADDR", "MQTTURL"} {
 		t.Setenv(name, "hunter2")
 	}
 	got, _ := mustLoad(t, nil)

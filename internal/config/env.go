@@ -73,11 +73,17 @@ func checkUnknown(vars []variable, environ []string) error {
 	slices.Sort(environ)
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, prefix) || slices.Contains(known, name) || slices.Contains(ofClients, name) {
-			continue
-		}
 		// %q keeps an odd name on one line.
 		const format = "unknown variable %q; %s"
+		if !strings.HasPrefix(name, prefix) {
+			if meant := misspelt(name, known); meant != "" {
+				return valueErrorf(format, name, "did you mean "+meant+"?")
+			}
+			continue
+		}
+		if slices.Contains(known, name) || slices.Contains(ofClients, name) {
+			continue
+		}
 		if best := spelling.Closest(name, known); best != "" {
 			return valueErrorf(format, name, "did you mean "+best+"?")
 		}
@@ -87,6 +93,18 @@ func checkUnknown(vars []variable, environ []string) error {
 		return valueErrorf(format, name, "remove it; -h lists every variable")
 	}
 	return nil
+}
+
+// misspelt is the variable that a name without the prefix is meant to be, if it
+// is that in other letters or a typo away; else it is somebody else's.
+func misspelt(name string, known []string) string {
+	upper := strings.ReplaceAll(strings.ToUpper(name), "-", "_")
+	for _, k := range known {
+		if upper == k || len(name) <= len(k)+1 && spelling.Typos(name, k) == 1 {
+			return k
+		}
+	}
+	return ""
 }
 
 // fromKubernetes knows the variables that a Service named gateway puts into

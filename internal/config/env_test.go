@@ -10,6 +10,11 @@ func TestUnknownVariableIsRefused(t *testing.T) {
 		{"shorter", env{"GATEWAY_MQTT_USER": "x"}, []string{"did you mean GATEWAY_MQTT_USERNAME?"}},
 		{"not close", env{"GATEWAY_MQTT_HOST": "x"}, []string{`"GATEWAY_MQTT_HOST"`, "remove it", "-h lists"}},
 		{"other version", env{"GATEWAY_API_KEYS": ""}, []string{`"GATEWAY_API_KEYS"`, "remove it"}},
+		{"lower case", env{"gateway_http_addr": "x"}, []string{`"gateway_http_addr"`, "did you mean GATEWAY_HTTP_ADDR?"}},
+		{"mixed case", env{"Gateway_Watch": "x"}, []string{"did you mean GATEWAY_WATCH?"}},
+		{"hyphens", env{"GATEWAY-HTTP-ADDR": "x"}, []string{"did you mean GATEWAY_HTTP_ADDR?"}},
+		{"typo in the prefix", env{"GATWAY_MQTT_URL": "x"}, []string{"did you mean GATEWAY_MQTT_URL?"}},
+		{"prefix swapped", env{"GATEAWY_AUTH": "x"}, []string{"did you mean GATEWAY_AUTH?"}},
 		{"value never shown", env{"GATEWAY_MQTT_PASWORD": "hunter2"}, []string{"did you mean GATEWAY_MQTT_PASSWORD?"}},
 		{"odd name stays on one line", env{"GATEWAY_\nB": "x"}, []string{`"GATEWAY_\nB"`}},
 		{"kubernetes service", env{"GATEWAY_SERVICE_HOST": "10.0.0.1", "GATEWAY_SERVICE_PORT_HTTP": "80"}, []string{"enableServiceLinks: false"}},
@@ -17,6 +22,11 @@ func TestUnknownVariableIsRefused(t *testing.T) {
 		{"not of kubernetes", env{"GATEWAY_PORT": "8080"}, []string{`"GATEWAY_PORT"`, "remove it"}},
 		{"kubernetes port", env{"GATEWAY_PORT_8080_TCP": "tcp://10.0.0.1:8080"}, []string{"enableServiceLinks: false"}},
 	})
+}
+
+// What others are called is not the gateway's business.
+func TestVariablesOfOthersAreLeftAlone(t *testing.T) {
+	mustLoad(t, env{"MQTT_URL": "x", "HTTP_ADDR": "x", "gateway": "10.0.0.1", "gateway_ip": "10.0.0.1", "DEFAULT_GATEWAY_ADDR": "x", "API_GATEWAY_URL": "x", "PATHWAY_AUTH": "x", "gateway_url": "x"})
 }
 
 // What the commands read may be set where a gateway starts.

@@ -15,6 +15,9 @@ type listener struct {
 }
 
 func parseListener(variable, addr string) (listener, error) {
+	if scheme, rest, isURL := strings.Cut(addr, "://"); isURL {
+		return listener{}, refuse(variable, "%q is a URL; write %s, without %s://", addr, strings.TrimSuffix(rest, "/"), scheme)
+	}
 	host, port, err := address.Split(addr)
 	if err != nil {
 		return listener{}, refuse(variable, "%q: %s", addr, err)

@@ -66,7 +66,7 @@ func (c *certificates) read() (changed bool, err error) {
 	if err != nil {
 		return false, errors.New("GATEWAY_TLS_KEY_FILE: it is not the key of GATEWAY_TLS_CERT_FILE")
 	}
-	next := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	next := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: protocols()}
 	if c.clientCAFile != "" {
 		next.ClientCAs, next.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
 		if !next.ClientCAs.AppendCertsFromPEM(said[2]) {
@@ -82,10 +82,13 @@ func (c *certificates) read() (changed bool, err error) {
 	return true, nil
 }
 
+// protocols are what the public listener speaks over TLS.
+func protocols() []string { return []string{"h2", "http/1.1", "http/1.0"} }
+
 // config is what the listener is given: each handshake takes what is in force.
 func (c *certificates) config() *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
+		MinVersion: tls.VersionTLS12, NextProtos: protocols(),
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current.Load(), nil },
 	}
 }

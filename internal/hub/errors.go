@@ -29,6 +29,8 @@ var (
 	ErrNoAnswer = &Error{wire.CodeBrokerUnavailable, "The broker did not say in time what it keeps as retained; try again."}
 	// ErrNotSeen: no message is known of the topic.
 	ErrNotSeen = &Error{wire.CodeTopicNotSeen, "No message has come on this topic, and the broker keeps none as retained."}
+	// ErrNotRemembered: the same of one that is not remembered.
+	ErrNotRemembered = &Error{wire.CodeTopicNotSeen, "The broker keeps no message on this topic as retained, and what has come on it is not remembered: it has more than 1024 bytes or 32 levels."}
 	// ErrTooFast: more arrives for a snapshot than can be put in order.
 	ErrTooFast = &Error{wire.CodeOverloaded, "So much arrives for this filter that no snapshot of it can be made; subscribe without, or to less."}
 )

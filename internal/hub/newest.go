@@ -2,6 +2,8 @@ package hub
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -11,19 +13,28 @@ import (
 )
 
 // Newest is the newest message on a topic: what the hub has received, or else
-// what the broker keeps as retained. ErrNotSeen says that there is neither;
-// other errors, why that cannot be told.
+// what the broker keeps as retained. ErrNotSeen and ErrNotRemembered say that
+// there is neither; other errors, why that cannot be told.
 func (h *Hub) Newest(ctx context.Context, name string) (*message.Message, error) {
 	if m := h.known(name); m != nil {
 		return m, nil
 	}
-	if err := h.ask(ctx, name); err != nil {
+	copies, err := h.askFor(ctx, name)
+	if err != nil {
 		return nil, err
 	}
-	if m := h.known(name); m != nil {
-		return m, nil
+	if rememberable(name) {
+		if m := h.known(name); m != nil {
+			return m, nil
+		}
+		return nil, ErrNotSeen
 	}
-	return nil, ErrNotSeen
+	for _, m := range copies {
+		if m.Topic == name && !m.Empty() {
+			return m, nil
+		}
+	}
+	return nil, ErrNotRemembered
 }
 
 func (h *Hub) known(name string) *message.Message {
@@ -119,19 +130,39 @@ func (h *Hub) Kept(ctx context.Context, filter, after string, limit int, rights 
 	if err != nil {
 		return nil, "", err
 	}
-	copies = slices.Clone(copies) // which others read, too
-	slices.SortStableFunc(copies, func(a, b *message.Message) int { return strings.Compare(a.Topic, b.Topic) })
+	type ranked struct {
+		rank string
+		*message.Message
+	}
+	var list []ranked
+	for _, m := range copies {
+		if at := rank(m.Topic); at > after && !m.Empty() && rights.may(m.Topic) {
+			list = append(list, ranked{at, m})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b ranked) int { return strings.Compare(a.rank, b.rank) })
 	p := page{limit: limit}
 	last := after
-	for _, m := range copies {
-		if m.Topic <= last || m.Empty() || !rights.may(m.Topic) {
-			continue // of an earlier page, or sent twice
+	for _, m := range list {
+		if m.rank == last {
+			continue // sent twice
 		}
-		if last = m.Topic; !p.add(m.Topic, m) {
+		if last = m.rank; !p.add(m.rank, m.Message) {
 			return p.objects, p.last, nil
 		}
 	}
 	return p.objects, "", nil
+}
+
+// rank is where a topic stands in the list of what the broker keeps: its name,
+// or, where that has no room in a link, the beginning of it and a digest. No name
+// holds U+0000.
+func rank(name string) string {
+	if len(name) <= maxTopicBytes {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return strings.ToValidUTF8(name[:maxTopicBytes], "") + "\x00" + hex.EncodeToString(sum[:8])
 }
 
 // disconnected reports whether err says only that there is no broker now.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/vulturepi/gateway/wire"
 )
 
 func retained(topic, payload string) Inbound {
@@ -105,6 +107,51 @@ func TestKeptIsWhatTheBrokerSays(t *testing.T) {
 	b.retained = func(string) ([]Inbound, error) { return nil, errors.New("no answer") }
 	if objects, _, err := h.Kept(context.Background(), "#", "", 2, nil); err == nil {
 		t.Errorf("a broker that does not answer: got %q, want an error", objects)
+	}
+}
+
+// What has no room in a link, or is too deep to be remembered, is in the list
+// of what the broker keeps, and can be read.
+func TestWhatIsNotRememberedIsReadAtTheBroker(t *testing.T) {
+	b := newBroker()
+	h := setup(t, b, Options{HistoryBytes: 1 << 20})
+	long := strings.Repeat("x", 1100)
+	deep := strings.Repeat("d/", 40)
+	kept := []string{"a", deep, long, long + "1", long + "2", strings.Repeat("x", 1024), "y"}
+	b.retained = func(filter string) (copies []Inbound, err error) {
+		for _, name := range kept {
+			if filter == "#" || filter == name {
+				copies = append(copies, retained(name, "1"))
+			}
+		}
+		return copies, nil
+	}
+	var got []string
+	for after := ""; ; {
+		objects, next, err := h.Kept(context.Background(), "#", after, 1, nil)
+		if err != nil || len(next) > 1100 || len(got) > len(kept) {
+			t.Fatalf("got %d topics, then %d bytes of a place and %v", len(got), len(next), err)
+		}
+		for _, o := range objects {
+			name, _, _ := strings.Cut(strings.TrimPrefix(string(o), `{"type":"message","topic":"`), `"`)
+			got = append(got, name)
+		}
+		if after = next; next == "" {
+			break
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(kept)
+	if !slices.Equal(got, kept) {
+		t.Errorf("got %d topics, want all %d, each once", len(got), len(kept))
+	}
+	for _, name := range []string{deep, long} {
+		if got := newest(t, h, name); got != "1" {
+			t.Errorf("%s: got %s, want 1", name, got)
+		}
+	}
+	if _, err := h.Newest(context.Background(), long+"3"); err == nil || !strings.Contains(err.Error(), "not remembered") || explained(err).Code != wire.CodeTopicNotSeen {
+		t.Errorf("got %v, want it said that such topics are not remembered", err)
 	}
 }
 

@@ -49,6 +49,7 @@ func TestReasonCodesOfEveryAnswerAreHeard(t *testing.T) {
 		{2, 0x97, 0, QuotaExceeded, PUBREC, false},
 		{2, 0x10, 0, NoSubscribers, 0, true},
 		{2, 0, 0x92, IDNotFound, PUBCOMP, true},
+		{2, 0x01, 0, 1, 0, true},
 	} {
 		var released atomic.Bool
 		broker := fake(t, V5, []byte{0x20, 6, 0, 0, 3, 0x21, 0, 1}, func(c *brokertest.FakeConn, kind, _ byte, body []byte) {

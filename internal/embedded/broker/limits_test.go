@@ -3,11 +3,14 @@ package broker
 import (
 	"fmt"
 	"net"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
+	"github.com/vulturepi/gateway/internal/embedded/packet"
 	raw "github.com/vulturepi/gateway/internal/embedded/rawtest"
 )
 
@@ -230,5 +233,38 @@ func TestCloseTellsClientsAndEnds(t *testing.T) {
 	ended(t, silent)
 	if _, err := net.Dial("tcp", s.addr); err == nil {
 		t.Error("it still listens")
+	}
+}
+
+// docs/operations.md tells the bounds; here they are written from the code.
+func TestBoundsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := func(n int) string { // with a space for thousands
+		if n < 10_000 {
+			return strconv.Itoa(n)
+		}
+		return fmt.Sprintf("%d %03d", n/1000, n%1000)
+	}
+	mib := func(n int64) string { return fmt.Sprintf("%d MiB", n>>20) }
+	l := DefaultLimits()
+	for _, row := range [][2]string{
+		{"A packet", mib(int64(l.Packet)) + ", a CONNECT 512 KiB"},
+		{"Packets that arrive, together", mib(l.Arriving)},
+		{"Connections", number(l.Connections)},
+		{"Connections without a CONNECT", fmt.Sprintf("%s, %.0f seconds each", number(l.Connecting), l.ConnectTime.Seconds())},
+		{"Messages that wait for one client", number(l.Queue) + ", " + mib(l.QueueBytes)},
+		{"Messages that wait or are retained, together", mib(l.Held)},
+		{"Retained messages", number(l.Retained) + ", " + mib(l.RetainedBytes)},
+		{"Filters", number(l.Filters) + " of a client, " + mib(l.Subscriptions) + " together"},
+		{"Sessions without a connection", number(l.Sessions)},
+		{"Messages sent and not acknowledged", number(l.Window) + ", or the client's Receive Maximum"},
+		{"Levels of a topic or filter", number(packet.MaxLevels)},
+	} {
+		if want := "| " + row[0] + " | " + row[1] + " |"; !strings.Contains(string(text), want) {
+			t.Errorf("operations.md has no row %q", want)
+		}
 	}
 }

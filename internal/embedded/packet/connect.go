@@ -106,6 +106,8 @@ func (c *cursor) will(flags byte, version Version) *Will {
 	case c.err != nil:
 	case !IsName(w.Topic):
 		c.fail(malformed("the will topic is empty or has a wildcard"))
+	case !isPlain(w.Topic):
+		c.fail(&Error{TopicNameInvalid, "the will topic has a control character or a non-character"})
 	case tooDeep(w.Topic):
 		c.fail(malformed("the will topic has more than %d levels", MaxLevels))
 	}

@@ -33,6 +33,8 @@ func parsePublish(flags byte, body []byte, version Version) (*Publish, *Error) {
 		in.fail(violation("the topic name is empty")) // 4.7.3-1
 	case !IsName(p.Topic):
 		in.fail(malformed("the topic name has a wildcard")) // 3.3.2-2
+	case !isPlain(p.Topic):
+		in.fail(&Error{TopicNameInvalid, "the topic name has a control character or a non-character"})
 	case tooDeep(p.Topic):
 		in.fail(&Error{TopicNameInvalid, "the topic name has more than 200 levels"})
 	}

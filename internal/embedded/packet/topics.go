@@ -30,6 +30,14 @@ func isFilter(s string) bool {
 	}
 }
 
+// isPlain reports whether a string that is valid UTF-8 has no control characters and no non-characters. Names should
+// have none (1.5.4), and mosquitto takes none: readers have no way to ask for them.
+func isPlain(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return r < 0x20 || r >= 0x7F && r <= 0x9F || r&0xFFFE == 0xFFFE || r >= 0xFDD0 && r <= 0xFDEF
+	})
+}
+
 // tooDeep reports whether a name or filter has more than MaxLevels levels.
 func tooDeep(s string) bool { return strings.Count(s, "/") >= MaxLevels }
 
