@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"path"
 	"strings"
 )
 
@@ -14,7 +15,8 @@ func under(base string, h, outside http.Handler) http.Handler {
 		case r.URL.Path == "/livez" || r.URL.Path == "/readyz":
 			h.ServeHTTP(w, r)
 		case inside && rest == "":
-			http.Redirect(w, r, base+"/", http.StatusPermanentRedirect)
+			w.Header().Set("Location", path.Base(base)+"/") // relative: there may be more of the path in front
+			w.WriteHeader(http.StatusPermanentRedirect)
 		case inside && rest[0] == '/' && (r.URL.RawPath == "" || strings.HasPrefix(r.URL.RawPath, base+"/")):
 			inner := r.Clone(r.Context())
 			inner.URL.Path, inner.URL.RawPath = rest, strings.TrimPrefix(r.URL.RawPath, base)
