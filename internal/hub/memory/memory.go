@@ -48,7 +48,7 @@ type Memory struct {
 
 	evicted   uint64 // highest sequence number that was evicted
 	forgotten uint64 // the same, among topics that are not remembered any more
-	passed    uint64 // the newest message that was not remembered at all
+	passes    passes
 	evictions evictions
 }
 
@@ -82,10 +82,7 @@ func (m *Memory) Add(msg *message.Message, clears bool) {
 
 // Pass notes a live message that is not remembered, so that readers who look
 // for it later find a hole.
-func (m *Memory) Pass(seq uint64) {
-	m.passed = seq
-	m.evictions.add(eviction{seq: seq, every: true})
-}
+func (m *Memory) Pass(topic string, seq uint64) { m.passes.add(topic, seq) }
 
 // AddRetained remembers a retained copy, taken when the sequence stood at asOf,
 // as the newest message, unless the topic has one that was seen live behind
