@@ -17,11 +17,19 @@ func (h *Hub) Newest(ctx context.Context, name string) (*message.Message, error)
 	if m := h.known(name); m != nil {
 		return m, nil
 	}
-	if err := h.ask(ctx, name); err != nil {
+	copies, err := h.askFor(ctx, name)
+	if err != nil {
 		return nil, err
 	}
 	if m := h.known(name); m != nil {
 		return m, nil
+	}
+	if !rememberable(name) {
+		for _, m := range copies {
+			if m.Topic == name && !m.Empty() {
+				return m, nil
+			}
+		}
 	}
 	return nil, ErrNotSeen
 }

@@ -44,6 +44,26 @@ func TestNewestIsWhatWasReceivedLast(t *testing.T) {
 	}
 }
 
+// A topic that is too deep or too long to be remembered has the value that the
+// broker keeps, each time it is asked.
+func TestNewestOfWhatIsNotRemembered(t *testing.T) {
+	b := newBroker()
+	h := setup(t, b, Options{HistoryBytes: 1 << 20})
+	long := strings.Repeat("x", maxTopicBytes+1)
+	kept := []Inbound{retained("a", "0"), retained(deep, "1"), retained(long, "2"), retained(deep+"/gone", "")}
+	b.retained = func(string) ([]Inbound, error) { return kept, nil }
+	for topic, want := range map[string]string{deep: "1", long: "2", deep + "/never": "none", deep + "/gone": "none"} {
+		if got := newest(t, h, topic); got != want {
+			t.Errorf("%.20s: got %s, want %s", topic, got, want)
+		}
+	}
+	h.BrokerDown()
+	b.retained = func(string) ([]Inbound, error) { return nil, errors.New("no broker") }
+	if got := newest(t, h, deep); got != "broker_unavailable" {
+		t.Errorf("while the broker is away: got %s, want broker_unavailable", got)
+	}
+}
+
 // What the broker kept may have been deleted while nobody looked.
 func TestRetainedValueEndsWithTheConnection(t *testing.T) {
 	b := newBroker()
