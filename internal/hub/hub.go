@@ -148,7 +148,8 @@ type Hub struct {
 	upAt         uint64 // seq when it was there again
 	closing      bool
 	received     uint64
-	unremembered uint64
+	unremembered uint64                    // messages on topics that are too deep or long
+	keepsSuch    bool                      // the broker keeps some of them as retained
 	subscribers  map[string]int            // by transport
 	delivered    map[string]*atomic.Uint64 // by transport
 

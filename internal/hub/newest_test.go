@@ -2,13 +2,17 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/vulturepi/gateway/wire"
 )
 
 func retained(topic, payload string) Inbound {
@@ -143,6 +147,54 @@ func TestValueIsFoundInTheHistory(t *testing.T) {
 	}
 	if objects, next, _ := h.List(context.Background(), "t/+", "", 10_000, nil); len(objects) != 1000 || next != "" {
 		t.Errorf("list: got %d and a next page %q, want all 1000", len(objects), next)
+	}
+}
+
+// However little is remembered, a list has all that the broker keeps: each topic
+// once, in order, page by page.
+func TestListIsWholeWhateverIsRemembered(t *testing.T) {
+	for name, opts := range map[string]Options{
+		"plenty": {ValuesBytes: 1 << 20}, "few values": {ValuesBytes: 3000}, "few topics": {IndexBytes: 5000}, "few values, some history": {ValuesBytes: 3000, HistoryBytes: 5000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBroker()
+			h := setup(t, b, opts)
+			h.Ingest(live("t/050", `"live"`))
+			kept := []Inbound{retained(deep, `"kept"`), retained("t/gone", "")}
+			want := map[string]string{deep: `"kept"`}
+			for i := range 100 {
+				topic := fmt.Sprintf("t/%03d", i)
+				kept = append(kept, retained(topic, `"kept"`))
+				want[topic] = `"kept"`
+			}
+			if name == "plenty" {
+				want["t/050"] = `"live"`
+			}
+			b.retained = func(string) ([]Inbound, error) { return kept, nil }
+			for _, limit := range []int{1, 7, 101, 1000} {
+				got, last := map[string]string{}, ""
+				for after, more := "", true; more; more = after != "" {
+					objects, next, err := h.List(context.Background(), "#", after, limit, nil)
+					if err != nil || len(objects) > limit || next != "" && len(objects) != limit {
+						t.Fatalf("limit %d behind %q: got %d and next %q, %v", limit, after, len(objects), next, err)
+					}
+					for _, o := range objects {
+						var m wire.Message
+						if err := json.Unmarshal(o, &m); err != nil || m.Topic <= last {
+							t.Fatalf("limit %d: got %s behind %s, %v", limit, o, last, err)
+						}
+						last, got[m.Topic] = m.Topic, string(m.Payload)
+					}
+					after = next
+				}
+				if got["t/050"] == `"live"` { // it may be known, where there is room
+					want["t/050"] = `"live"`
+				}
+				if !maps.Equal(got, want) {
+					t.Errorf("limit %d: got %d topics, %v, want %d", limit, len(got), got, len(want))
+				}
+			}
+		})
 	}
 }
 

@@ -49,6 +49,7 @@ type Memory struct {
 	evicted   uint64 // highest sequence number that was evicted
 	forgotten uint64 // the same, among topics that are not remembered any more
 	passes    passes
+	dropped   bool // a newest message was given up for want of room
 	evictions evictions
 }
 
@@ -124,7 +125,7 @@ func (m *Memory) Trim(steps int) (more bool) {
 		case m.historyBytes > m.limits.History:
 			step = func() { m.evict(m.byBytes[0]) }
 		case m.valueBytes > m.limits.Values:
-			step = func() { m.setNewest(m.oldest, nil, 0) }
+			step = func() { m.drop(m.oldest) }
 		case m.indexBytes() > m.limits.Index && m.topics.Len() > 0:
 			step = m.shrinkIndex
 		default:
@@ -147,9 +148,18 @@ func (m *Memory) shrinkIndex() {
 	if len(t.msgs) > 0 {
 		m.evict(t)
 	} else {
-		m.setNewest(t, nil, 0)
+		m.drop(t)
 	}
 }
+
+// drop gives up the newest message of a topic.
+func (m *Memory) drop(t *Topic) {
+	m.dropped = true
+	m.setNewest(t, nil, 0)
+}
+
+// Dropped reports whether newest messages were ever given up for want of room.
+func (m *Memory) Dropped() bool { return m.dropped }
 
 // evict takes the oldest message of a topic out of the history.
 func (m *Memory) evict(t *Topic) {
