@@ -18,7 +18,7 @@ import (
 func (h *Hub) List(ctx context.Context, filter, after string, limit int, rights *Rights) (objects [][]byte, next string, err error) {
 	var copies []*message.Message
 	if after == "" || h.forgets() { // the first page brings what the broker keeps for all of them
-		copies, err = h.askFor(ctx, filter)
+		copies, err = h.ask(ctx, filter)
 	}
 	// While there is no broker, what was received of a filter that is watched
 	// for good is all that can be known.
@@ -92,7 +92,7 @@ func byTopic(copies []*message.Message) []*message.Message {
 // Kept is List for what the broker keeps as retained, and nothing else. It is
 // asked anew for each page, and an error says that it cannot tell.
 func (h *Hub) Kept(ctx context.Context, filter, after string, limit int, rights *Rights) (objects [][]byte, next string, err error) {
-	copies, err := h.askFor(ctx, filter)
+	copies, err := h.ask(ctx, filter)
 	if err != nil {
 		return nil, "", err
 	}

@@ -14,7 +14,7 @@ func (h *Hub) Newest(ctx context.Context, name string) (*message.Message, error)
 	if m := h.known(name); m != nil {
 		return m, nil
 	}
-	copies, err := h.askFor(ctx, name)
+	copies, err := h.ask(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -59,15 +59,10 @@ func (h *Hub) value(name string, t *memory.Topic) *message.Message {
 	return last
 }
 
-// ask fetches what the broker keeps for filter into the table of values, and
-// watches the filter for a moment: who asks again soon finds it there.
-func (h *Hub) ask(ctx context.Context, filter string) error {
-	_, err := h.askFor(ctx, filter)
-	return err
-}
-
-// askFor is ask, with the copies that the broker has sent.
-func (h *Hub) askFor(ctx context.Context, filter string) ([]*message.Message, error) {
+// ask fetches what the broker keeps for filter into the table of values, watches
+// the filter for a moment, so that who asks again soon finds it there, and gives
+// the copies that the broker has sent.
+func (h *Hub) ask(ctx context.Context, filter string) ([]*message.Message, error) {
 	if err := h.hold(ctx, filter); err != nil {
 		return nil, err
 	}
