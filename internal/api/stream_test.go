@@ -398,8 +398,10 @@ func TestTextHasGapsWhereAskedFor(t *testing.T) {
 
 // Where a line may be no payload, no payload looks like one.
 func TestTextTellsPayloadsFromKeepAlives(t *testing.T) {
-	g := startStreams(t)
-	asked, plain := g.open(t, "/events?topic=a&format=text&keepalive=60s"), g.open(t, "/events?topic=a&format=text")
+	g := startStreams(t, copies...)
+	asked, plain := g.open(t, "/events?topic=%23&format=text&keepalive=60s"), g.open(t, "/events?topic=%23&format=text")
+	asked.want(asked.line, "old", "2") // both have joined
+	plain.want(plain.line, "old", "2")
 	g.ingest("a", "# keepalive")
 	asked.want(asked.line, `"# keepalive"`)
 	plain.want(plain.line, "# keepalive")
