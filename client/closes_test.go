@@ -118,7 +118,7 @@ func TestFilterThatCannotBeAtTheMoment(t *testing.T) {
 		}
 		defer conn.CloseNow()
 		_, _, _ = conn.Read(r.Context())
-		_ = conn.Write(r.Context(), websocket.MessageText, []byte(`{"type":"ack","id":1,"results":[{"topic":"a","ok":true},{"topic":"b","ok":false,"code":"broker_unavailable","detail":"d"}],"cursor":"e-1"}`))
+		_ = conn.Write(r.Context(), websocket.MessageText, []byte(`{"type":"ack","id":1,"results":[{"topic":"a","ok":true},{"topic":"b","ok":false,"status":503,"code":"busy","detail":"a code of a later gateway","retryable":true}],"cursor":"e-1"}`))
 		_, _, _ = conn.Read(r.Context())
 		_, _, _ = conn.Read(r.Context())
 	})

@@ -118,12 +118,5 @@ func ofAnswer(status int, header http.Header, body []byte, write bool) *Error {
 
 // ofFilter is why a filter of a subscribe was refused.
 func ofFilter(r *wire.Result) *Error {
-	e := &Error{Status: http.StatusUnprocessableEntity, Code: r.Code, Detail: r.Detail, Filter: r.Topic}
-	switch r.Code {
-	case wire.CodeFilterForbidden, wire.CodeFilterRefused, wire.CodeFilterReserved:
-		e.Status = http.StatusForbidden
-	case wire.CodeBrokerUnavailable, wire.CodeOverloaded:
-		e.Status, e.Retryable = http.StatusServiceUnavailable, true
-	}
-	return e
+	return &Error{Status: r.Status, Code: r.Code, Retryable: r.Retryable != nil && *r.Retryable, Detail: r.Detail, Filter: r.Topic}
 }

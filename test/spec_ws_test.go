@@ -309,12 +309,15 @@ func TestSubscribeOrder(t *testing.T) {
 	if ack["cursor"] != welcome["cursor"] {
 		t.Errorf("got cursor %v, want that of welcome, %v: nothing has happened", ack["cursor"], welcome["cursor"])
 	}
-	var codes []any
+	var why []string
 	for _, r := range ack["results"].([]any) {
-		codes = append(codes, r.(map[string]any)["code"])
+		r := r.(map[string]any)
+		why = append(why, fmt.Sprint(r["status"], r["code"], r["retryable"]))
 	}
-	if want := []any{nil, "filter_refused", "filter_not_covered", "broker_unavailable"}; !slices.Equal(codes, want) {
-		t.Errorf("got codes %v, want %v", codes, want)
+	if want := []string{
+		fmt.Sprint(nil, nil, nil), fmt.Sprint(403, "filter_refused", false), fmt.Sprint(422, "filter_not_covered", false), fmt.Sprint(503, "broker_unavailable", true),
+	}; !slices.Equal(why, want) {
+		t.Errorf("got %q, want %q", why, want)
 	}
 	for _, topic := range []string{"a/1", "a/2"} {
 		if m := s.expect("message"); m["topic"] != topic || m["retain"] != true || m["cursor"] != nil {

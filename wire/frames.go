@@ -40,12 +40,20 @@ type Ack struct {
 
 // Result is the outcome for one filter of a subscribe or unsubscribe.
 type Result struct {
-	Topic  string `json:"topic"`
-	OK     bool   `json:"ok"`
-	Code   Code   `json:"code,omitempty"`
-	Detail string `json:"detail,omitempty"`
+	Topic string `json:"topic"`
+	OK    bool   `json:"ok"`
+	// Of one that was refused, what a Problem says.
+	Status    int    `json:"status,omitempty"`
+	Code      Code   `json:"code,omitempty"`
+	Detail    string `json:"detail,omitempty"`
+	Retryable *bool  `json:"retryable,omitempty"`
 	// WasSubscribed is set in the answer to unsubscribe only.
 	WasSubscribed *bool `json:"was_subscribed,omitempty"`
+}
+
+// Refuse makes r the outcome of a filter that was refused.
+func (r *Result) Refuse(why *Problem) {
+	*r = Result{Topic: r.Topic, Status: why.Status, Code: why.Code, Detail: why.Detail, Retryable: &why.Retryable}
 }
 
 // PublishResult is the answer to a publish that the broker took.

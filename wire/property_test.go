@@ -176,7 +176,7 @@ func drawFrames(t *rapid.T) []any {
 	result := &wire.PublishResult{Topic: text.Draw(t, "topic"), QoS: 2, Delivery: "acknowledged", Subscribers: wire.SubscribersNone, TookMS: float64(n) / 1000}
 	return []any{
 		&wire.Welcome{Type: "welcome", Epoch: text.Draw(t, "epoch"), Cursor: text.Draw(t, "cursor"), Limits: wire.Limits{MaxPayload: n, MaxFrame: n, MaxFilters: n, MaxInFlight: n, QueueBytes: n}},
-		&wire.Ack{Type: "ack", ID: id, Results: []wire.Result{{Topic: text.Draw(t, "filter"), OK: yes, Code: "x", Detail: "y", WasSubscribed: &yes}}, Resumed: &yes, Cursor: "e-1"},
+		&wire.Ack{Type: "ack", ID: id, Results: []wire.Result{{Topic: text.Draw(t, "filter"), OK: yes, Status: n, Code: "x", Detail: "y", Retryable: &yes, WasSubscribed: &yes}}, Resumed: &yes, Cursor: "e-1"},
 		&wire.Published{Type: "published", ID: id, Status: 200, PublishResult: result},
 		&wire.Gap{Type: "gap", After: "e-1", Before: "e-2", Reason: wire.GapBrokerOverflow, Certain: yes},
 		&wire.Broker{Type: "broker", Connected: yes, Since: at},

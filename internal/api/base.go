@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"path"
 	"strings"
 )
 
@@ -11,7 +12,8 @@ import (
 func under(base string, h http.Handler, guarded func(http.Handler) http.Handler) http.Handler {
 	outside := guarded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == base {
-			http.Redirect(w, r, base+"/", http.StatusPermanentRedirect)
+			w.Header().Set("Location", path.Base(base)+"/") // relative: there may be more of the path in front
+			w.WriteHeader(http.StatusPermanentRedirect)
 			return
 		}
 		notFound(w, r)

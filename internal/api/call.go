@@ -168,7 +168,7 @@ func (a *asked) reply(ctx context.Context) (*message.Message, *wire.Problem) {
 	defer a.replies.Stop()
 	timeout := time.NewTimer(a.timeout)
 	defer timeout.Stop()
-	bad := problemOf(ErrUnknown) // as long as the broker has said nothing
+	bad := ProblemOf(ErrUnknown) // as long as the broker has said nothing
 	published := a.publish.done()
 	defer func() {
 		if published != nil {

@@ -100,6 +100,21 @@ func TestMalformedFramingEndsTheConnection(t *testing.T) {
 	}
 }
 
+// Whose request is malformed as HTTP gets no problem: it never comes to a route.
+func TestMalformedHTTPIsAnsweredInPlainText(t *testing.T) {
+	g := startRig(t)
+	for raw, want := range map[string]int{
+		"GET /topics/100% HTTP/1.1\r\nHost: localhost\r\n\r\n": 400, "GET /topics/a%zz HTTP/1.1\r\nHost: localhost\r\n\r\n": 400,
+		"GET /livez HTTP/1.1\r\n\r\n": 400, "GET /livez HTTP/1.1\r\nHost: localhost\r\nX-A: " + strings.Repeat("a", 40<<10) + "\r\n\r\n": 431,
+		"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-A: " + strings.Repeat("a", 31<<10) + "\r\n\r\n": 200,
+	} {
+		a := exchange(t, g.public, raw)
+		if media := a.header.Get("Content-Type"); a.status != want || strings.HasPrefix(media, "text/plain") != (want != 200) || !a.ended() {
+			t.Errorf("%.40q: got %d, %s, want %d in plain text, and the end", raw, a.status, media, want)
+		}
+	}
+}
+
 // Of Content-Length and chunked only one can be right. Whichever a server
 // believes, what stands behind that body must not run as a second request.
 func TestLengthBesideChunkedSmugglesNothing(t *testing.T) {

@@ -65,7 +65,7 @@ func streamRequest(c *caller, r *http.Request, needTopic bool, more ...string) (
 		}
 	}
 	if len(req.Results) > maxFilters {
-		return nil, problem(wire.CodeLimitExceeded, "One connection holds 100 filters at most.")
+		return nil, tooManyFilters()
 	}
 	return req, nil
 }

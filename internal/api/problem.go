@@ -68,10 +68,10 @@ var (
 	ErrUnknown = errors.New("outcome unknown")
 )
 
-// problemOf is the one function that makes a problem of an error: a problem
+// ProblemOf is the one function that makes a problem of an error: a problem
 // stays what it is, an error with a code becomes the code's, and whatever is
 // not known here is the gateway's own failure, of which clients learn nothing.
-func problemOf(err error) *wire.Problem {
+func ProblemOf(err error) *wire.Problem {
 	var is *wire.Problem
 	var failed *hub.Error
 	var malformed *topic.Error
@@ -97,9 +97,9 @@ func problemOf(err error) *wire.Problem {
 	return problem(wire.CodeInternalError, "The gateway failed; its log has more under this request_id.")
 }
 
-// problemAt is problemOf an error that one field is to blame for.
+// problemAt is ProblemOf an error that one field is to blame for.
 func problemAt(pointer string, err error) *wire.Problem {
-	p := *problemOf(err)
+	p := *ProblemOf(err)
 	p.Errors = []wire.FieldError{{Pointer: pointer, Detail: p.Detail}}
 	return &p
 }

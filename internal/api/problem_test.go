@@ -24,7 +24,7 @@ func TestEveryErrorHasItsProblem(t *testing.T) {
 		{problem(wire.CodeNoReply, "Nothing came."), wire.CodeNoReply},
 		{errors.New("dial tcp 192.0.2.7:1883: refused"), wire.CodeInternalError},
 	} {
-		p := problemOf(row.err)
+		p := ProblemOf(row.err)
 		if p.Code != row.code || p.Status != kindOf(row.code).status || p.Detail == "" {
 			t.Errorf("%v: got %+v, want the problem %s", row.err, p, row.code)
 		}
@@ -49,7 +49,7 @@ func TestFieldOfAnErrorIsNamed(t *testing.T) {
 func TestRetryAfterSaysHowLongTheBrokersQuotaLasts(t *testing.T) {
 	for wait, want := range map[time.Duration]string{0: "1", 1500 * time.Millisecond: "2", time.Minute: "60"} {
 		w := httptest.NewRecorder()
-		writeProblem(w, problemOf(&Refused{Reason: reasonQuotaExceeded, For: wait}))
+		writeProblem(w, ProblemOf(&Refused{Reason: reasonQuotaExceeded, For: wait}))
 		if got := w.Header().Get("Retry-After"); got != want {
 			t.Errorf("refused for %v: got Retry-After %q, want %s", wait, got, want)
 		}

@@ -91,7 +91,7 @@ func (r *propertyReader) responseTopic(s string, ok bool) {
 	if !ok {
 		detail = "response_topic must be a string."
 	} else if err := topic.CheckName(s); err != nil {
-		detail = "response_topic is no topic that can be published to. " + problemOf(err).Detail
+		detail = "response_topic is no topic that can be published to. " + ProblemOf(err).Detail
 	}
 	r.given.ResponseTopic = s
 	r.from("/"+wire.FieldResponseTopic, detail)

@@ -151,7 +151,7 @@ func (u *underway) outcome() *answer {
 	s.metrics.published(u.via, u.qos, u.err, took)
 	s.audit(u.by, "publish", outcomeOf(u.err), slog.String("topic", u.topic))
 	if u.err != nil {
-		bad := problemOf(u.err)
+		bad := ProblemOf(u.err)
 		if bad.Code == wire.CodeInternalError {
 			s.opts.Log.Error("publish failed", "err", u.err, "request_id", u.requestID)
 		} else if refused, ok := errors.AsType[*Refused](u.err); ok {

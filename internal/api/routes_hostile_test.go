@@ -267,6 +267,9 @@ func TestBasePathIsStripped(t *testing.T) {
 			t.Errorf("%s: got %d %s, want %d", path, a.status, a.body, want)
 		}
 	}
+	if to := exchange(t, g.public, request("GET", "/mqtt/x", "")).header.Get("Location"); to != "x/" {
+		t.Errorf("/mqtt/x: got Location %q, want x/: there may be more of the path in front", to)
+	}
 	for _, path := range []string{"/mqtt/x/topics/a%2Fb//c", "/mqtt/x/topics/a/b"} {
 		if a := exchange(t, g.public, request("POST", path, "1")); a.status != 200 {
 			t.Errorf("%s: got %d %s, want 200", path, a.status, a.body)

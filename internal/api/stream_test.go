@@ -396,6 +396,17 @@ func TestTextHasGapsWhereAskedFor(t *testing.T) {
 		`# {"type":"gap","after":"e1-4","before":"e1-5","reason":"broker_connection_lost","certain":true}`, `# {"type":"broker","connected":true,"since":"T"}`)
 }
 
+// Where a line may be no payload, no payload looks like one.
+func TestTextTellsPayloadsFromKeepAlives(t *testing.T) {
+	g := startStreams(t, copies...)
+	asked, plain := g.open(t, "/events?topic=%23&format=text&keepalive=60s"), g.open(t, "/events?topic=%23&format=text")
+	asked.want(asked.line, "old", "2") // both have joined
+	plain.want(plain.line, "old", "2")
+	g.ingest("a", "# keepalive")
+	asked.want(asked.line, `"# keepalive"`)
+	plain.want(plain.line, "# keepalive")
+}
+
 // Replacements of EventSource that cannot set a header say where they were in
 // the query.
 func TestLastEventIDComesInTheQueryToo(t *testing.T) {

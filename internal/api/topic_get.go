@@ -59,7 +59,7 @@ func (s *Server) value(ctx context.Context, name string) (*message.Message, *wir
 	m, err := s.opts.Hub.Newest(ctx, name)
 	switch {
 	case errors.Is(err, hub.ErrNotSeen), errors.Is(err, hub.ErrNotRemembered):
-		return nil, problemOf(err)
+		return nil, ProblemOf(err)
 	case err != nil:
 		return nil, problemAt("/topic", err)
 	}

@@ -99,7 +99,7 @@ func (ws *wsSession) subscribe(r *hub.Request) {
 			continue
 		}
 		if bad := ws.server.maySubscribe(c, res.Topic, "/topics"); bad != nil {
-			res.OK, res.Code, res.Detail = false, bad.Code, bad.Detail
+			res.Refuse(bad)
 		}
 	}
 	ws.client.Subscribe(context.Background(), &copied)

@@ -195,17 +195,20 @@ func (ws *wsSession) filters(raw jsontext.Value, subscribe bool) ([]wire.Result,
 	for _, name := range names {
 		r := wire.Result{Topic: name, OK: true}
 		if err := caller.checkFilter(name); err != nil {
-			p := problemAt("/topics", err)
-			r = wire.Result{Topic: name, Code: p.Code, Detail: p.Detail}
+			r.Refuse(ProblemOf(err))
 		} else if subscribe && !counted[name] && !ws.client.Has(name) {
 			counted[name] = true
 			if held++; held > maxFilters {
-				r = wire.Result{Topic: name, Code: wire.CodeLimitExceeded, Detail: "One connection holds 100 filters at most."}
+				r.Refuse(tooManyFilters())
 			}
 		}
 		results = append(results, r)
 	}
 	return results, nil
+}
+
+func tooManyFilters() *wire.Problem {
+	return problem(wire.CodeLimitExceeded, "One connection holds 100 filters at most.")
 }
 
 // stringArray reads an array of strings.

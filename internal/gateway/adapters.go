@@ -196,7 +196,7 @@ func spoken(v mqtt.Version) string {
 
 func hubOptions(cfg *config.Config, log *slog.Logger, b Broker, rules *decode.Rules) hub.Options {
 	opts := hub.Options{
-		Upstream: b, Log: log,
+		Upstream: b, Log: log, Problem: api.ProblemOf,
 		QueueBytes: cfg.ClientQueueBytes, TotalQueue: cfg.ClientsQueueBytes,
 		HistoryBytes: cfg.HistoryBytes, HistoryAge: cfg.HistoryAge, ValuesBytes: cfg.ValuesBytes, IndexBytes: cfg.IndexBytes,
 	}

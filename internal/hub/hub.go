@@ -87,6 +87,9 @@ type Options struct {
 	// or the problem with it, in valid UTF-8; neither where the topic has no
 	// decoder. It may be called concurrently and does not keep the payload.
 	Decode func(topic string, payload []byte) (value []byte, problem string) // [none]
+
+	// Problem is what a client is told of an Error. [its code and detail]
+	Problem func(error) *wire.Problem
 }
 
 func (o *Options) complete() {
@@ -100,6 +103,12 @@ func (o *Options) complete() {
 	o.HistoryAge = cmp.Or(o.HistoryAge, 10*time.Minute)
 	o.ValuesBytes = cmp.Or(o.ValuesBytes, 64<<20)
 	o.IndexBytes = cmp.Or(o.IndexBytes, 64<<20)
+	if o.Problem == nil {
+		o.Problem = func(err error) *wire.Problem {
+			e := explained(err)
+			return &wire.Problem{Code: e.Code, Detail: e.Detail}
+		}
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -139,7 +148,8 @@ type Hub struct {
 	upAt         uint64 // seq when it was there again
 	closing      bool
 	received     uint64
-	unremembered uint64
+	unremembered uint64                    // messages on topics that are too deep or long
+	keepsSuch    bool                      // the broker keeps some of them as retained
 	subscribers  map[string]int            // by transport
 	delivered    map[string]*atomic.Uint64 // by transport
 

@@ -62,7 +62,7 @@ func (h *Hub) Accept(in Inbound) {
 	if remembered {
 		h.memory.Add(m, m.Empty() && (h.clears.take(m.Topic) || in.Retained))
 	} else {
-		h.memory.Pass(m.Seq)
+		h.memory.Pass(m.Topic, m.Seq)
 		h.unremembered++
 	}
 	h.deliver(m, payload, m.At)

@@ -98,7 +98,7 @@ func (j *joining) snapshotEnd(cursor string) outbox.Frame {
 func (j *joining) refuse(why *Error) {
 	for i := range j.results {
 		if r := &j.results[i]; r.OK {
-			r.OK, r.Code, r.Detail = false, why.Code, why.Detail
+			r.Refuse(j.client.hub.opts.Problem(why))
 		}
 	}
 }

@@ -2,14 +2,9 @@ package hub
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"slices"
-	"strings"
 
 	"github.com/vulturepi/gateway/internal/hub/memory"
 	"github.com/vulturepi/gateway/internal/hub/message"
-	"github.com/vulturepi/gateway/wire"
 )
 
 // Newest is the newest message on a topic: what the hub has received, or else
@@ -19,7 +14,7 @@ func (h *Hub) Newest(ctx context.Context, name string) (*message.Message, error)
 	if m := h.known(name); m != nil {
 		return m, nil
 	}
-	copies, err := h.askFor(ctx, name)
+	copies, err := h.ask(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -65,15 +60,10 @@ func (h *Hub) value(name string, t *memory.Topic) *message.Message {
 	return last
 }
 
-// ask fetches what the broker keeps for filter into the table of values, and
-// watches the filter for a moment: who asks again soon finds it there.
-func (h *Hub) ask(ctx context.Context, filter string) error {
-	_, err := h.askFor(ctx, filter)
-	return err
-}
-
-// askFor is ask, with the copies that the broker has sent.
-func (h *Hub) askFor(ctx context.Context, filter string) ([]*message.Message, error) {
+// ask fetches what the broker keeps for filter into the table of values, watches
+// the filter for a moment, so that who asks again soon finds it there, and gives
+// the copies that the broker has sent.
+func (h *Hub) ask(ctx context.Context, filter string) ([]*message.Message, error) {
 	if err := h.hold(ctx, filter); err != nil {
 		return nil, err
 	}
@@ -92,100 +82,4 @@ func (h *Hub) askFor(ctx context.Context, filter string) ([]*message.Message, er
 		return nil, ErrNoAnswer
 	}
 	return nil, ErrNoBroker
-}
-
-// List is a page of the newest messages, as JSON, of the topics that match
-// filter, in the order of their names: at most limit, behind the topic after.
-// next is the topic to go on from, empty at the end. Topics whose newest
-// message is empty are left out: that is how MQTT deletes; and those that
-// rights do not grant.
-func (h *Hub) List(ctx context.Context, filter, after string, limit int, rights *Rights) (objects [][]byte, next string, err error) {
-	if after == "" { // the first page brings what the broker keeps for all of them
-		err = h.ask(ctx, filter)
-	}
-	// While there is no broker, what was received of a filter that is watched
-	// for good is all that can be known.
-	if err != nil && !(h.disconnected(err) && h.opts.Upstream.Watched(filter)) {
-		return nil, "", err
-	}
-	p := page{limit: limit}
-	for done := false; !done && !p.full && ctx.Err() == nil; {
-		h.reading(func() {
-			after, done = h.memory.Walk(filter, after, walkSteps, func(name string, t *memory.Topic) bool {
-				m := h.value(name, t)
-				return m == nil || m.Empty() || !rights.may(name) || p.add(name, m)
-			})
-		})
-	}
-	if !p.full {
-		return p.objects, "", nil
-	}
-	return p.objects, p.last, nil
-}
-
-// Kept is List for what the broker keeps as retained, and nothing else. It is
-// asked anew for each page, and an error says that it cannot tell.
-func (h *Hub) Kept(ctx context.Context, filter, after string, limit int, rights *Rights) (objects [][]byte, next string, err error) {
-	copies, err := h.askFor(ctx, filter)
-	if err != nil {
-		return nil, "", err
-	}
-	type ranked struct {
-		rank string
-		*message.Message
-	}
-	var list []ranked
-	for _, m := range copies {
-		if at := rank(m.Topic); at > after && !m.Empty() && rights.may(m.Topic) {
-			list = append(list, ranked{at, m})
-		}
-	}
-	slices.SortStableFunc(list, func(a, b ranked) int { return strings.Compare(a.rank, b.rank) })
-	p := page{limit: limit}
-	last := after
-	for _, m := range list {
-		if m.rank == last {
-			continue // sent twice
-		}
-		if last = m.rank; !p.add(m.rank, m.Message) {
-			return p.objects, p.last, nil
-		}
-	}
-	return p.objects, "", nil
-}
-
-// rank is where a topic stands in the list of what the broker keeps: its name,
-// or, where that has no room in a link, the beginning of it and a digest. No name
-// holds U+0000.
-func rank(name string) string {
-	if len(name) <= maxTopicBytes {
-		return name
-	}
-	sum := sha256.Sum256([]byte(name))
-	return strings.ToValidUTF8(name[:maxTopicBytes], "") + "\x00" + hex.EncodeToString(sum[:8])
-}
-
-// disconnected reports whether err says only that there is no broker now.
-func (h *Hub) disconnected(err error) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return explained(err).Code == wire.CodeBrokerUnavailable && !h.broker.Connected
-}
-
-// page is a list under way.
-type page struct {
-	limit   int
-	objects [][]byte
-	bytes   int
-	last    string // the name of the last one
-	full    bool   // and there are more
-}
-
-func (p *page) add(name string, m *message.Message) bool {
-	if p.full = len(p.objects) == p.limit || p.bytes > pageBytes; p.full {
-		return false
-	}
-	p.objects, p.last = append(p.objects, m.JSON), name
-	p.bytes += len(m.JSON)
-	return true
 }

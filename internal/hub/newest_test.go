@@ -2,8 +2,10 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +45,26 @@ func TestNewestIsWhatWasReceivedLast(t *testing.T) {
 		if got := newest(t, h, topic); got != want {
 			t.Errorf("%s: got %s, want %s", topic, got, want)
 		}
+	}
+}
+
+// A topic that is too deep or too long to be remembered has the value that the
+// broker keeps, each time it is asked.
+func TestNewestOfWhatIsNotRemembered(t *testing.T) {
+	b := newBroker()
+	h := setup(t, b, Options{HistoryBytes: 1 << 20})
+	long := strings.Repeat("x", maxTopicBytes+1)
+	kept := []Inbound{retained("a", "0"), retained(deep, "1"), retained(long, "2"), retained(deep+"/gone", "")}
+	b.retained = func(string) ([]Inbound, error) { return kept, nil }
+	for topic, want := range map[string]string{deep: "1", long: "2", deep + "/never": "none", deep + "/gone": "none"} {
+		if got := newest(t, h, topic); got != want {
+			t.Errorf("%.20s: got %s, want %s", topic, got, want)
+		}
+	}
+	h.BrokerDown()
+	b.retained = func(string) ([]Inbound, error) { return nil, errors.New("no broker") }
+	if got := newest(t, h, deep); got != "broker_unavailable" {
+		t.Errorf("while the broker is away: got %s, want broker_unavailable", got)
 	}
 }
 
@@ -170,6 +192,54 @@ func TestValueIsFoundInTheHistory(t *testing.T) {
 	}
 	if objects, next, _ := h.List(context.Background(), "t/+", "", 10_000, nil); len(objects) != 1000 || next != "" {
 		t.Errorf("list: got %d and a next page %q, want all 1000", len(objects), next)
+	}
+}
+
+// However little is remembered, a list has all that the broker keeps: each topic
+// once, in order, page by page.
+func TestListIsWholeWhateverIsRemembered(t *testing.T) {
+	for name, opts := range map[string]Options{
+		"plenty": {ValuesBytes: 1 << 20}, "few values": {ValuesBytes: 3000}, "few topics": {IndexBytes: 5000}, "few values, some history": {ValuesBytes: 3000, HistoryBytes: 5000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBroker()
+			h := setup(t, b, opts)
+			h.Ingest(live("t/050", `"live"`))
+			kept := []Inbound{retained(deep, `"kept"`), retained("t/gone", "")}
+			want := map[string]string{deep: `"kept"`}
+			for i := range 100 {
+				topic := fmt.Sprintf("t/%03d", i)
+				kept = append(kept, retained(topic, `"kept"`))
+				want[topic] = `"kept"`
+			}
+			if name == "plenty" {
+				want["t/050"] = `"live"`
+			}
+			b.retained = func(string) ([]Inbound, error) { return kept, nil }
+			for _, limit := range []int{1, 7, 101, 1000} {
+				got, last := map[string]string{}, ""
+				for after, more := "", true; more; more = after != "" {
+					objects, next, err := h.List(context.Background(), "#", after, limit, nil)
+					if err != nil || len(objects) > limit || next != "" && len(objects) != limit {
+						t.Fatalf("limit %d behind %q: got %d and next %q, %v", limit, after, len(objects), next, err)
+					}
+					for _, o := range objects {
+						var m wire.Message
+						if err := json.Unmarshal(o, &m); err != nil || m.Topic <= last {
+							t.Fatalf("limit %d: got %s behind %s, %v", limit, o, last, err)
+						}
+						last, got[m.Topic] = m.Topic, string(m.Payload)
+					}
+					after = next
+				}
+				if got["t/050"] == `"live"` { // it may be known, where there is room
+					want["t/050"] = `"live"`
+				}
+				if !maps.Equal(got, want) {
+					t.Errorf("limit %d: got %d topics, %v, want %d", limit, len(got), got, len(want))
+				}
+			}
+		})
 	}
 }
 

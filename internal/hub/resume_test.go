@@ -323,3 +323,30 @@ func TestNoCursorPassesWhatIsStillToCome(t *testing.T) {
 		}
 	}
 }
+
+// A message that is not remembered is missing to those who would have got it,
+// and to nobody else.
+func TestResumeBesideMessagesThatAreNotRemembered(t *testing.T) {
+	h := New(Options{Upstream: newBroker(), Epoch: "e", HistoryBytes: 1 << 20})
+	defer h.Close()
+	h.BrokerUp(false)
+	h.Ingest(live("a", "1"))
+	h.Ingest(live(deep, "2"))
+	h.Ingest(live("a", "3"))
+	for filter, whole := range map[string]bool{"a": true, "+": true, "deep/#": false, "#": false} {
+		tap := newTap()
+		c := h.Attach(tap, tap, nil, nil)
+		request := ok(filter)
+		request.Since, _ = ParseCursor("e-1")
+		c.Subscribe(t.Context(), request)
+		c.Send("pong", &wire.Pong{Type: "pong"})
+		frames := tap.wait(t, untilPong)
+		if got := frames[0].Resumed; got == nil || *got != whole {
+			t.Errorf("%s: got %+v, want resumed %t", filter, frames, whole)
+		}
+		if whole && (len(frames) != 3 || string(frames[1].Payload) != "3") {
+			t.Errorf("%s: got %+v, want what was missed", filter, frames)
+		}
+		c.Detach()
+	}
+}

@@ -131,8 +131,12 @@ func (h *Hub) shareCopies(f *fetch) {
 			}
 		}
 		for _, m := range part {
-			if !passed[m.Topic] && !m.Empty() && rememberable(m.Topic) {
+			switch {
+			case passed[m.Topic] || m.Empty():
+			case rememberable(m.Topic):
 				h.memory.AddRetained(m, h.downAt, h.seq)
+			default:
+				h.keepsSuch = true
 			}
 		}
 		h.unlockTrimmed()

@@ -73,8 +73,7 @@ func (j *joining) watch(ctx context.Context) {
 			continue
 		}
 		if err := c.hub.watch(ctx, r.Topic); err != nil {
-			e := explained(err)
-			r.OK, r.Code, r.Detail = false, e.Code, e.Detail
+			r.Refuse(c.hub.opts.Problem(explained(err)))
 			continue
 		}
 		j.filters = append(j.filters, r.Topic)

@@ -25,9 +25,12 @@ const noteMark = "# "
 // Name implements Codec, as do the methods below.
 func (*text) Name() string { return string(FormatText) }
 
+// marked reports whether there may be lines that are notes, of any kind.
+func (t *text) marked() bool { return t.notes || t.every > 0 }
+
 // Framing: the same bytes for everybody who reads chunks, or who does not.
 func (t *text) Framing() string {
-	if t.notes {
+	if t.marked() {
 		return t.framing(FormatText) + " with notes"
 	}
 	return t.framing(FormatText)
@@ -76,7 +79,7 @@ func (t *text) appendText(dst []byte, m *message.Message) []byte {
 	if encoding != wire.EncodingText {
 		return append(dst, value...)
 	}
-	if t.notes && bytes.HasPrefix(value[1:], []byte(noteMark)) {
+	if t.marked() && bytes.HasPrefix(value[1:], []byte(noteMark)) {
 		return append(dst, value...)
 	}
 	if inner := value[1 : len(value)-1]; bytes.IndexByte(inner, '\\') < 0 {

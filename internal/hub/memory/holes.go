@@ -19,6 +19,7 @@ type Search struct {
 	filter   int    // which one of Filters
 	at       string // where the walk goes on
 	read     uint64 // evictions that were read
+	passed   uint64 // up to where those that passed were looked at
 	scratch  [][]uint64
 	match    topic.Trie[uint64]
 	least    uint64 // of all From
@@ -60,7 +61,10 @@ func (m *Memory) Search(s *Search, seq uint64, steps int) (done bool) {
 	if s.End <= seq {
 		s.Certain = false // that was another hole
 	}
-	if max(m.evicted, m.passed) <= seq { // nothing behind it has gone
+	if s.passed < m.passes.last {
+		s.askPassed(m, seq)
+	}
+	if m.evicted <= seq { // nothing behind it has gone
 		s.asking, s.overtook, s.read = false, false, m.evictions.count
 		return true
 	}
@@ -97,8 +101,22 @@ func (s *Search) overtaken(m *Memory) (done bool) {
 		return false
 	}
 	s.overtook, s.read = false, m.evictions.count
-	s.End = max(s.End, m.evicted, m.passed)
+	s.End = max(s.End, m.evicted)
 	return true
+}
+
+// askPassed asks the topics whose messages were not remembered; they are few.
+func (s *Search) askPassed(m *Memory, seq uint64) {
+	s.passed = m.passes.last
+	s.found(m.passes.nameless, max(seq, s.least), false)
+	for _, p := range m.passes.kept {
+		if p.seq <= seq {
+			continue
+		}
+		if from, wanted := s.wants(eviction{topic: p.topic}); wanted {
+			s.found(p.seq, max(seq, from), true)
+		}
+	}
 }
 
 // found notes a hole up to end, if that is behind from.
@@ -118,7 +136,7 @@ func (s *Search) ask(m *Memory) {
 func (s *Search) askSome(m *Memory, seq uint64, steps int) int {
 	if s.filter == len(s.Filters) {
 		from := max(seq, s.least)
-		s.found(max(m.forgotten, m.passed), from, false)
+		s.found(m.forgotten, from, false)
 		if m.gaps != nil {
 			s.found(m.gaps.evicted, from, false)
 		}

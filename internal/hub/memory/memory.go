@@ -48,7 +48,8 @@ type Memory struct {
 
 	evicted   uint64 // highest sequence number that was evicted
 	forgotten uint64 // the same, among topics that are not remembered any more
-	passed    uint64 // the newest message that was not remembered at all
+	passes    passes
+	dropped   bool // a newest message was given up for want of room
 	evictions evictions
 }
 
@@ -82,10 +83,7 @@ func (m *Memory) Add(msg *message.Message, clears bool) {
 
 // Pass notes a live message that is not remembered, so that readers who look
 // for it later find a hole.
-func (m *Memory) Pass(seq uint64) {
-	m.passed = seq
-	m.evictions.add(eviction{seq: seq, every: true})
-}
+func (m *Memory) Pass(topic string, seq uint64) { m.passes.add(topic, seq) }
 
 // AddRetained remembers a retained copy, taken when the sequence stood at asOf,
 // as the newest message, unless the topic has one that was seen live behind
@@ -127,7 +125,7 @@ func (m *Memory) Trim(steps int) (more bool) {
 		case m.historyBytes > m.limits.History:
 			step = func() { m.evict(m.byBytes[0]) }
 		case m.valueBytes > m.limits.Values:
-			step = func() { m.setNewest(m.oldest, nil, 0) }
+			step = func() { m.drop(m.oldest) }
 		case m.indexBytes() > m.limits.Index && m.topics.Len() > 0:
 			step = m.shrinkIndex
 		default:
@@ -150,9 +148,18 @@ func (m *Memory) shrinkIndex() {
 	if len(t.msgs) > 0 {
 		m.evict(t)
 	} else {
-		m.setNewest(t, nil, 0)
+		m.drop(t)
 	}
 }
+
+// drop gives up the newest message of a topic.
+func (m *Memory) drop(t *Topic) {
+	m.dropped = true
+	m.setNewest(t, nil, 0)
+}
+
+// Dropped reports whether newest messages were ever given up for want of room.
+func (m *Memory) Dropped() bool { return m.dropped }
 
 // evict takes the oldest message of a topic out of the history.
 func (m *Memory) evict(t *Topic) {

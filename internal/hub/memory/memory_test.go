@@ -34,7 +34,7 @@ type oracle struct {
 	all     []*message.Message // ever added to the history, in order
 	newest  map[string]*message.Message
 	asOf    map[string]uint64
-	passed  []uint64
+	passed  []pass
 	now     time.Time
 	updated []string // topics with a newest message, oldest update first
 }
@@ -107,8 +107,9 @@ func TestMemoryIsWholeOrSaysWhatIsMissing(t *testing.T) {
 				m.AddGap(g)
 			case 1:
 				o.seq++
-				m.Pass(o.seq)
-				o.passed = append(o.passed, o.seq)
+				p := pass{rapid.SampledFrom([]string{"a/deep", "b/deep", strings.Repeat("a", maxPassBytes+1)}).Draw(t, "passed"), o.seq}
+				m.Pass(p.topic, p.seq)
+				o.passed = append(o.passed, p)
 			case 2:
 				c := msg(0, name, 5, o.now)
 				down := rapid.Uint64Range(0, o.seq).Draw(t, "down")
@@ -199,15 +200,24 @@ func (x *searcher) holds(t *rapid.T, m *Memory, o *oracle) {
 		t.Fatalf("behind %d of %v: got a hole up to %d, want %d", x.seq, x.s.Filters, x.s.End, want)
 	}
 	all := []Sought{{"#", x.s.least}}
+	certain := o.evictedOf(m, x.s.Filters, x.first) > 0
+	var passed uint64 // up to where something may be missing
 	for _, p := range o.passed {
-		if p > max(x.seq, x.s.least) && p > x.s.End {
-			t.Fatalf("behind %d: got a hole up to %d, and %d was not remembered", x.seq, x.s.End, p)
+		for _, f := range x.s.Filters {
+			matches := topic.Match(f.Filter, p.topic)
+			if p.seq > f.From && (matches || len(p.topic) > maxPassBytes) {
+				passed = p.seq
+				certain = certain || matches && p.seq > x.first
+			}
 		}
 	}
-	if x.s.End > x.seq && x.s.Certain && o.evictedOf(m, x.s.Filters, x.first) == 0 {
+	if passed > x.seq && passed > x.s.End {
+		t.Fatalf("behind %d: got a hole up to %d, and %d was not remembered", x.seq, x.s.End, passed)
+	}
+	if x.s.End > x.seq && x.s.Certain && !certain {
 		t.Fatalf("behind %d of %v: certain of a hole up to %d, there is none", x.seq, x.s.Filters, x.s.End)
 	}
-	if x.s.End > x.seq && x.s.End > max(o.evictedOf(m, all, x.seq), slices.Max(append(o.passed, 0))) {
+	if x.s.End > x.seq && x.s.End > max(o.evictedOf(m, all, x.seq), passed) {
 		t.Fatalf("behind %d: got a hole up to %d, nothing is missing there", x.seq, x.s.End)
 	}
 }
@@ -390,5 +400,31 @@ func TestLogGivesBackWhatIsEvicted(t *testing.T) {
 	}
 	if n := len(kept(m)); places > 2*n+2*segmentSize {
 		t.Errorf("%d places for %d messages", places, n)
+	}
+}
+
+// Topics whose names cannot be kept may be anybody's.
+func TestPassWithoutANameMayBeAnybodys(t *testing.T) {
+	m := New(Limits{History: 1000, Age: time.Minute, Values: 1000, Index: 1000})
+	hole := func() (uint64, bool) {
+		s := NewSearch("none")
+		for !m.Search(&s, 0, 10) {
+		}
+		return s.End, s.Certain
+	}
+	for seq := range uint64(passesKept) {
+		m.Pass(fmt.Sprint("deep/", seq), seq+1)
+	}
+	if end, _ := hole(); end != 0 {
+		t.Errorf("%d topics: got a hole up to %d, want none", passesKept, end)
+	}
+	m.Pass("deep/0", passesKept+1)
+	m.Pass("deep/more", passesKept+2)
+	if end, certain := hole(); end != 2 || certain {
+		t.Errorf("one more: got a hole up to %d, certain %t; want up to 2, the last of the topic that is known no more", end, certain)
+	}
+	m.Pass(strings.Repeat("x", maxPassBytes+1), 99)
+	if end, _ := hole(); end != 99 {
+		t.Errorf("a long topic: got a hole up to %d, want 99", end)
 	}
 }
