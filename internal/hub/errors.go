@@ -29,6 +29,8 @@ var (
 	ErrNoAnswer = &Error{wire.CodeBrokerUnavailable, "The broker did not say in time what it keeps as retained; try again."}
 	// ErrNotSeen: no message is known of the topic.
 	ErrNotSeen = &Error{wire.CodeTopicNotSeen, "No message has come on this topic, and the broker keeps none as retained."}
+	// ErrTooWide: to look up a topic among all filters would take too long.
+	ErrTooWide = &Error{wire.CodeOverloaded, "So many filters have + where this one has a name, or the other way round, that every message would be held up; ask for fewer topics with one broader filter, or try again later."}
 	// ErrTooFast: more arrives for a snapshot than can be put in order.
 	ErrTooFast = &Error{wire.CodeOverloaded, "So much arrives for this filter that no snapshot of it can be made; subscribe without, or to less."}
 )

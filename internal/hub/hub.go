@@ -13,7 +13,8 @@
 // logged, written, decoded or encoded under it, and what is done under it at
 // one time is bounded:
 //
-//	Accept            a map look-up, a trie look-up, a heap of topics (logarithm),
+//	Accept            a map look-up, a trie look-up (maxWidth, whatever filters
+//	                  there are), a heap of topics (logarithm),
 //	                  two look-ups for all waiters of a filter, a step for each
 //	                  subscription that matches the message, and a decision for
 //	                  each class of rights among them
