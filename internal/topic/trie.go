@@ -150,6 +150,13 @@ func (t *Trie[T]) Covering(dst [][]T, filter string) [][]T {
 	return t.root.covering(dst, filter, reserved(filter))
 }
 
+// Overlaps reports whether any filter in the trie overlaps this one (see [Overlaps]). Where a level of it is "+", the cost
+// is that for each name that the trie has there, and of "#" that of one look.
+func (t *Trie[T]) Overlaps(filter string) bool {
+	_, found := overlapping(t.root, filter, reserved(filter), true)
+	return found
+}
+
 // covering walks down as match does, except that a wildcard of filter is covered by the same or a wider one only.
 func (n *node[T]) covering(dst [][]T, filter string, hidden bool) [][]T {
 	if n.hash != nil && !hidden {

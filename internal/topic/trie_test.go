@@ -218,14 +218,16 @@ func checkTrieMatch(t rapid.TB, trie *topic.Trie[int], name string, pairs func(f
 	}
 }
 
-// checkCovering holds Covering against Covers; name may as well be a filter.
+// checkCovering holds Covering against Covers and Overlaps against its like; name may as well be a filter.
 func checkCovering(t rapid.TB, trie *topic.Trie[int], inner string, pairs func(func(filter string, v int))) {
 	var want []int
+	overlaps := false
 	valid := topic.CheckFilter(inner) == nil
 	pairs(func(filter string, v int) {
 		if valid = valid && topic.CheckFilter(filter) == nil; valid && topic.Covers(filter, inner) {
 			want = append(want, v)
 		}
+		overlaps = overlaps || valid && topic.Overlaps(filter, inner)
 	})
 	if !valid {
 		return
@@ -233,6 +235,9 @@ func checkCovering(t rapid.TB, trie *topic.Trie[int], inner string, pairs func(f
 	slices.Sort(want)
 	if got := flat(trie.Covering(nil, inner)); !slices.Equal(got, want) {
 		t.Fatalf("Covering(%q): got %v, want %v", inner, got, want)
+	}
+	if got := trie.Overlaps(inner); got != overlaps {
+		t.Fatalf("Overlaps(%q): got %t, want %t", inner, got, overlaps)
 	}
 }
 
