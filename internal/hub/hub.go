@@ -154,6 +154,7 @@ type Hub struct {
 	unflushed int  // bytes accepted since the writers were woken
 	wasUp     bool // the broker connection has been up before
 
+	preparing  sync.Mutex    // held while the copies of one fetch are encoded; hub.mu is taken under it
 	expecting  atomic.Int64  // waiters for a certain payload
 	owing      chan struct{} // wakes the worker that pays what is owed
 	readers    chan struct{} // places for those who read the history or the topics, one part at a time
