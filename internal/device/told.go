@@ -107,8 +107,8 @@ func (r *Registry) told(e event, now time.Time) {
 			reason = ReasonTakenOver
 		}
 		r.touch(d, now)
-		r.move(d, e.address)
 		r.set(d, Online, reason, SourceLog, now)
+		r.move(d, e.address)
 		return
 	}
 	online := d != nil && d.life == r.life && d.state == Online
