@@ -62,7 +62,7 @@ var arrows = map[string]rule{
 		never: map[string]string{module + "internal/api": "handlers make streams, streams know no routes", module + "internal/topic": "it frames what it is given", chi: noHTTP, prometheus: counts},
 	},
 	"internal/hub": {
-		may:   []string{"internal/hub/memory", "internal/hub/message", "internal/hub/outbox", "internal/topic", "wire"},
+		may:   []string{"internal/hub/memory", "internal/hub/message", "internal/hub/outbox", "internal/list", "internal/topic", "wire"},
 		never: map[string]string{module + "internal/decode": wired, module + "internal/config": oneTruth, paho: noMQTT, netHTTP: noHTTP, chi: noHTTP, prometheus: counts},
 	},
 	"internal/hub/memory":  {may: []string{"internal/hub/message", "internal/topic"}, never: map[string]string{module + "internal/hub/outbox": "what is remembered is nobody's", netHTTP: noHTTP}},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -106,6 +107,40 @@ func TestHangingLogReaderHoldsUpNothing(t *testing.T) {
 	p, g, _ := launchPiped(t)
 	g.fillLog(func() bool { return g.metric("gateway_log_dropped_total") > 0 })
 	g.works("with a full log")
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.exit(); got != 0 {
+		t.Errorf("exit status: got %d, want 0", got)
+	}
+}
+
+// The audit log may be a pipe, too, and its reader may hang: neither a hangup
+// nor the end waits for it, and what is not written is counted.
+func TestHangingAuditReaderHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "audit")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDWR, 0) // never reads
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	p, g := launchReady(t, map[string]string{"GATEWAY_MQTT_URL": brokertest.Start(t).URL(), "GATEWAY_AUDIT_LOG": path, "GATEWAY_SHUTDOWN_TIMEOUT": "1h"})
+	item := `{"qos":0,"payload":1,"topic":"` + strings.Repeat("x", 950) + `"}`
+	for g.metric("gateway_log_dropped_total") == 0 {
+		if a := g.do(request{method: "POST", path: "/publish/batch", header: jsonHeader, body: `[` + strings.Repeat(item+",", 499) + item + `]`}); a.status != http.StatusOK {
+			t.Fatalf("got %d %s, want 200", a.status, a.body)
+		}
+	}
+	g.works("with a full audit log")
+	for range 2 { // the second one shows that the first one is over
+		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -121,7 +121,7 @@ var kinds = []kind{
 
 	// The broker and the gateway's state.
 	{wire.CodeBrokerUnavailable, http.StatusServiceUnavailable, "Broker unavailable", true, "There is no connection to the broker. Nothing was sent; try again after `Retry-After` seconds."},
-	{wire.CodeOverloaded, http.StatusServiceUnavailable, "Overloaded", true, "Too many publishes wait for the broker; or all unfinished bodies, or all answers that wait to be read, together are as large as they may be (GATEWAY_BODIES_BYTES, GATEWAY_ANSWERS_BYTES). Nothing was sent; try again after `Retry-After` seconds."},
+	{wire.CodeOverloaded, http.StatusServiceUnavailable, "Overloaded", true, "Too many publishes wait for the broker; or all unfinished bodies, or all answers that wait to be read, together are as large as they may be (GATEWAY_BODIES_BYTES, GATEWAY_ANSWERS_BYTES); or so many filters have `+` where others have a name that each message would be held up. Nothing was sent; try again after `Retry-After` seconds."},
 	{wire.CodeOutcomeUnknown, http.StatusGatewayTimeout, "Outcome unknown", false, "The message was sent, and then the connection was lost or GATEWAY_PUBLISH_TIMEOUT passed. It may or may not have reached the broker; publishing again may deliver it twice. With an `Idempotency-Key` it may also be that the first answer was given, but was too large to be kept."},
 	{wire.CodeBrokerDenied, http.StatusForbidden, "Denied by the broker", false, "The broker does not let the gateway publish to this topic: its access list decides. `reason_code` is the broker's (MQTT 5)."},
 	{wire.CodeBrokerTooLarge, http.StatusRequestEntityTooLarge, "Too large for the broker", false, "The message is larger than the broker takes. `reason_code` is the broker's (MQTT 5)."},

@@ -36,6 +36,25 @@ var comings = map[string]func(t *testing.T, g *rig, i int){
 	"server-sent events": func(t *testing.T, g *rig, _ int) { comeAndGo(t, g, "sse") },
 	"lines of JSON":      func(t *testing.T, g *rig, _ int) { comeAndGo(t, g, "ndjson") },
 	"lines of text":      func(t *testing.T, g *rig, _ int) { comeAndGo(t, g, "text") },
+	"streams with min_interval": func(t *testing.T, g *rig, _ int) {
+		s := g.open(t, "/events?topic=a/b&min_interval=1h&format=ndjson")
+		s.line()
+		g.server.opts.Hub.Ingest(hub.Inbound{Topic: "a/b", Payload: []byte("1")})
+		_ = s.conn.Close()
+	},
+	"streams of devices": func(t *testing.T, g *rig, i int) {
+		s := g.open(t, "/events?devices=true&snapshot=true&format="+[]string{"sse", "ndjson"}[i%2])
+		s.line()
+		_ = s.conn.Close()
+	},
+	"WebSockets with devices": func(t *testing.T, g *rig, i int) {
+		s := g.dial(t, "/ws")
+		for range 1 + i%2 { // the second takes the place of the first
+			s.write(maskedFrame(textFrame, `{"op":"subscribe","id":1,"devices":true,"snapshot":true}`))
+			s.until("snapshot_end")
+		}
+		_ = s.conn.Close()
+	},
 	"requests": func(t *testing.T, g *rig, i int) {
 		if i%2 == 0 { // with a reply, or without
 			_ = exchange(t, g.public, request("POST", "/request/cmnd/x/POWER?reply=stat/x/POWER", "x")).conn.Close()

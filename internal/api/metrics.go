@@ -237,7 +237,7 @@ var (
 	descInFlight     = desc("gateway_publishes_in_flight", "Publishes that wait for the broker.")
 	descRefused      = desc("gateway_publish_refused_total", "Publishes that the broker refused, by its reason; closed: it closes the connection on such a message.", "reason")
 	descOrphans      = desc("gateway_requests_orphaned", "Requests that wait for a reply though their clients are gone, because they have an Idempotency-Key.")
-	descLogDropped   = desc("gateway_log_dropped_total", "Log lines that were not written, because the log was not read fast enough or not at all.")
+	descLogDropped   = desc("gateway_log_dropped_total", "Lines of the log and the audit log that were not written, because it was not read fast enough or not at all.")
 )
 
 // sumDesc names two gauges: what is held, and what may be.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/mqtt"
@@ -158,9 +157,9 @@ func (s *subscriptions) removed(filters []string) {
 	defer s.mu.Unlock()
 	for _, f := range filters {
 		delete(s.actual, f)
-		delete(s.wide, f)
 		delete(s.left, f)
 		delete(s.leaving, f)
+		s.book(f)
 	}
 }
 
@@ -171,11 +170,11 @@ func (s *subscriptions) plan(now time.Time) (add, remove []string, next time.Dur
 	defer s.mu.Unlock()
 	next = s.expire(now)
 	if s.target == nil {
-		s.target = s.cover()
+		s.aim(s.cover())
 	}
 	size := 0
-	for f := range s.target {
-		if size += len(f) + 3; !s.actual[f] && !s.alone[f] && (len(add) == 0 || size <= batchBytes) && len(add) < batchFilters {
+	for f := range s.missing {
+		if size += len(f) + 3; !s.alone[f] && (len(add) == 0 || size <= batchBytes) && len(add) < batchFilters {
 			add = append(add, f)
 		}
 	}
@@ -186,24 +185,39 @@ func (s *subscriptions) plan(now time.Time) (add, remove []string, next time.Dur
 		return add, nil, next
 	}
 	size = 0
-	for _, set := range []map[string]bool{s.actual, s.left} {
-		for f := range set {
-			if size += len(f) + 2; !s.target[f] && (len(remove) == 0 || size <= batchBytes) && len(remove) < batchFilters {
-				remove = append(remove, f)
-			}
+	for f := range s.surplus {
+		if size += len(f) + 2; (len(remove) == 0 || size <= batchBytes) && len(remove) < batchFilters {
+			remove = append(remove, f)
 		}
 	}
 	for _, f := range remove {
 		s.leaving[f] = true
+		s.wide.Remove(f, f)
 	}
-	return nil, slices.Compact(slices.Sorted(slices.Values(remove))), next
+	slices.Sort(remove)
+	return nil, remove, next
+}
+
+// aim sets the target anew.
+func (s *subscriptions) aim(target map[string]bool) {
+	s.target, s.targets = target, topic.Trie[string]{}
+	s.missing, s.surplus = make(map[string]bool), make(map[string]bool)
+	for f := range target {
+		s.targets.Add(f, f)
+		s.book(f)
+	}
+	for _, there := range []map[string]bool{s.actual, s.left} {
+		for f := range there {
+			s.book(f)
+		}
+	}
 }
 
 // oldestAlone is the filter that is to be asked for by itself next; none if there is none.
 func (s *subscriptions) oldestAlone() []string {
 	var oldest []string
-	for f := range s.target {
-		if s.alone[f] && !s.actual[f] && (oldest == nil || s.born[f] < s.born[oldest[0]]) {
+	for f := range s.missing {
+		if s.alone[f] && (oldest == nil || s.born[f] < s.born[oldest[0]]) {
 			oldest = []string{f}
 		}
 	}
@@ -284,8 +298,9 @@ func (s *subscriptions) answered(asked, refused []string) {
 		s.actual[f] = true
 		delete(s.left, f)
 		delete(s.alone, f)
-		if strings.ContainsAny(f, "+#") {
-			s.wide[f] = true
+		s.book(f)
+		if wildcards(f) {
+			s.wide.Add(f, f)
 		}
 	}
 	for f, waiting := range s.waiters {

@@ -40,12 +40,17 @@ type subscriptions struct {
 	idle    map[string]time.Time // since when nobody does
 	waiters map[string][]chan error
 	linked  bool
-	actual  map[string]bool // granted on the current link
-	wide    map[string]bool // of them, those with a wildcard: only they can cover others
-	refused map[string]bool // on the current link
-	leaving map[string]bool // of actual, what is being unsubscribed: nobody may rely on it any more
-	left    map[string]bool // what a kept session may still hold
-	target  map[string]bool // what actual should be; nil: to be worked out
+	actual  map[string]bool    // granted on the current link
+	wide    topic.Trie[string] // of them, those with a wildcard that are not leaving: only they can cover others
+	refused map[string]bool    // on the current link
+	leaving map[string]bool    // of actual, what is being unsubscribed: nobody may rely on it any more
+	left    map[string]bool    // what a kept session may still hold
+	target  map[string]bool    // what actual should be; nil: to be worked out
+	targets topic.Trie[string] // the same as a tree, if there is a target
+
+	// Of a target that is worked out: what is in it and not in actual, and what is
+	// in actual or left and not in it.
+	missing, surplus map[string]bool
 
 	alone map[string]bool   // asked for on a link that the broker closed on it: each comes back by itself
 	born  map[string]uint64 // when each was first wanted, in order
@@ -67,7 +72,7 @@ func newSubscriptions(cfg Config, fence string, suspects *suspects, end func(*mq
 
 // reset forgets what was on a link.
 func (s *subscriptions) reset() {
-	s.actual, s.wide, s.refused = make(map[string]bool), make(map[string]bool), make(map[string]bool)
+	s.actual, s.wide, s.refused = make(map[string]bool), topic.Trie[string]{}, make(map[string]bool)
 	s.leaving = make(map[string]bool)
 	s.target = nil
 }
@@ -148,14 +153,12 @@ func (s *subscriptions) want(ctx context.Context, filter string) error {
 // add counts a want, and extends the target by it where that is easily done.
 func (s *subscriptions) add(filter string) {
 	if _, ok := s.wants[filter]; !ok && s.target != nil {
-		for f := range s.target {
-			if topic.Overlaps(f, filter) {
-				s.target = nil
-				break
-			}
-		}
-		if s.target != nil {
+		if s.targets.Overlaps(filter) {
+			s.target = nil
+		} else {
 			s.target[filter] = true
+			s.targets.Add(filter, filter)
+			s.book(filter)
 		}
 	}
 	if _, ok := s.born[filter]; !ok {
@@ -215,15 +218,7 @@ func (s *subscriptions) size() int {
 
 // covered reports whether what filter matches is being received.
 func (s *subscriptions) covered(filter string) bool {
-	if s.actual[filter] && !s.leaving[filter] {
-		return true
-	}
-	for f := range s.wide {
-		if !s.leaving[f] && topic.Covers(f, filter) {
-			return true
-		}
-	}
-	return false
+	return s.actual[filter] && !s.leaving[filter] || len(s.wide.Covering(nil, filter)) > 0
 }
 
 // isRefused reports whether the broker has said no, and not yes to something broader.
@@ -234,5 +229,28 @@ func (s *subscriptions) remove(filter string) {
 	delete(s.wants, filter)
 	delete(s.idle, filter)
 	delete(s.born, filter)
-	s.target = nil
+	if s.target[filter] && !wildcards(filter) { // it stands for itself alone
+		delete(s.target, filter)
+		s.targets.Remove(filter, filter)
+		s.book(filter)
+	} else {
+		s.target = nil
+	}
 }
+
+// book notes whether a filter is missing or too much, after it has changed in
+// target, actual or left. Without a target that waits for the next one.
+func (s *subscriptions) book(filter string) {
+	if s.target == nil {
+		return
+	}
+	put := func(set map[string]bool, in bool) {
+		if delete(set, filter); in {
+			set[filter] = true
+		}
+	}
+	put(s.missing, s.target[filter] && !s.actual[filter])
+	put(s.surplus, !s.target[filter] && (s.actual[filter] || s.left[filter]))
+}
+
+func wildcards(filter string) bool { return strings.ContainsAny(filter, "+#") }

@@ -186,7 +186,7 @@ func (r *Registry) device(id string) *entry {
 	id = strings.Clone(id)
 	d := &entry{id: id, state: Unknown}
 	for (len(r.byID) >= r.opts.Devices || r.bytes+d.bytes() > r.opts.Bytes) && len(r.byID) > 0 {
-		r.forget(cmp.Or(r.others.First(), r.online.First()))
+		r.forgetOne()
 	}
 	r.byID[id] = d
 	r.ids.set(id, d)
@@ -204,6 +204,9 @@ func (r *Registry) listOf(d *entry) *list.List[entry] {
 	}
 	return &r.others
 }
+
+// forgetOne takes out the device that goes first. Called under mu.
+func (r *Registry) forgetOne() { r.forget(cmp.Or(r.others.First(), r.online.First())) }
 
 // forget takes out a device. Called under mu.
 func (r *Registry) forget(d *entry) {
@@ -224,11 +227,15 @@ func (r *Registry) touch(d *entry, f *fact, now time.Time) {
 	r.listOf(d).Push(&d.place, d)
 }
 
-// move notes the address of a connection. Called under mu.
+// move notes the address of the connection of a device that is online and was
+// seen last. Called under mu.
 func (r *Registry) move(d *entry, address string) {
 	r.bytes -= d.bytes()
 	d.address = strings.Clone(address[:min(len(address), 256)])
 	r.bytes += d.bytes()
+	for r.bytes > r.opts.Bytes && len(r.byID) > 1 {
+		r.forgetOne()
+	}
 }
 
 // set has a fact tell a state. Called under mu.

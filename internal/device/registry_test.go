@@ -339,6 +339,22 @@ func TestDevicesAreBoundedInBytes(t *testing.T) {
 	}
 }
 
+// Addresses count as well, when devices that are known already connect.
+func TestAddressesOfDevicesAreBoundedInBytes(t *testing.T) {
+	g := start(t, patterns(t, "{id}/x"), func(o *Options) { o.Bytes = 50 * (entryBytes + 2) })
+	for i := range 50 {
+		g.Message(fmt.Sprintf("%02d/x", i), nil, false)
+	}
+	for i := range 50 {
+		id := fmt.Sprintf("%02d", i)
+		g.connect(id, strings.Repeat("a", 200)+":1")
+		g.want(id, Online, ReasonConnected)
+		if got := g.Stats(); got.Bytes > got.Limit {
+			t.Fatalf("got %d of %d bytes", got.Bytes, got.Limit)
+		}
+	}
+}
+
 func TestWalkIsInOrder(t *testing.T) {
 	g := start(t)
 	for i := range 3 * steps {

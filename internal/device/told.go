@@ -107,8 +107,8 @@ func (r *Registry) told(e event, now time.Time) {
 			reason = ReasonTakenOver
 		}
 		r.touch(d, &d.log, now)
-		r.move(d, e.address)
 		r.set(d, &d.log, Online, reason, now)
+		r.move(d, e.address)
 		return
 	}
 	online := d != nil && d.log.is(Online, r.life)

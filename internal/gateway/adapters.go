@@ -210,7 +210,7 @@ func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Brok
 	o := api.Options{
 		Devices: devices, Values: values,
 		Access: g.callers, Audit: g.audit.lines, RatePublish: cfg.RatePublish, RateRequests: cfg.RateRequests, StreamsPerClient: cfg.MaxStreamsPerClient,
-		Hub: h, Publisher: b, Log: log.Logger, LogStats: func() api.LogStats { return logStats(log) }, Version: version,
+		Hub: h, Publisher: b, Log: log.Logger, LogStats: func() api.LogStats { return logStats(log, g.audit.Log) }, Version: version,
 		Health: func() api.Health {
 			s := b.Status()
 			return api.Health{
@@ -234,7 +234,15 @@ func apiOptions(cfg *config.Config, version string, log *Log, h *hub.Hub, b Brok
 	return o
 }
 
-func logStats(log *Log) api.LogStats {
-	waiting, limit := log.Waiting()
-	return api.LogStats{Dropped: log.Dropped(), Waiting: api.Sum{Held: waiting, Limit: limit}}
+// logStats is about all that is written line by line: nil is no log.
+func logStats(logs ...*Log) (s api.LogStats) {
+	for _, log := range logs {
+		if log != nil {
+			waiting, limit := log.Waiting()
+			s.Dropped += log.Dropped()
+			s.Waiting.Held += waiting
+			s.Waiting.Limit += limit
+		}
+	}
+	return s
 }

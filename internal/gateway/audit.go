@@ -8,7 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
+	"sync/atomic"
+	"syscall"
 )
 
 // auditLog is where the lines of GATEWAY_AUDIT_LOG go.
@@ -62,6 +63,9 @@ func cannotWrite(path string, err error) error {
 	if errors.As(err, &inner) {
 		err = inner.Err
 	}
+	if errors.Is(err, syscall.ENXIO) {
+		err = errors.New("it is a pipe that nobody reads")
+	}
 	return fmt.Errorf("cannot write %q: %w", path, err)
 }
 
@@ -88,37 +92,34 @@ func (a *auditLog) close() {
 	}
 }
 
-// auditFile is a file that can be opened anew. Any goroutine may use it.
+// auditFile is a file that can be opened anew. Any goroutine may use it. It may
+// be a pipe: nothing waits for its reader but Write, which ends when another
+// file is opened or this one closed.
 type auditFile struct {
 	path string
-
-	mu   sync.Mutex // guards file
-	file *os.File
+	file atomic.Pointer[os.File]
 }
 
 func (f *auditFile) reopen() error {
-	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return cannotWrite(f.path, err)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.file != nil {
-		_ = f.file.Close()
+	if old := f.file.Swap(file); old != nil {
+		_ = old.Close()
 	}
-	f.file = file
 	return nil
 }
 
 // Write implements io.Writer.
-func (f *auditFile) Write(p []byte) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.file.Write(p)
+func (f *auditFile) Write(p []byte) (done int, err error) {
+	for {
+		file := f.file.Load()
+		n, err := file.Write(p[done:])
+		if done += n; !errors.Is(err, os.ErrClosed) || file == f.file.Load() {
+			return done, err
+		} // it goes on in the other file
+	}
 }
 
-func (f *auditFile) close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	_ = f.file.Close()
-}
+func (f *auditFile) close() { _ = f.file.Load().Close() }

@@ -29,6 +29,9 @@ func Memory(cfg *config.Config) int64 {
 	if len(cfg.Quiet()) > 0 {
 		sums += device.Bytes
 	}
+	if cfg.AuditLog != "" {
+		sums += logQueue
+	}
 	return sums + memoryFixed + int64(cfg.MaxConnections)*memoryStream
 }
 

@@ -31,6 +31,8 @@ var (
 	ErrNotSeen = &Error{wire.CodeTopicNotSeen, "No message has come on this topic, and the broker keeps none as retained."}
 	// ErrNotRemembered: the same of one that is not remembered.
 	ErrNotRemembered = &Error{wire.CodeTopicNotSeen, "The broker keeps no message on this topic as retained, and what has come on it is not remembered: it has more than 1024 bytes or 32 levels."}
+	// ErrTooWide: to look up a topic among all filters would take too long.
+	ErrTooWide = &Error{wire.CodeOverloaded, "So many filters have + where this one has a name, or the other way round, that every message would be held up; ask for fewer topics with one broader filter, or try again later."}
 	// ErrTooFast: more arrives for a snapshot than can be put in order.
 	ErrTooFast = &Error{wire.CodeOverloaded, "So much arrives for this filter that no snapshot of it can be made; subscribe without, or to less."}
 )

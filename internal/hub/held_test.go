@@ -112,7 +112,7 @@ func countsWhatItHolds(t *rapid.T, h *Hub, c *Client) {
 	all := 0
 	for _, th := range c.throttles {
 		bytes, noted, holding, topics := 0, 0, 0, 0
-		for p := th.first; p != nil; p = p.next {
+		for p := range th.due.All() {
 			topics++
 			noted += p.bytes()
 			if p.waits != nil {

@@ -13,7 +13,8 @@
 // logged, written, decoded or encoded under it, and what is done under it at
 // one time is bounded:
 //
-//	Accept            a map look-up, a trie look-up, a heap of topics (logarithm),
+//	Accept            a map look-up, a trie look-up (maxWidth, whatever filters
+//	                  there are), a heap of topics (logarithm),
 //	                  two look-ups for all waiters of a filter, a step for each
 //	                  subscription that matches the message, and a decision for
 //	                  each class of rights among them
@@ -163,6 +164,7 @@ type Hub struct {
 	unflushed int  // bytes accepted since the writers were woken
 	wasUp     bool // the broker connection has been up before
 
+	preparing  sync.Mutex    // held while the copies of one fetch are encoded; hub.mu is taken under it
 	expecting  atomic.Int64  // waiters for a certain payload
 	owing      chan struct{} // wakes the worker that pays what is owed
 	readers    chan struct{} // places for those who read the history or the topics, one part at a time

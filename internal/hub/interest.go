@@ -7,7 +7,7 @@ import (
 	"github.com/vulturepi/gateway/internal/hub/outbox"
 )
 
-// interest is a filter that clients hold, and who does. Guarded by hub.mu.
+// interest is a filter that clients hold or are about to, and who does. Guarded by hub.mu.
 // What deliver looks at stands together, one cache line.
 type interest struct {
 	subs      []*subscription
@@ -15,6 +15,7 @@ type interest struct {
 	recorders []*recorder
 	waiting   map[payloadKey]map[exception]waiters // by the payload that is wanted, and by what does not count
 	filter    string
+	held      int // by those who watch it: a place is kept for it
 }
 
 // subscription is one filter of one client.
@@ -41,7 +42,7 @@ func (h *Hub) interested(filter string) *interest {
 
 // dropped forgets an interest that nobody has any more.
 func (h *Hub) dropped(in *interest) {
-	if len(in.subs) == 0 && len(in.recorders) == 0 && len(in.waiting) == 0 {
+	if in.held == 0 && len(in.subs) == 0 && len(in.recorders) == 0 && len(in.waiting) == 0 {
 		delete(h.byFilter, in.filter)
 		h.interests.Remove(in.filter, in)
 	}

@@ -18,7 +18,7 @@ type missed struct {
 // place of the sequence. False: nothing came into force.
 func (j *joining) join(ctx context.Context, gap *missed) bool {
 	c, h := j.client, j.client.hub
-	fetches, err := h.fetch(ctx, j.filters)
+	fetches, err := h.fetch(ctx, widest(j.filters))
 	if err != nil {
 		return false // the caller has gone
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/vulturepi/gateway/internal/hub/message"
 	"github.com/vulturepi/gateway/internal/hub/outbox"
+	"github.com/vulturepi/gateway/internal/topic"
 )
 
 // Retained messages that are owed to those who joined while the broker could
@@ -24,16 +25,32 @@ func (h *Hub) owe(c *Client, filter string) {
 	h.owed[d][c] = struct{}{}
 }
 
+// forgetOwed is for filters that the client does not hold any more. What it
+// holds inside of them is owed by itself from then on.
 func (h *Hub) forgetOwed(c *Client, filters []string) {
 	if len(h.owed) == 0 {
 		return
 	}
 	for _, f := range filters {
-		d := debt{f, c.class}
+		if !h.settle(debt{f, c.class}, c) {
+			continue
+		}
+		for g := range c.subs {
+			if topic.Covers(f, g) {
+				h.owe(c, g)
+			}
+		}
+	}
+}
+
+// settle ends what is owed to a client, if it is.
+func (h *Hub) settle(d debt, c *Client) (owing bool) {
+	if _, owing = h.owed[d][c]; owing {
 		if delete(h.owed[d], c); len(h.owed[d]) == 0 {
 			delete(h.owed, d)
 		}
 	}
+	return owing
 }
 
 // oweAnew moves what is owed to a client from its old class to its own.
@@ -42,14 +59,9 @@ func (h *Hub) oweAnew(c *Client, old *class) {
 		return
 	}
 	for f := range c.subs {
-		d := debt{f, old}
-		if _, owing := h.owed[d][c]; !owing {
-			continue
+		if h.settle(debt{f, old}, c) {
+			h.owe(c, f)
 		}
-		if delete(h.owed[d], c); len(h.owed[d]) == 0 {
-			delete(h.owed, d)
-		}
-		h.owe(c, f)
 	}
 }
 
@@ -126,7 +138,7 @@ func (h *Hub) pay(d debt) bool {
 func (h *Hub) paySome(d debt, run *outbox.Run) {
 	steps := 0
 	for c := range h.owed[d] {
-		h.forgetOwed(c, []string{d.filter})
+		h.settle(d, c)
 		if c.subs[d.filter] != nil {
 			c.out.PushRun(run, message.Form{})
 			c.out.Kick()

@@ -2,10 +2,13 @@ package hub
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/hub/message"
 	"github.com/vulturepi/gateway/internal/hub/outbox"
+	"github.com/vulturepi/gateway/internal/topic"
 )
 
 // fetch asks the broker once for the retained messages of a filter, for all
@@ -72,16 +75,12 @@ func (h *Hub) runFetch(f *fetch) {
 	h.mu.Unlock()
 	f.run, f.err = h.queued.NewRun(), err
 	f.copies = make([]*message.Message, 0, len(got))
-	for _, in := range got {
-		in.Retain = true
-		m := h.encode(in, now)
-		m.StampCopy(h.opts.Epoch, asOf)
-		f.copies = append(f.copies, m)
+	h.preparing.Lock()
+	if !h.prepare(f, got, asOf, now) {
+		f.run.Release()
+		f.run, f.copies, f.err = h.queued.NewRun(), nil, errNoRoom
 	}
-	h.shareCopies(f)
-	for _, m := range f.copies {
-		f.run.Append(m)
-	}
+	h.preparing.Unlock()
 	h.mu.Lock()
 	delete(h.fetches, f.filter) // who comes now starts a new one
 	h.leave([]*fetch{f})
@@ -92,13 +91,29 @@ func (h *Hub) runFetch(f *fetch) {
 // shareSteps is how many copies are compared and remembered under one lock.
 const shareSteps = 64
 
-// shareCopies remembers the copies, unless their topics have passed live
-// meanwhile, and takes the one that is remembered where it says the same, so
-// that it is in memory once for all who fetch it.
-func (h *Hub) shareCopies(f *fetch) {
+// errNoRoom: what others are owed leaves no room for the copies now.
+var errNoRoom = errors.New("no room for retained copies")
+
+// prepare encodes the copies and remembers them, unless their topics have
+// passed live meanwhile, and takes the one that is remembered where it says the
+// same, so that it is in memory once for all who fetch it. It is done for one
+// fetch at a time, so that others find what this one has remembered. False:
+// there is no room.
+func (h *Hub) prepare(f *fetch, got []Inbound, asOf uint64, now time.Time) bool {
 	passed, read := map[string]bool{}, 0
-	for from := 0; from < len(f.copies); from += shareSteps {
-		part := f.copies[from:min(from+shareSteps, len(f.copies))]
+	for len(got) > 0 {
+		if h.queued.Bytes()-f.run.Bytes() > h.queued.Limit()/4*3 {
+			return false
+		}
+		part := make([]*message.Message, min(len(got), shareSteps))
+		for i := range part {
+			in := got[i]
+			in.Retain = true
+			part[i] = h.encode(in, now)
+			part[i].StampCopy(h.opts.Epoch, asOf)
+			got[i] = Inbound{} // not twice in memory
+		}
+		got = got[len(part):]
 		known := make([]*message.Message, len(part))
 		h.mu.Lock()
 		for i, m := range part {
@@ -113,12 +128,14 @@ func (h *Hub) shareCopies(f *fetch) {
 			if known[i] != nil && known[i].SaysTheSame(m) {
 				part[i] = known[i]
 			}
+			f.copies = append(f.copies, part[i])
+			f.run.Append(part[i])
 		}
 		for ; ; h.mu.Unlock() {
 			h.mu.Lock()
 			if f.recorder.lost {
 				h.mu.Unlock()
-				return
+				return true // nobody is given them
 			}
 			tail := f.recorder.messages[read:]
 			if len(tail) == 0 {
@@ -141,6 +158,19 @@ func (h *Hub) shareCopies(f *fetch) {
 		}
 		h.unlockTrimmed()
 	}
+	return true
+}
+
+// widest are those of the filters that together match what all match: one that
+// another covers would bring the same copies again.
+func widest(filters []string) (some []string) {
+	for i, f := range filters {
+		if !slices.ContainsFunc(filters[:i], func(g string) bool { return topic.Covers(g, f) }) &&
+			!slices.ContainsFunc(filters[i+1:], func(g string) bool { return topic.Covers(g, f) && !topic.Covers(f, g) }) {
+			some = append(some, f)
+		}
+	}
+	return some
 }
 
 // leave ends the recorder of each fetch that nobody waits for any more. Called

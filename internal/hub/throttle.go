@@ -6,6 +6,7 @@ import (
 
 	"github.com/vulturepi/gateway/internal/hub/message"
 	"github.com/vulturepi/gateway/internal/hub/outbox"
+	"github.com/vulturepi/gateway/internal/list"
 )
 
 // throttle is min_interval for the filters of one subscribe: of each topic at
@@ -18,28 +19,26 @@ type throttle struct {
 	overflow outbox.Overflow
 	users    int // subscriptions in force
 	topics   map[string]*paced
-	// The topics in the order of their last delivery, and so of when the next
-	// one may come.
-	first, last *paced
-	timer       *time.Timer   // nil: nothing is scheduled
-	turn        uint64        // of the newest timer
-	held        []heldBack    // in the order in which they began to be held back; some are over
-	holding     int           // those that are not
-	bytes       int           // that are held back
-	noted       int           // bytes of topics
-	loading     time.Time     // not zero: a replay puts messages in, and none goes out
-	retry       time.Duration // how soon a client that was busy is looked at again
+	due      list.List[paced] // the topics by their last delivery, and so by when the next one may come
+	timer    *time.Timer      // nil: nothing is scheduled
+	turn     uint64           // of the newest timer
+	held     []heldBack       // in the order in which they began to be held back; some are over
+	holding  int              // those that are not
+	bytes    int              // that are held back
+	noted    int              // bytes of topics
+	loading  time.Time        // not zero: a replay puts messages in, and none goes out
+	retry    time.Duration    // how soon a client that was busy is looked at again
 }
 
 // paced is one topic.
 type paced struct {
-	throttle   *throttle
-	topic      string
-	at         time.Time        // when a message was delivered
-	waits      *message.Message // the newest since then, nil: none
-	since      uint64           // the first one since then
-	skipped    int              // how many waits stands for besides itself
-	prev, next *paced
+	throttle *throttle
+	topic    string
+	at       time.Time        // when a message was delivered
+	waits    *message.Message // the newest since then, nil: none
+	since    uint64           // the first one since then
+	skipped  int              // how many waits stands for besides itself
+	place    list.Place[paced]
 }
 
 // pacedBytes is what a topic takes, roughly, besides its name.
@@ -93,7 +92,7 @@ func (t *throttle) pace(topic string) *paced {
 	if p == nil {
 		p = &paced{throttle: t, topic: topic}
 		t.topics[topic] = p
-		t.prepend(p) // nothing was delivered yet, so it is due before all others
+		t.due.PushFirst(&p.place, p) // nothing was delivered yet, so it is due before all others
 		t.note(p.bytes())
 	}
 	return p
@@ -154,15 +153,15 @@ func (t *throttle) postponed() bool {
 
 // forget drops a topic of which nothing waits.
 func (t *throttle) forget(p *paced) {
-	t.remove(p)
+	t.due.Remove(&p.place)
 	delete(t.topics, p.topic)
 	t.note(-p.bytes())
 }
 
 // schedule lets fire run when the next topic is due.
 func (t *throttle) schedule() {
-	if t.timer == nil && t.first != nil && t.loading.IsZero() {
-		wait := max(t.interval-time.Since(t.first.at), t.retry, finest)
+	if p := t.due.First(); t.timer == nil && p != nil && t.loading.IsZero() {
+		wait := max(t.interval-time.Since(p.at), t.retry, finest)
 		t.turn++
 		turn := t.turn
 		t.timer = time.AfterFunc(wait, func() { t.fire(turn) })
@@ -208,8 +207,8 @@ func (t *throttle) fire(turn uint64) {
 }
 
 func (t *throttle) releaseDue(now time.Time, steps int) (more bool) {
-	for ; t.first != nil && now.Sub(t.first.at) >= t.interval; steps-- {
-		switch p := t.first; {
+	for p := t.due.First(); p != nil && now.Sub(p.at) >= t.interval; p = t.due.First() {
+		switch {
 		case steps == 0:
 			return true
 		case p.waits != nil && t.postponed():
@@ -220,6 +219,7 @@ func (t *throttle) releaseDue(now time.Time, steps int) (more bool) {
 		default:
 			t.forget(p)
 		}
+		steps--
 	}
 	return false
 }
@@ -234,7 +234,7 @@ func (t *throttle) leave() {
 	c.throttles = slices.DeleteFunc(c.throttles, func(x *throttle) bool { return x == t })
 	t.count(-t.bytes)
 	t.note(-t.noted)
-	t.topics, t.first, t.last, t.held, t.holding = nil, nil, nil, nil, 0
+	t.topics, t.due, t.held, t.holding = nil, list.List[paced]{}, nil, 0
 }
 
 // count counts bytes of messages that are held back, against the client's
@@ -261,44 +261,9 @@ func (t *throttle) note(bytes int) {
 	t.client.out.Note(bytes)
 }
 
-// The list.
-
-func (t *throttle) append(p *paced) {
-	if p.prev = t.last; t.last != nil {
-		t.last.next = p
-	} else {
-		t.first = p
-	}
-	t.last = p
-}
-
-func (t *throttle) prepend(p *paced) {
-	if p.next = t.first; t.first != nil {
-		t.first.prev = p
-	} else {
-		t.last = p
-	}
-	t.first = p
-}
-
-func (t *throttle) remove(p *paced) {
-	if p.prev != nil {
-		p.prev.next = p.next
-	} else {
-		t.first = p.next
-	}
-	if p.next != nil {
-		p.next.prev = p.prev
-	} else {
-		t.last = p.prev
-	}
-	p.prev, p.next = nil, nil
-}
-
+// moveBack notes that the topic had a message.
 func (t *throttle) moveBack(p *paced, at time.Time) {
 	p.at = at
-	if t.last != p {
-		t.remove(p)
-		t.append(p)
-	}
+	t.due.Remove(&p.place)
+	t.due.Push(&p.place, p)
 }

@@ -17,6 +17,44 @@ type watch struct {
 
 // watch holds filter until unwatch, and returns when it is in force.
 func (h *Hub) watch(ctx context.Context, filter string) error {
+	if err := h.reserve(filter); err != nil {
+		return err
+	}
+	err := h.watchUpstream(ctx, filter)
+	if err != nil {
+		h.mu.Lock()
+		h.unreserve(filter)
+		h.mu.Unlock()
+	}
+	return err
+}
+
+// maxWidth is how many places a look-up of a topic may lead to, among all
+// filters: some 0.2 ms.
+const maxWidth = 2048
+
+// reserve makes room for filter where messages are looked up, so that no number
+// of filters makes that take long.
+func (h *Hub) reserve(filter string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	in := h.interested(filter)
+	if in.held == 0 && h.interests.Width() > maxWidth {
+		h.dropped(in)
+		return ErrTooWide
+	}
+	in.held++
+	return nil
+}
+
+// unreserve gives the room back. Called under hub.mu.
+func (h *Hub) unreserve(filter string) {
+	in := h.byFilter[filter]
+	in.held--
+	h.dropped(in)
+}
+
+func (h *Hub) watchUpstream(ctx context.Context, filter string) error {
 	if h.opts.Upstream.Watched(filter) { // as long as the gateway runs: nothing to hold, but it may be refused
 		return h.opts.Upstream.Want(ctx, filter)
 	}
@@ -57,22 +95,38 @@ func (h *Hub) begin(filter string, w *watch) {
 	ctx, cancel := context.WithTimeout(h.ctx, h.opts.FetchTime)
 	defer cancel()
 	err := h.opts.Upstream.Want(ctx, filter)
+	if err == nil && !h.inForce(filter, w) {
+		h.opts.Upstream.Release(filter)
+		err = ErrTooWide
+	}
+	if err != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.watches, filter)
+		w.err = err
+		close(w.ready)
+	}
+}
+
+// inForce puts a watch in force; false: there is no room for it, because of
+// others that linger.
+func (h *Hub) inForce(filter string, w *watch) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	w.err = err
-	close(w.ready)
-	if err != nil {
-		delete(h.watches, filter)
-		return
-	}
 	h.watched.Add(filter, w)
+	if h.watched.Width() > maxWidth {
+		h.watched.Remove(filter, w)
+		return false
+	}
 	// A place of its own: what passed before it, while nobody watched, must not
 	// look like what came last.
 	h.seq++
 	w.since = h.seq
+	close(w.ready)
 	if w.refs == 0 {
 		h.lingers(filter, w)
 	}
+	return true
 }
 
 // lingers keeps a watch that nobody holds for a moment.
@@ -80,11 +134,12 @@ func (h *Hub) lingers(filter string, w *watch) {
 	w.timer = time.AfterFunc(h.opts.Linger, func() { h.endWatch(filter, w) })
 }
 
-// unwatch gives filters back. Each stays in force a little longer.
+// unwatch gives filters back. Each stays in force upstream a little longer.
 func (h *Hub) unwatch(filters []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, f := range filters {
+		h.unreserve(f)
 		if w := h.watches[f]; w != nil {
 			if w.refs--; w.refs == 0 {
 				h.lingers(f, w)

@@ -5,8 +5,8 @@ package list
 
 import "iter"
 
-// List has its elements in the order in which they were pushed. The zero value
-// is empty.
+// List has its elements in the order in which they were pushed, but for those
+// that were put in front. The zero value is empty.
 type List[T any] struct{ first, last *Place[T] }
 
 // Place is where an element stands in a list; it is a field of the element, one
@@ -16,7 +16,7 @@ type Place[T any] struct {
 	of         *T
 }
 
-// First is the element that was pushed first; nil: there is none.
+// First is the element in front; nil: there is none.
 func (l *List[T]) First() *T {
 	if l.first == nil {
 		return nil
@@ -42,6 +42,17 @@ func (l *List[T]) Push(p *Place[T], of *T) {
 		l.first = p
 	}
 	l.last = p
+}
+
+// PushFirst is Push in front.
+func (l *List[T]) PushFirst(p *Place[T], of *T) {
+	*p = Place[T]{next: l.first, of: of}
+	if l.first != nil {
+		l.first.prev = p
+	} else {
+		l.last = p
+	}
+	l.first = p
 }
 
 // Remove takes an element out. It must be in this list by that place.

@@ -22,8 +22,10 @@ func TestListIsWhatASliceWouldBe(t *testing.T) {
 				at := rapid.IntRange(0, len(want)-1).Draw(t, "at")
 				l.Remove(&want[at].place)
 				want = slices.Delete(want, at, at+1)
+			} else if e := (&element{n: i}); rapid.Bool().Draw(t, "front") {
+				l.PushFirst(&e.place, e)
+				want = slices.Insert(want, 0, e)
 			} else {
-				e := &element{n: i}
 				l.Push(&e.place, e)
 				want = append(want, e)
 			}

@@ -21,8 +21,19 @@ type node[T comparable] struct {
 	hash   *node[T] // the last level "#"; has values only
 	key    string   // the level of only
 	only   *node[T] // the one child that is no wildcard; nil once there is many
-	many   map[string]*node[T]
+	many   *children[T]
+	width  int // how many nodes match visits from here on at most, this one too
 }
+
+// children are those of one node that are no wildcards.
+type children[T comparable] struct {
+	byLevel map[string]*node[T]
+	widths  []widths // in no order
+	widest  int
+}
+
+// widths is how many children have one width.
+type widths struct{ width, children int }
 
 // Add puts v under filter. It is false if v was there already.
 // The cost is one step a level, and a look at each value that the filter already has.
@@ -30,18 +41,20 @@ func (t *Trie[T]) Add(filter string, v T) bool {
 	if t.root == nil {
 		t.root = new(node[T])
 	}
-	n := t.root
-	for rest, more := filter, true; more; {
-		var level string
-		level, rest, more = cut(rest)
-		n = n.grow(level, !more)
-	}
-	if slices.Contains(n.values, v) {
+	if !t.root.add(filter, v) {
 		return false
 	}
-	n.values = append(n.values, v)
 	t.pairs++
 	return true
+}
+
+// Width is how many nodes Match visits at most, whatever the name: the more filters have "+" where others have a
+// level's name, the more there are. It is what Covering takes, too.
+func (t *Trie[T]) Width() int {
+	if t.root == nil {
+		return 0
+	}
+	return t.root.width
 }
 
 // Remove takes v from under filter. It is false if v was not there. What the pair alone needed is released.
@@ -137,6 +150,13 @@ func (t *Trie[T]) Covering(dst [][]T, filter string) [][]T {
 	return t.root.covering(dst, filter, reserved(filter))
 }
 
+// Overlaps reports whether any filter in the trie overlaps this one (see [Overlaps]). Where a level of it is "+", the cost
+// is that for each name that the trie has there, and of "#" that of one look.
+func (t *Trie[T]) Overlaps(filter string) bool {
+	_, found := overlapping(t.root, filter, reserved(filter), true)
+	return found
+}
+
 // covering walks down as match does, except that a wildcard of filter is covered by the same or a wider one only.
 func (n *node[T]) covering(dst [][]T, filter string, hidden bool) [][]T {
 	if n.hash != nil && !hidden {
@@ -213,12 +233,32 @@ func (n *node[T]) some() (v T, found bool) {
 	return v, found
 }
 
+func (n *node[T]) add(filter string, v T) bool {
+	level, rest, more := cut(filter)
+	c := n.grow(level, !more)
+	before := c.width
+	if more {
+		if !c.add(rest, v) {
+			return false
+		}
+	} else {
+		if slices.Contains(c.values, v) {
+			return false
+		}
+		c.values = append(c.values, v)
+		c.measure()
+	}
+	n.resized(c, before, c.width)
+	return true
+}
+
 func (n *node[T]) remove(filter string, v T) bool {
 	level, rest, more := cut(filter)
 	c := n.get(level, !more)
 	if c == nil {
 		return false
 	}
+	before := c.width
 	if more {
 		if !c.remove(rest, v) {
 			return false
@@ -226,10 +266,64 @@ func (n *node[T]) remove(filter string, v T) bool {
 	} else if !c.drop(v) {
 		return false
 	}
+	after := c.width
 	if c.empty() {
+		after = 0
+	}
+	n.resized(c, before, after)
+	if after == 0 {
 		n.prune(level, c)
+		n.measure()
 	}
 	return true
+}
+
+// resized notes that the child c has another width; 0: it is not there.
+func (n *node[T]) resized(c *node[T], before, after int) {
+	if n.many != nil && c != n.plus && c != n.hash {
+		n.many.resized(before, after)
+	}
+	n.measure()
+}
+
+// measure works out the width: a name leads to "+" and to one of the others, if to any.
+func (n *node[T]) measure() {
+	n.width = 1
+	if n.plus != nil {
+		n.width += n.plus.width
+	}
+	switch {
+	case n.only != nil:
+		n.width += n.only.width
+	case n.many != nil:
+		n.width += n.many.widest
+	}
+}
+
+func (c *children[T]) resized(before, after int) {
+	if before == after {
+		return
+	}
+	c.count(before, -1)
+	c.count(after, 1)
+	c.widest = 0
+	for _, x := range c.widths { // one or a few, and never more than the widest
+		c.widest = max(c.widest, x.width)
+	}
+}
+
+func (c *children[T]) count(width, n int) {
+	if width == 0 {
+		return
+	}
+	i := slices.IndexFunc(c.widths, func(x widths) bool { return x.width == width })
+	if i < 0 {
+		c.widths = append(c.widths, widths{width, n})
+		return
+	}
+	if c.widths[i].children += n; c.widths[i].children == 0 {
+		c.widths = slices.Delete(c.widths, i, i+1)
+	}
 }
 
 // drop takes v from the values. The last one fills its place, and a slice that has become mostly air is replaced.
@@ -263,7 +357,7 @@ func (n *node[T]) get(level string, last bool) *node[T] {
 // child returns the child for a level that is no wildcard, or nil.
 func (n *node[T]) child(level string) *node[T] {
 	if n.many != nil {
-		return n.many[level]
+		return n.many.byLevel[level]
 	}
 	if n.only != nil && n.key == level {
 		return n.only
@@ -277,7 +371,10 @@ func (n *node[T]) each(fn func(key string, c *node[T]) bool) {
 		fn(n.key, n.only)
 		return
 	}
-	for key, c := range n.many {
+	if n.many == nil {
+		return
+	}
+	for key, c := range n.many.byLevel {
 		if !fn(key, c) {
 			return
 		}
@@ -296,9 +393,10 @@ func (n *node[T]) grow(level string, last bool) *node[T] {
 	case level == "#" && last:
 		n.hash = c
 	case n.many != nil:
-		n.many[strings.Clone(level)] = c
+		n.many.byLevel[strings.Clone(level)] = c
 	case n.only != nil:
-		n.many = map[string]*node[T]{n.key: n.only, strings.Clone(level): c}
+		n.many = &children[T]{byLevel: map[string]*node[T]{n.key: n.only, strings.Clone(level): c}}
+		n.many.resized(0, n.only.width)
 		n.key, n.only = "", nil
 	default: // a clone, so that a level does not keep the message alive that it came in
 		n.key, n.only = strings.Clone(level), c
@@ -316,7 +414,7 @@ func (n *node[T]) prune(level string, c *node[T]) {
 	case n.only:
 		n.key, n.only = "", nil
 	default:
-		if delete(n.many, level); len(n.many) == 0 {
+		if delete(n.many.byLevel, level); len(n.many.byLevel) == 0 {
 			n.many = nil
 		}
 	}

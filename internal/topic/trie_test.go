@@ -2,6 +2,7 @@ package topic_test
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -217,14 +218,16 @@ func checkTrieMatch(t rapid.TB, trie *topic.Trie[int], name string, pairs func(f
 	}
 }
 
-// checkCovering holds Covering against Covers; name may as well be a filter.
+// checkCovering holds Covering against Covers and Overlaps against its like; name may as well be a filter.
 func checkCovering(t rapid.TB, trie *topic.Trie[int], inner string, pairs func(func(filter string, v int))) {
 	var want []int
+	overlaps := false
 	valid := topic.CheckFilter(inner) == nil
 	pairs(func(filter string, v int) {
 		if valid = valid && topic.CheckFilter(filter) == nil; valid && topic.Covers(filter, inner) {
 			want = append(want, v)
 		}
+		overlaps = overlaps || valid && topic.Overlaps(filter, inner)
 	})
 	if !valid {
 		return
@@ -232,6 +235,9 @@ func checkCovering(t rapid.TB, trie *topic.Trie[int], inner string, pairs func(f
 	slices.Sort(want)
 	if got := flat(trie.Covering(nil, inner)); !slices.Equal(got, want) {
 		t.Fatalf("Covering(%q): got %v, want %v", inner, got, want)
+	}
+	if got := trie.Overlaps(inner); got != overlaps {
+		t.Fatalf("Overlaps(%q): got %t, want %t", inner, got, overlaps)
 	}
 }
 
@@ -269,4 +275,58 @@ func TestTrieMatchAllocatesNothing(t *testing.T) {
 	if got := testing.AllocsPerRun(100, func() { trie.Matches("a/b/c"); trie.Matches("b/b/x") }); got != 0 {
 		t.Errorf("Matches: got %v allocations, want 0", got)
 	}
+}
+
+// Width is what the worst name costs, before and after every change.
+func TestTrieWidthIsWhatTheWorstNameCosts(t *testing.T) {
+	level := rapid.SampledFrom([]string{"a", "b", "c", "+"})
+	rapid.Check(t, func(t *rapid.T) {
+		var trie topic.Trie[int]
+		pairs := map[string]bool{}
+		for range rapid.IntRange(0, 60).Draw(t, "steps") {
+			levels := rapid.SliceOfN(level, 1, 4).Draw(t, "levels")
+			if rapid.IntRange(0, 5).Draw(t, "hash") == 0 {
+				levels = append(levels, "#")
+			}
+			f := strings.Join(levels, "/")
+			if pairs[f] {
+				trie.Remove(f, 1)
+				delete(pairs, f)
+			} else {
+				trie.Add(f, 1)
+				pairs[f] = true
+			}
+			if got, want := trie.Width(), widest(slices.Collect(maps.Keys(pairs))); got != want {
+				t.Fatalf("%q: got %d, want %d", slices.Collect(maps.Keys(pairs)), got, want)
+			}
+		}
+	})
+}
+
+// widest is how many beginnings of filters the worst name has, of those that can be without "#": the nodes of a tree.
+func widest(filters []string) (most int) {
+	if len(filters) == 0 {
+		return 0
+	}
+	below := map[string][]string{}
+	for _, f := range filters {
+		if level, rest, more := strings.Cut(f, "/"); more {
+			below[level] = append(below[level], rest)
+		} else if level != "#" && below[level] == nil {
+			below[level] = []string{}
+		}
+	}
+	width := func(level string) int {
+		rest, there := below[level]
+		if !there {
+			return 0
+		}
+		return max(1, widest(rest))
+	}
+	for level := range below {
+		if level != "+" {
+			most = max(most, width(level))
+		}
+	}
+	return 1 + most + width("+")
 }
