@@ -55,8 +55,8 @@ func TestNewestOfWhatIsNotRemembered(t *testing.T) {
 	h := setup(t, b, Options{HistoryBytes: 1 << 20})
 	long := strings.Repeat("x", maxTopicBytes+1)
 	kept := []Inbound{retained("a", "0"), retained(deep, "1"), retained(long, "2"), retained(deep+"/gone", "")}
-	b.retained = func(string) ([]Inbound, error) { return kept, nil }
-	for topic, want := range map[string]string{deep: "1", long: "2", deep + "/never": "none", deep + "/gone": "none"} {
+	b.retained = func(string) ([]Inbound, error) { return slices.Clone(kept), nil }
+	for topic, want := range map[string]string{deep: "1", long: "2", deep + "/never": "topic_not_seen", deep + "/gone": "topic_not_seen"} {
 		if got := newest(t, h, topic); got != want {
 			t.Errorf("%.20s: got %s, want %s", topic, got, want)
 		}
@@ -215,7 +215,7 @@ func TestListIsWholeWhateverIsRemembered(t *testing.T) {
 			if name == "plenty" {
 				want["t/050"] = `"live"`
 			}
-			b.retained = func(string) ([]Inbound, error) { return kept, nil }
+			b.retained = func(string) ([]Inbound, error) { return slices.Clone(kept), nil }
 			for _, limit := range []int{1, 7, 101, 1000} {
 				got, last := map[string]string{}, ""
 				for after, more := "", true; more; more = after != "" {
