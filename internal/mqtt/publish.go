@@ -117,7 +117,7 @@ func (c *Conn) appendPublication(p *Publication) {
 		}
 	}
 	before := len(c.out.pending)
-	alone := before == 0 && !c.out.writing && c.stream.offer != nil && len(c.pubs.open) <= 1 && len(m.Payload) < alonePacket
+	alone := m.QoS > 0 && before == 0 && !c.out.writing && c.stream.offer != nil && len(c.pubs.open) <= 1 && len(m.Payload) < alonePacket
 	c.out.pending = appendPublish(c.out.pending, c.cfg.Version, m, topic, id, alias)
 	c.out.accepted += uint64(len(c.out.pending) - before)
 	p.end = c.out.accepted

@@ -127,11 +127,10 @@ func TestAlonePacketNeedsNoWriter(t *testing.T) {
 		rest    int // for the writer; 0: it has nothing to do
 		outcome error
 	}{
-		"all, QoS 0":     {0, 5, 0, nil},
-		"a part, QoS 0":  {0, 3, 2, ErrNotSent},
-		"nothing, QoS 0": {0, 0, 5, ErrNotSent},
-		"all, QoS 1":     {1, 7, 0, ErrUnknown},
-		"a part, QoS 1":  {1, 6, 1, ErrNotSent},
+		"all":           {1, 7, 0, ErrUnknown},
+		"a part":        {1, 6, 1, ErrNotSent},
+		"nothing":       {1, 0, 7, ErrNotSent},
+		"QoS 0, shared": {0, 5, 5, ErrNotSent}, // it has nobody waiting for its answer
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, g := gatedConn(t, false)
@@ -172,17 +171,18 @@ func TestAlonePacketsArriveInOrder(t *testing.T) {
 	const messages, size = 3000, 3000
 	go func() {
 		for n := range messages {
-			c.Publish(NewPublication(Message{Topic: "a", Payload: bytes.Repeat([]byte{byte(n)}, size)}))
+			c.Publish(NewPublication(Message{Topic: "a", QoS: 1, Payload: bytes.Repeat([]byte{byte(n)}, size)}))
 		}
 	}()
-	packet := make([]byte, 3+2+1+size) // first byte, length, topic
+	packet := make([]byte, 3+2+1+2+size) // first byte, length, topic, identifier
 	for n := range messages {
 		if _, err := io.ReadFull(far, packet); err != nil {
 			t.Fatal(err)
 		}
-		if packet[0] != byte(PUBLISH)<<4 || !bytes.Equal(packet[6:], bytes.Repeat([]byte{byte(n)}, size)) {
+		if packet[0] != byte(PUBLISH)<<4|2 || !bytes.Equal(packet[8:], bytes.Repeat([]byte{byte(n)}, size)) {
 			t.Fatalf("message %d: got % x…", n, packet[:12])
 		}
+		far.Write([]byte{byte(PUBACK) << 4, 2, packet[6], packet[7]})
 	}
 }
 

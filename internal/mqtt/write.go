@@ -93,7 +93,8 @@ func (c *Conn) writeLoop() {
 	c.finish()
 }
 
-// alonePacket is how large a packet may be that is written by whoever brings it.
+// alonePacket is how large a packet above QoS 0 may be that is written by whoever brings it, when it is the only one
+// without an answer: he waits for that, and every step counts. At QoS 0 there is no telling, and many share a write.
 const alonePacket = 4 << 10
 
 // writeAlone gives the socket the one packet that is pending, without waiting, so that the writer need not be woken for
