@@ -53,7 +53,7 @@ var arrows = map[string]rule{
 		"internal/access", "internal/api", "internal/bridge", "internal/config", "internal/console", "internal/decode", "internal/device", "internal/embedded", "internal/gauge", "internal/hub", "internal/lan", "internal/mdns", "internal/mqtt", "internal/topic", "wire",
 	}},
 	"internal/api": {
-		may:   []string{"api", "internal/access", "internal/device", "internal/gauge", "internal/hub", "internal/hub/message", "internal/hub/outbox", "internal/stream", "internal/topic", "sdk/js", "wire"},
+		may:   []string{"api", "internal/access", "internal/device", "internal/gauge", "internal/hub", "internal/hub/message", "internal/hub/outbox", "internal/list", "internal/stream", "internal/topic", "sdk/js", "wire"},
 		never: map[string]string{module + "internal/bridge": wired, module + "internal/embedded": wired, module + "internal/config": oneTruth, paho: noMQTT},
 	},
 	"internal/console": {never: map[string]string{module: "it is a page like any other, and uses the public routes"}},

@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/access"
@@ -53,6 +54,14 @@ func accessAnswers(t *testing.T, a *answers) {
 	}
 	get(fleetKey, "/auth/explain", "/auth/explain?action=subscribe&topic=fleet/%23")
 	get(fleetKey, "/auth/explain", "/auth/explain?action=read&topic=a")
+	for action, topics := range map[string][]string{
+		"publish":   {"fleet/%2B", "a%FF", "a%00", "a%EF%BF%BE", "a%E2%80%8B", strings.Repeat("a", 1025), strings.Repeat("a/", 32) + "a"},
+		"subscribe": {"fleet/%23/a", "a%FF", "a%00", "a%EF%BF%BE", strings.Repeat("a", 4097), strings.Repeat("a/", 200) + "a"},
+	} {
+		for _, name := range topics {
+			get(fleetKey, "/auth/explain", "/auth/explain?action="+action+"&topic="+name)
+		}
+	}
 	get(operatorKey, "/auth/principals", "/auth/principals")
 	ticket := func(header map[string]string, body string) answer {
 		got := g.do(request{method: "POST", path: "/auth/ticket", header: header, body: body})

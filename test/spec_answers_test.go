@@ -99,7 +99,7 @@ func says(t *testing.T, e spectest.Example, media string) string {
 // everywhere are the headers that an answer may have without a word about it.
 var everywhere = map[string]bool{
 	"Connection": true, "Content-Length": true, "Content-Type": true, "Date": true, "Transfer-Encoding": true,
-	"Cache-Control": true, "Content-Security-Policy": true, "X-Content-Type-Options": true, "X-Accel-Buffering": true,
+	"Cache-Control": true, "Content-Security-Policy": true, "X-Content-Type-Options": true, "Cross-Origin-Resource-Policy": true, "X-Accel-Buffering": true,
 	"Sec-Websocket-Accept": true, "Upgrade": true, "Vary": true, "Content-Encoding": true, "Accept-Encoding": true,
 }
 
