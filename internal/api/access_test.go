@@ -151,7 +151,7 @@ func TestRightsThatEndWhileAFilterIsOnItsWayCount(t *testing.T) {
 	eventuallyTrue(t, "the stream has been looked at", func() bool {
 		g.server.guests.mu.Lock()
 		defer g.server.guests.mu.Unlock()
-		for guest := range g.server.guests.all {
+		for guest := range g.server.guests.all.All() {
 			guest.mu.Lock() // so that the look is over
 			defer guest.mu.Unlock()
 			return guest.generation.Load() > generation

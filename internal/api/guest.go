@@ -10,6 +10,7 @@ import (
 	"github.com/vulturepi/gateway/internal/access"
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/hub/outbox"
+	"github.com/vulturepi/gateway/internal/list"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -24,19 +25,22 @@ type guest struct {
 
 	caller     atomic.Pointer[caller]
 	generation atomic.Uint64 // of the rights that it was checked by
-	changed    chan struct{} // has an item when the rights are others; nil: they never are
 
 	mu     sync.Mutex // held while it is checked; guards the rest
 	expiry *time.Timer
 	gone   bool
 
 	endDevices context.CancelFunc // ends the changes of devices; nil: none are sent
+	changed    chan struct{}      // has an item when the rights are others; nil until changes of devices are sent
+
+	place list.Place[guest] // among those that have to be checked
 }
 
 // guests are all open streams that have to be checked when rights change.
 type guests struct {
 	mu  sync.Mutex // guards all
-	all map[*guest]struct{}
+	all list.List[guest]
+	len int
 }
 
 // enter makes a guest of an open stream.
@@ -46,9 +50,9 @@ func (s *Server) enter(g *guest, c *caller) {
 	if !s.asks {
 		return
 	}
-	g.changed = make(chan struct{}, 1)
 	s.guests.mu.Lock()
-	s.guests.all[g] = struct{}{}
+	s.guests.all.Push(&g.place, g)
+	s.guests.len++
 	s.guests.mu.Unlock()
 	g.check() // by what has changed since it was let in
 }
@@ -61,7 +65,8 @@ func (g *guest) exit() {
 		return
 	}
 	s.guests.mu.Lock()
-	delete(s.guests.all, g)
+	s.guests.all.Remove(&g.place)
+	s.guests.len--
 	s.guests.mu.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -87,8 +92,8 @@ func (s *Server) watchRights() {
 
 func (s *Server) checkGuests() {
 	s.guests.mu.Lock()
-	all := make([]*guest, 0, len(s.guests.all))
-	for g := range s.guests.all {
+	all := make([]*guest, 0, s.guests.len)
+	for g := range s.guests.all.All() {
 		all = append(all, g)
 	}
 	s.guests.mu.Unlock()
@@ -219,7 +224,9 @@ func (g *guest) tell(bad *wire.Problem) {
 func (g *guest) watchesDevices(end context.CancelFunc) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.endDevices = end
+	if g.endDevices = end; g.changed == nil {
+		g.changed = make(chan struct{}, 1)
+	}
 }
 
 // schedule checks the stream again when its time is over. Called under mu.

@@ -139,7 +139,6 @@ func (s *Server) openAccess() {
 	s.publishRates, s.requestRates = access.NewRates(o.RatePublish, time.Now), access.NewRates(o.RateRequests, time.Now)
 	s.perClient = access.NewStreams(o.StreamsPerClient)
 	s.decisions.cache = access.NewCache()
-	s.guests.all = map[*guest]struct{}{}
 	if s.asks {
 		go s.watchRights()
 	}
