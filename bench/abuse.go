@@ -34,46 +34,56 @@ func abuse(st *stage) (*section, error) {
 	if _, err := st.pacedPublish(healthy, g, key); err != nil { // the first does not count
 		return nil, err
 	}
-	var quiet, loud [2]series
-	s := &section{head: []string{"Round", "p50 alone, ms", "p99 alone, ms", "p50 beside them, ms", "p99 beside them, ms", "Slow heads held", "Stalled readers held", "Logins refused"}}
+	_, elsewhere, err := st.chi()
+	if err != nil {
+		return nil, err
+	}
+	s := &section{head: []string{"Round", "p50 alone, ms", "p99 alone, ms", "p99 while they are elsewhere, ms", "p50 beside them, ms", "p99 beside them, ms", "Slow heads held", "Stalled readers held", "Logins refused"}}
+	var alone, apart, beside series // p99
 	for round := range st.rounds {
-		alone, err := st.pacedPublish(healthy, g, key)
+		quiet, err := st.pacedPublish(healthy, g, key)
 		if err != nil {
 			return nil, err
 		}
-		others, err := misbehaving(g.http, key, st.small(5000, 50), st.small(1000, 10), st.small(200, 50))
+		other, _, err := st.pestered(healthy, g, key, elsewhere)
 		if err != nil {
 			return nil, err
 		}
-		// What the readers' buffers hold on the way is full before it counts.
-		for range 8 {
-			if err := fill(healthy, g, key); err != nil {
-				others.end()
-				return nil, err
-			}
-		}
-		st.settle()
-		beside, err := st.pacedPublish(healthy, g, key)
-		counts, lost := others.counts()
-		others.end()
-		st.settle()
-		if err := errors.Join(err, lost); err != nil {
+		loud, counts, err := st.pestered(healthy, g, key, g.http)
+		if err != nil {
 			return nil, err
 		}
-		cells := []string{fmt.Sprint(round + 1)}
-		for i, took := range [][]time.Duration{alone, beside} {
-			p50, p99 := percentile(took, 0.50), percentile(took, 0.99)
-			into := &quiet
-			if i == 1 {
-				into = &loud
-			}
-			into[0], into[1] = append(into[0], p50), append(into[1], p99)
-			cells = append(cells, number(p50), number(p99))
-		}
+		alone, apart, beside = append(alone, percentile(quiet, 0.99)), append(apart, percentile(other, 0.99)), append(beside, percentile(loud, 0.99))
+		cells := []string{fmt.Sprint(round + 1), number(percentile(quiet, 0.50)), number(alone[round]), number(apart[round]), number(percentile(loud, 0.50)), number(beside[round])}
 		s.row(append(cells, counts...)...)
 	}
-	s.verdicts = []verdict{atMost(2, "x", "of its p99 alone, beside them", ratios(loud[1], quiet[1]))}
+	s.verdicts = []verdict{
+		atMost(2, "x", "of its p99 alone, beside them", ratios(beside, alone)),
+		atMost(2, "x", "of its p99 while they do it to another server of this machine", ratios(beside, apart)),
+	}
 	return s, nil
+}
+
+// pestered is pacedPublish while others misbehave at an address, and how many they
+// are.
+func (st *stage) pestered(healthy *http.Client, g *gateway, key, address string) (took []time.Duration, counts []string, err error) {
+	others, err := misbehaving(address, key, st.small(5000, 50), st.small(1000, 10), st.small(200, 50))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer st.settle()
+	defer others.end()
+	for range 8 { // what the readers' buffers hold on the way is full before it counts
+		if err := fill(healthy, g, key); err != nil {
+			return nil, nil, err
+		}
+	}
+	st.settle()
+	if took, err = st.pacedPublish(healthy, g, key); err != nil {
+		return nil, nil, err
+	}
+	counts, err = others.counts()
+	return took, counts, err
 }
 
 // settle lets what has begun or ended come to rest.
@@ -215,6 +225,9 @@ func (o *others) end() {
 	_ = o.cmd.Wait()
 }
 
+// headTime is how long the gateway waits for a head.
+const headTime = 5 * time.Second
+
 // abusers are those who misbehave.
 type abusers struct {
 	address, key          string // of the gateway; a header
@@ -230,8 +243,8 @@ type abusers struct {
 func (a *abusers) begin() error {
 	a.ended = make(chan struct{})
 	for i := range a.slow {
-		// They take turns: 5000 writes in one moment would be this tool's stall.
-		phase := time.Second * time.Duration(i) / time.Duration(a.slow)
+		// They take turns, also when they are cut and come again: 5000 in one moment would be this tool's stall.
+		phase := headTime * time.Duration(i) / time.Duration(a.slow)
 		a.all.Go(func() {
 			time.Sleep(phase)
 			a.again(i, &a.slowNow, "GET /topics HTTP/1.1\r\nHost: "+a.address+"\r\nX-Slow: ", "x", time.Second)

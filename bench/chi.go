@@ -35,6 +35,9 @@ func serveChi(addr string) error {
 			TookMS   float64 `json:"took_ms"`
 		}{in.Topic, in.QoS, "acknowledged", 0.123})
 	})
+	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { // for those who misbehave
+		http.Error(w, "no", http.StatusUnauthorized)
+	})
 	return http.ListenAndServe(addr, r)
 }
 
