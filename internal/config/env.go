@@ -100,7 +100,7 @@ func checkUnknown(vars []variable, environ []string) error {
 func misspelt(name string, known []string) string {
 	upper := strings.ReplaceAll(strings.ToUpper(name), "-", "_")
 	for _, k := range known {
-		if upper == k || len(name) <= len(k)+1 && spelling.Typos(name, k) == 1 {
+		if upper == k || max(len(name), len(k))-min(len(name), len(k)) <= 1 && spelling.Typos(name, k) == 1 {
 			return k
 		}
 	}

@@ -31,13 +31,13 @@ func Closest(name string, known []string) string {
 // Typos is the number of bytes to insert, delete, replace or swap with their
 // neighbour to turn a into b (the optimal string alignment distance).
 func Typos(a, b string) int {
-	var before []int // the row above the row above
-	row := make([]int, len(b)+1)
+	n := len(b) + 1
+	rows := make([]int, 3*n)
+	before, row, next := rows[:n], rows[n:2*n], rows[2*n:] // before: the row above the row above
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		next := make([]int, len(b)+1)
 		next[0] = i + 1
 		for j := range len(b) {
 			replace := row[j]
@@ -49,7 +49,7 @@ func Typos(a, b string) int {
 				next[j+1] = min(next[j+1], before[j-1]+1)
 			}
 		}
-		before, row = row, next
+		before, row, next = row, next, before
 	}
 	return row[len(b)]
 }
