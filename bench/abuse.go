@@ -29,9 +29,12 @@ func abuse(st *stage) (*section, error) {
 	if err != nil {
 		return nil, err
 	}
-	healthy := &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
-	defer healthy.CloseIdleConnections()
-	if _, err := st.pacedPublish(healthy, g, key); err != nil { // the first does not count
+	healthy, err := publishAlone(g.http, "bench/abuse", key)
+	if err != nil {
+		return nil, err
+	}
+	defer healthy.Close()
+	if _, err := st.pacedPublish(healthy); err != nil { // the first does not count
 		return nil, err
 	}
 	_, elsewhere, err := st.chi()
@@ -41,7 +44,7 @@ func abuse(st *stage) (*section, error) {
 	s := &section{head: []string{"Round", "p50 alone, ms", "p99 alone, ms", "p99 while they are elsewhere, ms", "p50 beside them, ms", "p99 beside them, ms", "Slow heads held", "Stalled readers held", "Logins refused"}}
 	var alone, apart, beside series // p99
 	for round := range st.rounds {
-		quiet, err := st.pacedPublish(healthy, g, key)
+		quiet, err := st.pacedPublish(healthy)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +69,7 @@ func abuse(st *stage) (*section, error) {
 
 // pestered is pacedPublish while others misbehave at an address, and how many they
 // are.
-func (st *stage) pestered(healthy *http.Client, g *gateway, key, address string) (took []time.Duration, counts []string, err error) {
+func (st *stage) pestered(healthy *alone, g *gateway, key, address string) (took []time.Duration, counts []string, err error) {
 	others, err := misbehaving(address, key, st.small(5000, 50), st.small(1000, 10), st.small(200, 50))
 	if err != nil {
 		return nil, nil, err
@@ -74,12 +77,12 @@ func (st *stage) pestered(healthy *http.Client, g *gateway, key, address string)
 	defer st.settle()
 	defer others.end()
 	for range 8 { // what the readers' buffers hold on the way is full before it counts
-		if err := fill(healthy, g, key); err != nil {
+		if err := fill(g, key); err != nil {
 			return nil, nil, err
 		}
 	}
 	st.settle()
-	if took, err = st.pacedPublish(healthy, g, key); err != nil {
+	if took, err = st.pacedPublish(healthy); err != nil {
 		return nil, nil, err
 	}
 	counts, err = others.counts()
@@ -94,14 +97,14 @@ func (st *stage) settle() {
 }
 
 // fill publishes 64 KiB to those who do not read.
-func fill(client *http.Client, g *gateway, key string) error {
+func fill(g *gateway, key string) error {
 	req, err := http.NewRequest(http.MethodPost, "http://"+g.http+"/topics/bench/fill", strings.NewReader(strings.Repeat("x", 64<<10)))
 	if err != nil {
 		return err
 	}
 	name, value, _ := strings.Cut(key, ": ")
 	req.Header.Set(name, value)
-	res, err := client.Do(req)
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
 	}
@@ -114,27 +117,13 @@ func fill(client *http.Client, g *gateway, key string) error {
 
 // pacedPublish publishes every 5 ms, each time when the last is answered, and
 // gives how long each took from when it was due.
-func (st *stage) pacedPublish(client *http.Client, g *gateway, key string) ([]time.Duration, error) {
+func (st *stage) pacedPublish(one *alone) ([]time.Duration, error) {
 	const every = 5 * time.Millisecond
-	body, _ := publishObject("bench/abuse", 1)
 	took := make([]time.Duration, 0, st.time/every)
 	for due := time.Now(); len(took) < cap(took); due = due.Add(every) {
 		time.Sleep(time.Until(due))
-		req, err := http.NewRequest(http.MethodPost, "http://"+g.http+"/publish", strings.NewReader(string(body)))
-		if err != nil {
-			return nil, err
-		}
-		name, value, _ := strings.Cut(key, ": ")
-		req.Header.Set(name, value)
-		req.Header.Set("Content-Type", "application/json")
-		res, err := client.Do(req)
-		if err != nil {
-			return nil, err
-		}
-		said, err := io.ReadAll(res.Body)
-		res.Body.Close()
-		if err != nil || res.StatusCode != http.StatusOK {
-			return nil, fmt.Errorf("the healthy caller got %d %s %w", res.StatusCode, said, err)
+		if err := one.publish(); err != nil {
+			return nil, fmt.Errorf("the healthy caller: %w", err)
 		}
 		took = append(took, time.Since(due))
 	}

@@ -81,6 +81,8 @@ type fence struct {
 // collect brings in the copies, and returns the fence that came behind them; nil if there was none.
 func (f *fetcher) collect(ctx context.Context, k *mqtt.Conn, requests []*request, filters []string) (
 	mark *fence, refused map[string]bool, err error) {
+	f.b.sys.hold()
+	defer f.b.sys.release()
 	qos := byte(1)
 	if f.noFence.Load() || f.isBig(filters) {
 		qos = 0

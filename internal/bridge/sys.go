@@ -51,8 +51,17 @@ type sys struct {
 	rising  bool    // it rose with the last reading: the episode has been logged
 	excused float64 // drops to be counted soon that are our own doing,
 	until   time.Time
+	holds   int       // who may be about to excuse some
+	waiting *reading  // of the dropped counter, until nobody is
 	round   time.Time // when the broker's latest figures began to come
 	before  time.Time // and those before them
+}
+
+// reading is one of the dropped counter.
+type reading struct {
+	v     float64
+	kept  bool
+	since time.Time // when the counter had last been right
 }
 
 // excuseFor is how long the broker may take to count: some of its intervals, which are ten seconds unless set.
@@ -79,11 +88,42 @@ func (s *sys) got(m Message) {
 	if now := time.Now(); now.Sub(s.round) > roundGap {
 		s.before, s.round = s.round, now
 	}
-	tell := (m.Topic == sysDropped || m.Topic == sysDroppedToo) && s.rose(v, m.Retain)
-	since := s.before.Add(-roundGap) // when the counter had last been right
+	since := s.before.Add(-roundGap)
+	tell := false
+	switch dropped := m.Topic == sysDropped || m.Topic == sysDroppedToo; {
+	case dropped && s.holds > 0:
+		if s.waiting != nil {
+			since = s.waiting.since
+		}
+		s.waiting = &reading{v, m.Retain, since}
+	case dropped:
+		tell = s.rose(v, m.Retain)
+	}
 	s.mu.Unlock()
 	if tell {
 		s.in.dropped(since)
+	}
+}
+
+// hold keeps readings of the dropped counter back until release: a fetch is under way, and may have to excuse some.
+func (s *sys) hold() {
+	s.mu.Lock()
+	s.holds++
+	s.mu.Unlock()
+}
+
+func (s *sys) release() {
+	s.mu.Lock()
+	s.holds--
+	r := s.waiting
+	tell := false
+	if s.holds == 0 && r != nil {
+		s.waiting = nil
+		tell = s.rose(r.v, r.kept)
+	}
+	s.mu.Unlock()
+	if tell {
+		s.in.dropped(r.since)
 	}
 }
 

@@ -128,6 +128,33 @@ func TestFirstLiveReadingOfTheDroppedCounterIsARise(t *testing.T) {
 	}
 }
 
+// What the broker counts while a fetch is under way is judged when that has said what it has caused.
+func TestDropsOfAFetchUnderWayAreItsOwn(t *testing.T) {
+	t.Parallel()
+	rec := newRecorder()
+	l := newInbound(withDefaults(Config{Receiver: rec}), "", new(software), new(counters))
+	l.rise(false)
+	s := newSys(l, withDefaults(Config{}).Log)
+	s.got(Message{Topic: sysDropped, Payload: []byte("5"), Retain: true})
+	s.hold()
+	s.got(Message{Topic: sysDropped, Payload: []byte("100")})
+	s.excuse(95)
+	s.release()
+	if got := rec.count("dropped"); got != 0 {
+		t.Errorf("its own: got %d announcements", got)
+	}
+	s.hold()
+	s.got(Message{Topic: sysDropped, Payload: []byte("100")})
+	s.got(Message{Topic: sysDropped, Payload: []byte("101")})
+	if got := rec.count("dropped"); got != 0 {
+		t.Errorf("meanwhile: got %d announcements", got)
+	}
+	s.release()
+	if got := rec.count("dropped"); got != 1 {
+		t.Errorf("another's: got %d announcements, want 1", got)
+	}
+}
+
 // A broker such as mosquitto 2.1 publishes its figures only when something wakes it in the right second.
 func TestSignsOfLifeWakeTheBrokersFigures(t *testing.T) {
 	t.Parallel()
