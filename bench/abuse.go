@@ -37,7 +37,7 @@ func abuse(st *stage) (*section, error) {
 	if _, err := st.pacedPublish(healthy); err != nil { // the first does not count
 		return nil, err
 	}
-	_, elsewhere, err := st.chi()
+	_, elsewhere, err := st.chi(headTime)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 )
@@ -13,8 +14,12 @@ import (
 const serveChiArg = "serve-chi"
 
 // serveChi decodes the same JSON as the gateway does, answers with as many
-// bytes, and does nothing else.
-func serveChi(addr string) error {
+// bytes, and does nothing else. It waits so long for a head, or with 0 for ever.
+func serveChi(addr, wait string) error {
+	headTime, err := time.ParseDuration(wait)
+	if err != nil {
+		return err
+	}
 	r := chi.NewRouter()
 	r.Post("/publish", func(w http.ResponseWriter, r *http.Request) {
 		var in struct {
@@ -38,16 +43,17 @@ func serveChi(addr string) error {
 	r.NotFound(func(w http.ResponseWriter, _ *http.Request) { // for those who misbehave
 		http.Error(w, "no", http.StatusUnauthorized)
 	})
-	return http.ListenAndServe(addr, r)
+	server := &http.Server{Addr: addr, Handler: r, ReadHeaderTimeout: headTime}
+	return server.ListenAndServe()
 }
 
-func (st *stage) chi() (*process, string, error) {
+func (st *stage) chi(headTime time.Duration) (*process, string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, "", err
 	}
 	addr := freeAddr()
-	p, err := st.launch("chi handler", nil, self, serveChiArg, addr)
+	p, err := st.launch("chi handler", nil, self, serveChiArg, addr, headTime.String())
 	if err != nil {
 		return nil, "", err
 	}

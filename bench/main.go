@@ -14,8 +14,8 @@ import (
 )
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == serveChiArg {
-		exit(serveChi(os.Args[2]))
+	if len(os.Args) == 4 && os.Args[1] == serveChiArg {
+		exit(serveChi(os.Args[2], os.Args[3]))
 	}
 	if len(os.Args) == 7 && os.Args[1] == misbehaveArg {
 		exit(misbehave(os.Args[2:]))

@@ -10,7 +10,7 @@ import (
 // that only decodes the same JSON. Broker, load and server share the machine.
 func publishOne(st *stage) (*section, error) {
 	const conns = 64
-	handler, addr, err := st.chi()
+	handler, addr, err := st.chi(0)
 	if err != nil {
 		return nil, err
 	}
