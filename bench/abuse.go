@@ -19,7 +19,10 @@ import (
 // abuse is one healthy caller that publishes 200 times a second, QoS 1: alone,
 // and while 5000 connections send their heads byte by byte, 1000 readers of a
 // stream do not read, and 200 logins a second fail. Those who misbehave come
-// from other addresses of the loopback network, as they would from elsewhere.
+// from other addresses of the loopback network, as they would from elsewhere, and
+// are a process of their own, so that the caller does not wait for them in this
+// one. What they take of the machine itself shows while they do the same to a
+// handler that waits as long for heads.
 func abuse(st *stage) (*section, error) {
 	env, key, err := st.guardedEnv()
 	if err != nil {
