@@ -257,7 +257,7 @@ func TestPublishNeedsTheRight(t *testing.T) {
 	g.as(fleetKey, "POST", "/topics/other/x", "1", 403, wire.CodeTopicForbidden)
 	g.as(fleetKey, "POST", "/request/other/x?reply=fleet/r", "1", 403, wire.CodeTopicForbidden)
 	g.as(fleetKey, "POST", "/request/fleet/x?reply=elsewhere/r", "1", 403, wire.CodeFilterForbidden)
-	g.as(fleetKey, "POST", "/request/fleet/x?reply=fleet/%23&timeout=10ms", "1", 504, wire.CodeNoReply)
+	g.as(fleetKey, "POST", "/request/fleet/x?reply=fleet/%23&timeout=1s", "1", 504, wire.CodeNoReply)
 	if n := g.metric(`gateway_denied_total{action="publish"}`); n < 5 {
 		t.Errorf("got %g denied publishes in the metrics, want 5 or more", n)
 	}

@@ -105,7 +105,7 @@ func TestCLIPublishesAndReads(t *testing.T) {
 		{1, "topic_wildcard", "pub a/# x"},
 		{1, "filter_syntax", "sub #/a"},
 		{1, "would_clear_retained", "pub pi/3/kept  --retain"},
-		{1, "no_reply", "request cmnd/x ON --reply stat/x --timeout 50ms"},
+		{1, "no_reply", "request cmnd/x ON --reply stat/x --timeout 1s"},
 		{2, "pub needs topic", "pub"},
 		{2, "sub needs filter", "sub"},
 		{2, "--qos must be one of", "pub a b --qos 3"},

@@ -146,7 +146,7 @@ func TestTenantsKnowTheirOwnDevices(t *testing.T) {
 		}
 	}
 	g.as(a, "POST", "/request/a/x?reply=a/y&device=pump", "x", 409, wire.CodeDeviceOffline)
-	g.as(b, "POST", "/request/b/x?reply=b/y&timeout=50ms&device=pump", "x", 504, wire.CodeNoReply)
+	g.as(b, "POST", "/request/b/x?reply=b/y&timeout=1s&device=pump", "x", 504, wire.CodeNoReply)
 
 	pump.Drop()
 	eventually(t, "the operator knows who has gone", is(operatorKey, "offline", "log", true))

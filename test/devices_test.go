@@ -219,7 +219,7 @@ func TestRequestToADeviceThatIsOffline(t *testing.T) {
 		t.Errorf("got %d messages, want that nothing was sent", got)
 	}
 	// Of whom nothing is known, the request finds out.
-	a = g.do(request{method: "POST", path: "/request/cmnd/x?reply=stat/x&device=other&timeout=50ms", body: "x"})
+	a = g.do(request{method: "POST", path: "/request/cmnd/x?reply=stat/x&device=other&timeout=1s", body: "x"})
 	if a.status != http.StatusGatewayTimeout {
 		t.Errorf("got %d %s, want 504", a.status, a.body)
 	}

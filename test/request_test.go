@@ -61,7 +61,7 @@ func TestRequestWorksWithDevicesThatKnowNothingOfIt(t *testing.T) {
 					t.Errorf("%s ?%s: got %d %s, want %s…", row.command, row.query, a.status, a.body, want)
 				}
 			}
-			a := g.mustSend("POST", "/request/cmnd/"+name+"/POWER?reply=stat/"+name+"/POWER&expect=BROKEN&timeout=200ms", []byte("ON"))
+			a := g.mustSend("POST", "/request/cmnd/"+name+"/POWER?reply=stat/"+name+"/POWER&expect=BROKEN&timeout=1s", []byte("ON"))
 			if a.status != 504 || a.problem.Code != "no_reply" {
 				t.Errorf("a state that never comes: got %d %s, want 504 no_reply", a.status, a.body)
 			}

@@ -114,7 +114,7 @@ func TestSDKPublishesReadsAndAsks(t *testing.T) {
 	b.want(`outcome(gw.get('k/kept'))`, "21.5")
 	b.want(`outcome(gw.get('k/never seen/ü?'))`, "null")
 	b.want(`outcome(gw.request('k/set', 'on', {reply: 'k/set', timeout: 60000}))`, "on")
-	b.want(`outcome(gw.request('k/set', 'on', {reply: 'k/nobody', timeout: '10ms'}))`, "GatewayError 504 no_reply false")
+	b.want(`outcome(gw.request('k/set', 'on', {reply: 'k/nobody', timeout: '1s'}))`, "GatewayError 504 no_reply false")
 	b.want(`(window.bad = watch(['k/#/x', 'k/good']), until(() => bad.ready).then(() => payloads(bad)))`, "error filter_syntax")
 	b.want(`states.join()`, "connecting,open")
 	b.js(`(window.asked = gw.publish('k/last', 1), gw.close(), 'done')`)
