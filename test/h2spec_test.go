@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/xml"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -49,6 +50,18 @@ func TestHTTP2Conforms(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.secure(a, true)
+	// A case asks for one frame, and on a busy machine the answer to the request may come first: then once more.
+	var wrong []string
+	for range 3 {
+		if wrong = h2Wrong(t, host, port); len(wrong) == 0 {
+			return
+		}
+	}
+	t.Error(strings.Join(wrong, "\n"))
+}
+
+// h2Wrong runs h2spec, and gives what was not as it should be.
+func h2Wrong(t *testing.T, host, port string) (wrong []string) {
 	file := filepath.Join(t.TempDir(), "report.xml")
 	said, _ := exec.Command("go", "-C", "h2spec", "tool", "h2spec", "-t", "-k", "-o", "5", "-h", host, "-p", port, "-P", "/livez", "-j", file).CombinedOutput()
 	text, err := os.ReadFile(file)
@@ -78,16 +91,17 @@ func TestHTTP2Conforms(t *testing.T) {
 			}
 			failed[name] = true
 			if h2Exempt[name] == "" {
-				t.Errorf("%s: %s", name, strings.TrimSpace(why))
+				wrong = append(wrong, name+": "+strings.TrimSpace(why))
 			}
 		}
 	}
 	for name := range h2Exempt {
 		if !failed[name] {
-			t.Errorf("%s: it passes, so it is exempt no longer", name)
+			wrong = append(wrong, name+": it passes, so it is exempt no longer")
 		}
 	}
 	if cases < 145 {
-		t.Errorf("got %d cases, want 145", cases)
+		wrong = append(wrong, fmt.Sprintf("got %d cases, want 145", cases))
 	}
+	return wrong
 }
