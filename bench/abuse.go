@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -79,7 +80,7 @@ func (st *stage) pestered(healthy *alone, g *gateway, key, address string) (took
 	}
 	defer st.settle()
 	defer others.end()
-	for range 8 { // what the readers' buffers hold on the way is full before it counts
+	for range fills {
 		if err := fill(g, key); err != nil {
 			return nil, nil, err
 		}
@@ -98,6 +99,10 @@ func (st *stage) settle() {
 		time.Sleep(3 * time.Second)
 	}
 }
+
+// fills of 64 KiB are more than a client's queue and the buffers before it hold:
+// who does not read is behind before it counts.
+const fills = 24
 
 // fill publishes 64 KiB to those who do not read.
 func fill(g *gateway, key string) error {
@@ -264,7 +269,10 @@ func (a *abusers) end() {
 // from is a dialer from one of the addresses of those who misbehave, with a
 // small buffer for what is not read.
 func from(i int) *net.Dialer {
-	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%250))}, Timeout: patience}
+	small := func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) })
+	}
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%250))}, Timeout: patience, Control: small}
 }
 
 // again holds a connection: it sends head, and then a little at each pace. One
@@ -275,7 +283,6 @@ func (a *abusers) again(i int, now *atomic.Int64, head, more string, pace time.D
 	for {
 		c, err := from(i).Dial("tcp", a.address)
 		if err == nil {
-			_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
 			_, err = io.WriteString(c, head)
 			now.Add(1)
 		}

@@ -23,6 +23,29 @@ func (g *gateway) stall(query string) net.Conn {
 	return c
 }
 
+// What the kernel takes for a client that does not read is in no sum, and old by
+// the time it is read: a few hundred KiB at most, not the megabytes that a send
+// buffer may grow to.
+func TestKernelTakesLittleForAStalledReader(t *testing.T) {
+	t.Parallel()
+	broker := brokertest.Start(t)
+	g := startReady(t, broker.URL(), nil)
+	g.stall("?topic=full/%23")
+	eventually(t, "it is subscribed", func() bool { return g.metric("gateway_subscriptions") == 1 })
+	pub := brokertest.Dial(t, broker.Addr())
+	payload := []byte(strings.Repeat("x", 16<<10))
+	waits := func() bool { return g.metric("gateway_queued_bytes") > 64<<10 }
+	published := 0
+	for ; published < 8<<20 && !waits(); published += len(payload) {
+		if err := pub.Publish("full/1", payload, 1, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if most := 1 << 20; published > most {
+		t.Errorf("the kernel took %d bytes before anything waited, want at most %d", published, most)
+	}
+}
+
 // A thousand clients that never read do not slow the one that does, nor the
 // publishers, and what is kept for them is bounded.
 func TestStalledReadersHarmNobody(t *testing.T) {

@@ -45,7 +45,7 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 	defer callers.Close()
 	fmt.Fprintf(stdout, "configuration: ok\npublic listener: %s\nadmin listener: %s\n", cfg.HTTPAddr, cfg.AdminAddr)
 	for _, place := range [][2]string{{"GATEWAY_HTTP_ADDR", cfg.HTTPAddr}, {"GATEWAY_ADMIN_ADDR", cfg.AdminAddr}} {
-		l, err := listen(place[0], place[1])
+		l, err := listen(ctx, place[0], place[1])
 		if err != nil { // perhaps the gateway runs already
 			fmt.Fprintf(stdout, "note: %s\n", err)
 			continue

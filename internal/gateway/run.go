@@ -20,14 +20,11 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/api"
@@ -83,12 +80,12 @@ func Run(ctx context.Context, cfg *config.Config, version string, log *Log, list
 	if err := findBroker(ctx, cfg, broker); err != nil || ctx.Err() != nil {
 		return err
 	}
-	public, err := listen("GATEWAY_HTTP_ADDR", cfg.HTTPAddr)
+	public, err := listen(ctx, "GATEWAY_HTTP_ADDR", cfg.HTTPAddr)
 	if err != nil {
 		return err
 	}
 	defer public.Close()
-	admin, err := listen("GATEWAY_ADMIN_ADDR", cfg.AdminAddr)
+	admin, err := listen(ctx, "GATEWAY_ADMIN_ADDR", cfg.AdminAddr)
 	if err != nil {
 		return err
 	}
@@ -176,21 +173,6 @@ func startBroker(cfg *config.Config, log *slog.Logger) (*embedded.Child, error) 
 		log.Info("no broker is configured, so the built-in one runs", "addr", child.Addr(), "dir", conf.Dir)
 	}
 	return child, nil
-}
-
-func listen(variable, addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) {
-			err = op.Err
-		}
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return nil, fmt.Errorf("%s: the address %s is taken by another program, perhaps another gateway; stop it, or choose another address with %[1]s", variable, addr)
-		}
-		return nil, fmt.Errorf("%s: cannot listen on %s: %w", variable, addr, err)
-	}
-	return l, nil
 }
 
 // httpServer has the limits that net/http leaves open.
