@@ -166,6 +166,9 @@ func TestMemoryStaysWithinTheSums(t *testing.T) {
 	}
 	eventually(t, "all are subscribed", func() bool { return g.metric("gateway_subscriptions") == float64(readers) })
 	fill("queued", 0.9, func(i int) { publish(fmt.Sprint("stream/", i), 100_000) })
+	for range 1000 {
+		g.hold("GET /livez", 0, "")
+	}
 	fill("answers", 0.6, func(int) { g.hold("GET /history?filter=large/%23&limit=1000", 0, "") })
 
 	var now, limits, rest float64
@@ -178,7 +181,7 @@ func TestMemoryStaysWithinTheSums(t *testing.T) {
 	budget := float64(vulture.Memory(configuration(t, env)))
 	rest = budget - limits
 	t.Logf("all          %6.1f of %6.1f MiB, and %.1f MiB of rest; the process took %.1f MiB at most", now/(1<<20), limits/(1<<20), rest/(1<<20), float64(p.peak())/(1<<20))
-	if rest < 0 || rest > 128<<20 {
+	if rest < 0 || rest > 160<<20 {
 		t.Errorf("the rest is %.0f bytes", rest)
 	}
 	if got := float64(p.peak()); got > 1.25*budget {

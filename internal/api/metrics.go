@@ -209,6 +209,9 @@ type serverStats struct {
 	answers     Sum // answers that are being written
 	idempotency Sum // answers kept for Idempotency-Keys
 
+	connections       int    // that carry no WebSocket or stream
+	connectionsClosed uint64 // of them, to make room
+
 	devices device.Stats
 	values  gauge.Stats
 	log     LogStats
@@ -224,6 +227,8 @@ var (
 	descDropped      = desc("gateway_messages_dropped_total", "Messages not delivered.", "reason")
 	descGaps         = desc("gateway_gaps_total", "Gap frames sent to clients.", "reason")
 	descSubscribers  = desc("gateway_subscribers", "Open streams.", "transport")
+	descConnections  = desc("gateway_http_connections", "Connections that carry requests, or wait for one.")
+	descMadeRoom     = desc("gateway_http_connections_closed_total", "Connections closed while they waited for a request, to make room for new ones.")
 	descFilters      = desc("gateway_subscriptions", "Filters that clients hold.")
 	descUpstream     = desc("gateway_upstream_filters", "Filters that the gateway holds at the broker.")
 	descConnected    = desc("gateway_broker_connected", "1 while messages flow from the broker.")
@@ -276,6 +281,8 @@ func (r *readings) Collect(ch chan<- prometheus.Metric) {
 	send(descUpstream, prometheus.GaugeValue, float64(b.UpstreamFilters))
 	send(descReconnects, prometheus.CounterValue, float64(b.Reconnects))
 	own := r.own()
+	send(descConnections, prometheus.GaugeValue, float64(own.connections))
+	send(descMadeRoom, prometheus.CounterValue, float64(own.connectionsClosed))
 	send(descKeys, prometheus.GaugeValue, float64(own.keys))
 	send(descReplays, prometheus.CounterValue, float64(own.replays))
 	send(descWaiting, prometheus.GaugeValue, float64(own.waiting))

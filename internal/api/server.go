@@ -97,6 +97,7 @@ type Server struct {
 	perClient                  *access.Streams
 	decisions                  decisions
 	guests                     guests
+	connections                *connections
 
 	refusedLog, failedLog, brokerLog logLimit // of requests that were refused, that failed, that the broker refused
 
@@ -117,6 +118,7 @@ func New(o Options) *Server {
 	s.bodies = newBudget(cmp.Or(o.BodiesBytes, 64<<20))
 	s.answers = newBudget(cmp.Or(o.AnswersBytes, 64<<20))
 	s.lists = make(chan struct{}, maxLists)
+	s.connections = newConnections(o.MaxConnections, o.Log, o.Timing.Log)
 	s.names = newNames()
 	s.refusedLog = logLimit{log: o.Log, level: slog.LevelInfo, window: o.Timing.Log}
 	s.failedLog = logLimit{log: o.Log, level: slog.LevelWarn, window: o.Timing.Log}
@@ -163,6 +165,7 @@ func (s *Server) stats() serverStats {
 		keys: keys, replays: replays, waiting: int(s.waiting.Load()), orphans: int(s.orphaned.Load()),
 		devices: s.devices.Stats(), values: s.opts.Values.Stats(), bodies: s.bodies.sum(), answers: s.answers.sum(), idempotency: kept,
 	}
+	stats.connections, stats.connectionsClosed = s.connections.stats()
 	if s.opts.LogStats != nil {
 		stats.log = s.opts.LogStats()
 	}

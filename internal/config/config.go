@@ -88,7 +88,7 @@ type Config struct {
 	HistoryAge        time.Duration `envconfig:"GATEWAY_HISTORY_AGE" default:"10m" min:"1s" max:"168h" desc:"How long a message stays in the history."`
 	ValuesBytes       int64         `envconfig:"GATEWAY_VALUES_BYTES" default:"67108864" min:"65536" max:"1099511627776" desc:"Memory for the newest message of each topic, for snapshots, in bytes."`
 	IndexBytes        int64         `envconfig:"GATEWAY_INDEX_BYTES" default:"67108864" min:"65536" max:"1099511627776" desc:"Memory for the names of topics, in bytes. When it is full, the topic that was updated longest ago is forgotten."`
-	MaxConnections    int           `envconfig:"GATEWAY_MAX_CONNECTIONS" default:"10000" min:"1" max:"1000000" desc:"Streams (WebSocket and events) that may be open at once."`
+	MaxConnections    int           `envconfig:"GATEWAY_MAX_CONNECTIONS" default:"10000" min:"1" max:"1000000" desc:"Streams (WebSocket and events) that may be open at once. As many connections, at least 1000, may carry requests or wait for one; the longest wait makes room for more."`
 
 	MDNS bool `envconfig:"GATEWAY_MDNS" default:"false" desc:"Announce the gateway on the local network by mDNS, and the embedded broker: what of both listens beyond loopback."`
 

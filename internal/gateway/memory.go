@@ -18,6 +18,9 @@ const (
 	memoryFixed = 64 << 20
 	// memoryStream is a stream that waits for messages.
 	memoryStream = 16 << 10
+	// memoryConnection is one that waits for a request, and memoryTLS one over TLS.
+	memoryConnection = 24 << 10
+	memoryTLS        = 64 << 10
 )
 
 // Memory is what the gateway takes at most with this configuration, in bytes:
@@ -32,7 +35,11 @@ func Memory(cfg *config.Config) int64 {
 	if cfg.AuditLog != "" {
 		sums += logQueue
 	}
-	return sums + memoryFixed + int64(cfg.MaxConnections)*memoryStream
+	connection := int64(memoryConnection)
+	if cfg.TLSCertFile != "" {
+		connection = memoryTLS
+	}
+	return sums + memoryFixed + int64(cfg.MaxConnections)*memoryStream + int64(api.ConnectionsFor(cfg.MaxConnections))*connection
 }
 
 // LimitMemory tells Go's collector how much the process may take: Memory, and

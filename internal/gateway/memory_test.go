@@ -32,7 +32,7 @@ func TestMemoryIsWhatTheDocumentationAddsUp(t *testing.T) {
 			sum += mib
 		}
 	}
-	rest := int64(memoryFixed + cfg.MaxConnections*memoryStream)
+	rest := int64(memoryFixed + cfg.MaxConnections*(memoryStream+memoryConnection))
 	if got := sum<<20 + rest; got != Memory(cfg) {
 		t.Errorf("the table adds up to %d bytes with the rest, want %d", got, Memory(cfg))
 	}

@@ -123,6 +123,7 @@ func Run(ctx context.Context, cfg *config.Config, version string, log *Log, list
 	defer p.runLink(ctx, log.Logger, func(ctx context.Context) { hintAddress(ctx, cfg, broker, p.link, log.Logger) })()
 
 	p.public, p.admin = with.http(httpServer(p.server.Public(), log.Logger)), with.http(httpServer(p.server.Admin(), log.Logger))
+	p.public.ConnState = p.server.ConnState
 	failed := make(chan error, 2)
 	go func() { failed <- gate.serve(p.public, public) }()
 	go func() { failed <- p.admin.Serve(admin) }()
