@@ -2,7 +2,10 @@ package api
 
 import (
 	"net/http/httptest"
+	"strings"
 	"testing"
+
+	"github.com/vulturepi/gateway/wire"
 )
 
 func TestWhoAsksForAnUnknownParameterIsToldWhichThereAre(t *testing.T) {
@@ -15,5 +18,16 @@ func TestWhoAsksForAnUnknownParameterIsToldWhichThereAre(t *testing.T) {
 		if bad == nil || bad.Detail != want || len(bad.Errors) != 1 || bad.Errors[0].Pointer != "/topic" {
 			t.Errorf("got %+v, want %q, about /topic", bad, want)
 		}
+	}
+}
+
+func TestWhoSubscribesToATopicIsToldOfTopics(t *testing.T) {
+	var f opFields
+	if bad := scanObject([]byte(`{"op":"subscribe","topic":"pi/#"}`), f.set); bad != nil {
+		t.Fatal(bad)
+	}
+	bad := noField(wire.OpSubscribe, f.misplaced(wire.OpSubscribe))
+	if bad.Code != wire.CodeUnknownField || bad.Errors[0].Pointer != "/topic" || !strings.HasSuffix(bad.Detail, "an array, topics.") {
+		t.Errorf("got %+v, want an unknown field /topic, and topics named", bad)
 	}
 }
