@@ -65,9 +65,10 @@ type Client struct {
 	calls  sync.WaitGroup         // Add only under mu, while not closed
 }
 
-// Dial asks the gateway at address, such as http://localhost:8080, whether it
-// lets us in. It tries once: an error that is Retryable says that the gateway
-// cannot be reached at the moment. ctx bounds Dial, not the client.
+// Dial asks the gateway at address, such as http://localhost:8080, whether it is
+// there and our credentials are good; without any it is let in, perhaps with no
+// rights. It tries once: an error that is Retryable says that the gateway cannot
+// be reached at the moment. ctx bounds Dial, not the client.
 func Dial(ctx context.Context, address string, options Options) (*Client, error) {
 	base, err := baseURL(address)
 	if err != nil {

@@ -93,6 +93,7 @@ func TestBadOptionsAreNamedAtOnce(t *testing.T) {
 		"Options.ClientID":                           {ClientID: "a\x00b"},
 		"Options.Will: the payload has 70000 bytes":  {Will: &Will{Topic: "a", Value: strings.Repeat("x", 70_000)}},
 		"Options.Will: QoS 3":                        {Will: &Will{Topic: "a", QoS: 3}},
+		"Options.Birth: QoS 3":                       {Birth: &Will{Topic: "a", QoS: 3}},
 		"Options.Will: the value, a func(), cannot":  {Will: &Will{Topic: "a", Value: func() {}}},
 	} {
 		attempt(t, want, path, o, want)
@@ -333,31 +334,4 @@ func greeter(t *testing.T, greeting string) string {
 		}
 	}()
 	return l.Addr().String()
-}
-
-func TestWillIsPublishedForALostClientOnly(t *testing.T) {
-	b := startBroker(t)
-	p := brokertest.StartProxy(t, b.Addr())
-	c := brokertest.Dial(t, b.Addr())
-	c.Subscribe("#", 1)
-	will := &Will{Topic: "lamp/state", Value: map[string]any{"online": false}, QoS: 1, Retain: true}
-	o := Options{Will: will}
-	vals := connect(t, b.Addr(), o)
-	_ = vals.Close() // in order: no will
-	book := newLogbook(t)
-	o.Logger = slog.New(book)
-	connect(t, p.Addr(), o)
-	p.Cut()
-	if m := c.WaitCount(1, patience)[0]; m.Topic != "lamp/state" || string(m.Payload) != `{"online":false}` {
-		t.Errorf("got %+v, want the will", m)
-	}
-	book.wait(t, againLine, 1)
-	late := brokertest.Dial(t, b.Addr())
-	late.Subscribe("#", 1)
-	if m := late.WaitCount(1, patience)[0]; !m.Retain || m.Topic != "lamp/state" {
-		t.Errorf("got %+v, want the retained will", m)
-	}
-	if n := c.Count(); n != 1 {
-		t.Errorf("got %d messages, want the will alone", n)
-	}
 }

@@ -32,7 +32,7 @@ func ExampleConnectBroker() {
 }
 
 // A program that chooses: where the settings are, what to subscribe to, and
-// what the broker says of it when it is lost.
+// what is said of it: by itself when it is there, by the broker when it is lost.
 func ExampleConnectBrokerContext() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -42,14 +42,12 @@ func ExampleConnectBrokerContext() {
 		ClientID:     "lamp-7",
 		Filters:      []string{"lamp/7/#"},
 		Will:         &devicecom.Will{Topic: "state/lamp/7", Value: "offline", QoS: 1, Retain: true},
+		Birth:        &devicecom.Will{Topic: "state/lamp/7", Value: "online", QoS: 1, Retain: true},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer vals.Close()
-	if err := vals.Publish(ctx, "state/lamp/7", "online", devicecom.Retain()); err != nil {
-		log.Fatal(err)
-	}
 	for m := range vals.All(ctx) {
 		fmt.Println(m.Topic, m.Value)
 		break

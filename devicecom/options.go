@@ -44,6 +44,12 @@ type Options struct {
 	// when the client calls Close. Default: none.
 	Will *Will
 
+	// Birth is what the client publishes first on each connection, also on one
+	// that replaces a lost one, whose will the broker has published. With
+	// ClientID set, that will comes before it. There is no connection until the
+	// broker has confirmed the birth. Default: none.
+	Birth *Will
+
 	// KeepAlive is how long the connection may be silent before the client asks
 	// whether the broker is still there; it then waits as long as that, at most
 	// 5 s, for the answer. In whole seconds, 1 to 65535. Default: 15 s.
@@ -63,12 +69,13 @@ type Options struct {
 	// warn and info. Default: [slog.Default].
 	Logger *slog.Logger
 
-	will   []byte // the will's payload
+	will   *publication // Will and Birth, encoded
+	birth  *publication
 	timing timing // what tests shorten
 }
 
 // Will is a message that the broker publishes on behalf of a client that is lost
-// (MQTT 3.1.1, 3.1.2.5).
+// (MQTT 3.1.1, 3.1.2.5), or as [Options].Birth the client when it is there.
 type Will struct {
 	Topic  string
 	Value  any  // encoded as in Publish
@@ -144,18 +151,26 @@ func (o Options) withDefaults() (Options, error) {
 	if err := o.check(); err != nil {
 		return o, err
 	}
-	if o.Will != nil {
-		will := *o.Will
-		payload, err := encode(will.Topic, will.Value, will.QoS, o.MaxPacketBytes)
-		if err != nil {
-			return o, fmt.Errorf("Options.Will: %w", err)
-		}
-		if len(payload) > mqttString {
-			return o, fmt.Errorf("Options.Will: the payload has %d bytes; MQTT has room for %d", len(payload), mqttString)
-		}
-		o.Will, o.will = &will, payload
+	var err error
+	if o.will, err = o.Will.encode(o.MaxPacketBytes); err != nil {
+		return o, fmt.Errorf("Options.Will: %w", err)
+	}
+	if o.will != nil && len(o.will.payload) > mqttString {
+		return o, fmt.Errorf("Options.Will: the payload has %d bytes; MQTT has room for %d", len(o.will.payload), mqttString)
+	}
+	if o.birth, err = o.Birth.encode(o.MaxPacketBytes); err != nil {
+		return o, fmt.Errorf("Options.Birth: %w", err)
 	}
 	return o, nil
+}
+
+// encode is nil for nil.
+func (w *Will) encode(maxPacket int) (*publication, error) {
+	if w == nil {
+		return nil, nil
+	}
+	payload, err := encode(w.Topic, w.Value, w.QoS, maxPacket)
+	return &publication{topic: w.Topic, qos: w.QoS, retain: w.Retain, payload: payload}, err
 }
 
 func orElse[T comparable](v, otherwise T) T {

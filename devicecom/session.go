@@ -36,7 +36,7 @@ type place struct {
 	tls                *tls.Config // nil without
 }
 
-// openSession connects and subscribes. receive is called for each message, one
+// openSession connects, publishes the birth, and subscribes. receive is called for each message, one
 // after the other, and must not wait.
 func openSession(ctx context.Context, p place, o *Options, receive func(*entry), tooLarge func()) (*session, error) {
 	raw, err := dial(ctx, p, o.timing.connect)
@@ -53,7 +53,9 @@ func openSession(ctx context.Context, p place, o *Options, receive func(*entry),
 		_ = s.conn.Close() // nothing else has begun
 		return nil, err
 	}
-	err = s.subscribe(o)
+	if err = s.announce(ctx, o); err == nil {
+		err = s.subscribe(o)
+	}
 	if !unwatch() {
 		err = ctx.Err()
 	}
@@ -94,8 +96,8 @@ func (s *session) clientOptions(p place, o *Options, receive func(*entry)) *mqtt
 	// conn bounds the writes. This bounds how long a call may hang in a client
 	// that is just ending.
 	m.SetWriteTimeout(2 * time.Second)
-	if w := o.Will; w != nil {
-		m.SetBinaryWill(w.Topic, o.will, w.QoS, w.Retain)
+	if w := o.will; w != nil {
+		m.SetBinaryWill(w.topic, w.payload, w.qos, w.retain)
 	}
 	m.SetDefaultPublishHandler(func(_ mqtt.Client, msg mqtt.Message) {
 		receive(&entry{topic: msg.Topic(), payload: msg.Payload(), retained: msg.Retained()})
@@ -123,6 +125,17 @@ func (s *session) hello() error {
 		return err
 	}
 	return errNoAnswer
+}
+
+// announce publishes the birth, if there is one, and waits for the confirmation.
+func (s *session) announce(ctx context.Context, o *Options) error {
+	if o.birth == nil {
+		return nil
+	}
+	if s.publish(ctx, *o.birth, o.timing.answer) != nil {
+		return s.lost(errNoAnswer)
+	}
+	return nil
 }
 
 // subscribe says SUBSCRIBE and waits for the answer.

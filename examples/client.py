@@ -3,7 +3,7 @@
 
     examples/client.py                                  publishes three messages, reads them, ends
     examples/client.py --follow 'pi/#' 'alarms/#'       reads until Ctrl-C
-    examples/client.py --gateway http://192.168.1.20:8080
+    examples/client.py --gateway http://192.168.1.20:8080    or with this in GATEWAY_URL
 
 With a key in GATEWAY_TOKEN it shows that one. When the stream breaks it connects again, each time a little later, and goes on
 behind the last message seen.
@@ -139,7 +139,7 @@ def demo(gateway):
 
 def main():
     parser = argparse.ArgumentParser(description="Read and publish through the gateway.")
-    parser.add_argument("--gateway", default="http://localhost:8080", help="its address (default: %(default)s)")
+    parser.add_argument("--gateway", default=os.environ.get("GATEWAY_URL", "http://localhost:8080"), help="its address (default: %(default)s)")
     parser.add_argument("--follow", nargs="+", metavar="FILTER", help="read these until Ctrl-C")
     options = parser.parse_args()
     if not options.follow:

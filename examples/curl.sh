@@ -3,10 +3,10 @@
 #
 #   make run                                    in one terminal
 #   examples/curl.sh                            in another
-#   examples/curl.sh http://192.168.1.20:8080   for another gateway
+#   examples/curl.sh http://192.168.1.20:8080   for another gateway, or with this in GATEWAY_URL
 #   GATEWAY_TOKEN=gwk_… examples/curl.sh          where a key is needed
 set -eu
-gateway=${1:-http://localhost:8080}
+gateway=${1:-${GATEWAY_URL:-http://localhost:8080}}
 
 # The key goes to curl in a file, where no list of processes shows it.
 config=$(mktemp)

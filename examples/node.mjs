@@ -1,6 +1,6 @@
 // A client of the gateway's WebSocket for Node.js 22 or newer, without any package. Node.js 20 needs --experimental-websocket.
 //
-//   node examples/node.mjs                                        everything below pi/
+//   node examples/node.mjs                                        everything below pi/, at http://localhost:8080 or GATEWAY_URL
 //   node examples/node.mjs ws://192.168.1.20:8080/ws 'alarms/#' 'pi/+/battery'
 //
 // With a key in GATEWAY_TOKEN it shows that one. It prints what arrives. A line that is typed, such as `pi/3/led on`, is published.
@@ -8,7 +8,8 @@
 
 import { createInterface } from 'node:readline';
 
-const [url = 'ws://localhost:8080/ws', ...rest] = process.argv.slice(2);
+const gateway = process.env.GATEWAY_URL ?? 'http://localhost:8080';
+const [url = gateway.replace(/^http/, 'ws').replace(/\/$/, '') + '/ws', ...rest] = process.argv.slice(2);
 const topics = rest.length ? rest : ['pi/#'];
 
 const key = process.env.GATEWAY_TOKEN;

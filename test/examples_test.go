@@ -89,7 +89,7 @@ func TestExampleGo(t *testing.T) {
 func TestExamplesShowAKey(t *testing.T) {
 	t.Parallel()
 	g := asking(t, nil)
-	key := append(os.Environ(), "GATEWAY_TOKEN="+operatorKey)
+	key := append(os.Environ(), "GATEWAY_TOKEN="+operatorKey, "GATEWAY_URL="+g.url)
 	run := func(name string, cmd *exec.Cmd, want ...string) {
 		t.Helper()
 		cmd.Env = append(slices.Clone(key), cmd.Env...)
@@ -97,13 +97,11 @@ func TestExamplesShowAKey(t *testing.T) {
 		p.until(want)
 		p.kill()
 	}
-	run("client.py", exec.Command("../examples/client.py", "--gateway", g.url), "message examples/python/value 'on'")
-	run("curl.sh", exec.Command("../examples/curl.sh", g.url), `"status":"ready"`, "status 200")
-	fleet := exec.Command("go", "run", "../examples/fleet.go")
-	fleet.Env = []string{"GATEWAY_URL=" + g.url}
-	run("fleet.go", fleet, "fleet/robot-3/report: 0")
+	run("client.py", exec.Command("../examples/client.py"), "message examples/python/value 'on'")
+	run("curl.sh", exec.Command("../examples/curl.sh"), `"status":"ready"`, "status 200")
+	run("fleet.go", exec.Command("go", "run", "../examples/fleet.go"), "fleet/robot-3/report: 0")
 	if options := nodeOptions(t); options != nil {
-		cmd := exec.Command("node", "../examples/node.mjs", g.ws, "pi/#")
+		cmd := exec.Command("node", "../examples/node.mjs")
 		cmd.Env, cmd.Stdin = options, strings.NewReader("pi/3/led on\n")
 		run("node.mjs", cmd, `message pi/3/led "on"`, "published: pi/3/led on: acknowledged")
 	}

@@ -62,8 +62,8 @@ func TestRequestWorksWithDevicesThatKnowNothingOfIt(t *testing.T) {
 				}
 			}
 			a := g.mustSend("POST", "/request/cmnd/"+name+"/POWER?reply=stat/"+name+"/POWER&expect=BROKEN&timeout=1s", []byte("ON"))
-			if a.status != 504 || a.problem.Code != "no_reply" {
-				t.Errorf("a state that never comes: got %d %s, want 504 no_reply", a.status, a.body)
+			if a.status != 504 || a.problem.Code != "no_reply" || !strings.Contains(a.problem.Detail, "the expected payload did not come") {
+				t.Errorf("a state that never comes: got %d %s, want 504 no_reply, for want of the expected payload", a.status, a.body)
 			}
 			ws := g.dial("")
 			ws.send(`{"op":"request","id":1,"topic":"cmnd/` + name + `/POWER","payload":"OFF","reply":"stat/` + name + `/POWER"}`)

@@ -69,7 +69,7 @@ func insert(data []byte, entry Entry) ([]byte, error) {
 		return nil, err
 	}
 	if before.principals[entry.Name] != nil {
-		return nil, errors.New("there is a principal of this name already; add the digest to its key_sha256")
+		return nil, errors.New("there is a principal of this name already; make the key without --append, and add the digest that is printed to its key_sha256")
 	}
 	root, err := parseYAML(data)
 	if err != nil {

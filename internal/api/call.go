@@ -191,7 +191,7 @@ func (a *asked) reply(ctx context.Context) (*message.Message, *wire.Problem) {
 			outcome := a.publish.outcome().problem
 			switch {
 			case outcome == nil:
-				bad = problem(wire.CodeNoReply, "The message was published, but nothing came on the reply topic in time.")
+				bad = a.noReply()
 			case outcome.Code != wire.CodeOutcomeUnknown:
 				return nil, outcome
 			}
@@ -210,6 +210,13 @@ func (a *asked) reply(ctx context.Context) (*message.Message, *wire.Problem) {
 			return nil, bad
 		}
 	}
+}
+
+func (a *asked) noReply() *wire.Problem {
+	if a.expect != nil {
+		return problem(wire.CodeNoReply, "The message was published, but the expected payload did not come on the reply topic in time.")
+	}
+	return problem(wire.CodeNoReply, "The message was published, but nothing came on the reply topic in time.")
 }
 
 // end gives the place of the call back.

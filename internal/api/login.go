@@ -129,7 +129,7 @@ func viaOf(shown access.Credentials) access.Via {
 }
 
 func unauthenticated() *wire.Problem {
-	return problem(wire.CodeUnauthenticated, "This needs credentials, and the request has none that are good.")
+	return problem(wire.CodeUnauthenticated, "This needs credentials, and the request has none that are good; send a key or a token, over HTTP as Authorization: Bearer.")
 }
 
 // challenge is the WWW-Authenticate of every 401 (RFC 6750 section 3).

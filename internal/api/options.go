@@ -145,7 +145,7 @@ func cursorOption(s string) (*hub.Position, *wire.Problem) {
 }
 
 func invalidCursor() *wire.Problem {
-	return fieldProblem(wire.CodeInvalidCursor, "/since", "since must be a cursor from a message, a duration such as 10m, or a time such as 2026-11-23T02:40:59Z (write a + in it as %2B).")
+	return fieldProblem(wire.CodeInvalidCursor, "/since", "since must be a cursor from a message, a duration such as 10m or 24h, or a time such as 2026-11-23T02:40:59Z (write a + in it as %2B).")
 }
 
 // sinceOption reads a cursor, a duration back from now, or a time (RFC 3339).

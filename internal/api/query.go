@@ -29,9 +29,21 @@ func onlyParams(r *http.Request, names ...string) *wire.Problem {
 	if len(wrong) > 0 {
 		slices.SortFunc(wrong, func(a, b wire.FieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
 		wrong = wrong[:min(len(wrong), maxFieldErrors)]
-		return problem(wire.CodeUnknownParameter, "The route has no such query parameter.", wrong...)
+		return problem(wire.CodeUnknownParameter, "The route has no "+those(names), wrong...)
 	}
 	return nil
+}
+
+// those ends the sentence that a route has no such parameter.
+func those(names []string) string {
+	last := len(names) - 1
+	switch last {
+	case -1:
+		return "query parameters."
+	case 0:
+		return "such query parameter; it has " + names[0] + "."
+	}
+	return "such query parameter; it has " + strings.Join(names[:last], ", ") + " and " + names[last] + "."
 }
 
 // queryOnce reads query parameters of which each may be given once.

@@ -59,6 +59,14 @@ func (f *opFields) set(name string, value jsontext.Value) bool {
 	return true
 }
 
+func noField(op, name string) *wire.Problem {
+	detail := "This op has no such field."
+	if name == wire.FieldTopic && (op == wire.OpSubscribe || op == wire.OpUnsubscribe) {
+		detail = "This op has no such field; its filters are an array, topics."
+	}
+	return fieldProblem(wire.CodeUnknownField, "/"+name, detail)
+}
+
 // misplaced names a field that op does not have.
 func (f *opFields) misplaced(op string) string {
 	switch {
@@ -97,7 +105,7 @@ func (ws *wsSession) carryOut(frame []byte) (code wire.CloseCode, reason string)
 		return ws.malformed(id, bad)
 	}
 	if name := f.misplaced(op); name != "" {
-		return ws.malformed(id, fieldProblem(wire.CodeUnknownField, "/"+name, "This op has no such field."))
+		return ws.malformed(id, noField(op, name))
 	}
 	if op != wire.OpPublish && op != wire.OpPing { // publishes have a limit of their own
 		if bad := ws.server.takeRequest(ws.guest.now()); bad != nil {

@@ -70,7 +70,7 @@ func CheckReadName(name string) error { return checkName(name, MaxReadBytes, Max
 
 func checkName(name string, maxBytes, maxLevels int, format func(rune) bool) error {
 	if name == "" {
-		return refuse(CodeTopicRequired, "The topic is empty; name the topic to publish to.")
+		return refuse(CodeTopicRequired, "The topic is empty; name one.")
 	}
 	if len(name) > maxBytes {
 		return refuse(CodeTopicTooLong, "The topic is %d bytes long; shorten it to at most %d.", len(name), maxBytes)

@@ -102,6 +102,8 @@ def connect_broker():
       timeout    seconds that it waits in all; None (the default): for ever
       will       (topic, value), (topic, value, qos) or (topic, value, qos, retain):
                  what the broker publishes when this program dies (3.1.2.5)
+      birth      the same: what is published first on each connection, also on
+                 one that replaces a lost one, whose will the broker has published
       client_id  the name at the broker; None (the default): a random one
 
     Raises DeviceError when waiting does not help: settings.ini is wrong, the
@@ -118,6 +120,7 @@ def connect_broker():
 
 connect_broker.timeout = None
 connect_broker.will = None
+connect_broker.birth = None
 connect_broker.client_id = None
 
 
@@ -1025,8 +1028,8 @@ def _words(error):
 class _Client:
     """The broker of one settings.ini: connects, connects again, and moves messages."""
 
-    def __init__(self, settings, will, client_id):
-        self.settings = settings
+    def __init__(self, settings, will, birth, client_id):
+        self.settings, self.birth = settings, birth
         self.connect = _connect_packet(settings, client_id, will)
         self.where = f"{settings.address}:{settings.port}" if not settings.auto else "a broker (ip_address = auto)"
         self.vals = Values(self)
@@ -1128,27 +1131,31 @@ class _Client:
             raise NotConnected("the connection was closed by close()")
 
     def publish(self, message, timeout):
-        topic, payload, qos, retain = message
-        publication = _Publication(qos)
         with self.changed:
             self._check_open()
             if not self.link:
                 raise NotConnected(f"not sent: there is no connection to {self.where}: {self.trouble}")
             if len(self.pending) >= MAX_PENDING or len(self.link.outbox) > MAX_PACKET:
                 raise NotConnected("not sent: too much waits for the broker already")
-            ident = b""
-            if qos:
-                ident = struct.pack("!H", self._free_id())
-                self.pending[self.last_id] = publication
-            self.link.queue(_packet(_PUBLISH, qos << 1 | retain, _string(topic), ident, payload), publication)
+            publication = self._send(self.link, message)
         self._ring()
         if not publication.done.wait(timeout):
             raise OutcomeUnknown(
-                f"sent {len(payload)} bytes, and the broker has not confirmed them in {timeout:g} seconds: "
+                f"sent {len(message[1])} bytes, and the broker has not confirmed them in {timeout:g} seconds: "
                 "the message may or may not have arrived"
             )
         if publication.error:
             raise publication.error
+
+    def _send(self, link, message):
+        """Under the lock: queues a message, and returns what will tell of its outcome."""
+        topic, payload, qos, retain = message
+        publication, ident = _Publication(qos), b""
+        if qos:
+            ident = struct.pack("!H", self._free_id())
+            self.pending[self.last_id] = publication
+        link.queue(_packet(_PUBLISH, qos << 1 | retain, _string(topic), ident, payload), publication)
+        return publication
 
     def _free_id(self):
         while True:
@@ -1221,6 +1228,8 @@ class _Client:
         with self.changed:
             again, self.ever = self.ever, True
             self.link, self.where = link, link.where
+            if self.birth:
+                self._send(link, self.birth)  # nobody waits: if it is lost, so is the connection, and the next one has it
             if self.listening:
                 link.queue(_SUBSCRIBE_ALL)
             self._tell()
@@ -1404,20 +1413,26 @@ def _running():
     global _client
     with _starting:
         if _client is None or _client.failure or _client.ended:
-            unknown = set(vars(connect_broker)) - {"timeout", "will", "client_id"}
+            unknown = set(vars(connect_broker)) - {"timeout", "will", "birth", "client_id"}
             if unknown:
-                raise DeviceError(f"connect_broker has no {min(unknown)} to set; it has timeout, will and client_id")
+                raise DeviceError(f"connect_broker has no {min(unknown)} to set; it has timeout, will, birth and client_id")
             settings = _read_settings()
             _watch_interrupts()
-            will = connect_broker.will
-            if will is not None:
-                if not isinstance(will, (tuple, list)) or not 2 <= len(will) <= 4:
-                    raise DeviceError("connect_broker.will must be (topic, value), (…, qos) or (…, qos, retain)")
-                will = _checked(*(list(will) + [1, False][len(will) - 2 :]))
+            will, birth = _attribute("will"), _attribute("birth")
             # 23 letters and digits are what every broker takes (3.1.3.1).
             name = connect_broker.client_id or "devicecom" + secrets.token_hex(7)
-            _client = _Client(settings, will, _text(name, "connect_broker.client_id"))
+            _client = _Client(settings, will, birth, _text(name, "connect_broker.client_id"))
         return _client
+
+
+def _attribute(name):
+    """The message that an attribute of connect_broker is, checked, or None."""
+    message = getattr(connect_broker, name)
+    if message is None:
+        return None
+    if not isinstance(message, (tuple, list)) or not 2 <= len(message) <= 4:
+        raise DeviceError(f"connect_broker.{name} must be (topic, value), (…, qos) or (…, qos, retain)")
+    return _checked(*(list(message) + [1, False][len(message) - 2 :]))
 
 
 def _deadline(timeout):

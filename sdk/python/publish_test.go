@@ -235,8 +235,46 @@ print("ready")
 	}
 }
 
+// The broker has published the will of a connection that was lost; the birth of
+// the next one puts it right.
+func TestBirthIsPublishedOnEachConnection(t *testing.T) {
+	t.Parallel()
+	b := startBroker(t)
+	network := brokertest.StartProxy(t, b.URL())
+	c := brokertest.Dial(t, b.URL())
+	c.Subscribe("state/pi", 1)
+	p := start(t, ini(network.Addr()), `
+import threading
+import device_com
+
+device_com.connect_broker.client_id = "pi-3"
+device_com.connect_broker.will = ("state/pi", "offline", 1, True)
+device_com.connect_broker.birth = ("state/pi", "online", 2, True)
+device_com.publish("data", 1)
+print("ready")
+threading.Event().wait()
+`)
+	p.prints("ready\n")
+	c.WaitCount(1, patience)
+	network.Cut()
+	states := ""
+	for _, m := range c.WaitCount(3, patience) {
+		states += string(m.Payload) + " "
+	}
+	if want := "online offline online "; states != want {
+		t.Errorf("got %q, want %q", states, want)
+	}
+	late := brokertest.Dial(t, b.URL())
+	late.Subscribe("state/pi", 1)
+	if m := late.WaitCount(1, patience)[0]; !m.Retain || string(m.Payload) != "online" {
+		t.Errorf("got %+v, want online, retained", m)
+	}
+}
+
 func TestWrongWillIsRefused(t *testing.T) {
 	t.Parallel()
+	start(t, ini("127.0.0.1:1"), "import device_com\ndevice_com.connect_broker.birth = 'online'\ndevice_com.connect_broker()\n").
+		fails("connect_broker.birth must be (topic, value)", "line 3)")
 	for will, words := range map[string]string{
 		"'state'":                  "connect_broker.will must be (topic, value)",
 		"('a',)":                   "connect_broker.will must be (topic, value)",
