@@ -44,7 +44,7 @@ func growing(series []measured) (what []string) {
 		}
 	}
 	few := func(int64) int64 { return 4 }
-	compare("heap, in bytes", func(m measured) int64 { return m.heap }, func(first int64) int64 { return max(400<<10, first/20) })
+	compare("heap, in bytes", func(m measured) int64 { return m.heap }, func(first int64) int64 { return max(256<<10, first/20) })
 	compare("descriptors", func(m measured) int64 { return m.descriptors }, few)
 	compare("goroutines", func(m measured) int64 { return m.goroutines }, few)
 	return what
