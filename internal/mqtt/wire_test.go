@@ -246,14 +246,10 @@ func (s script) Write(p []byte) (int, error) { return s.out.Write(p) }
 func (s script) Close() error                { return nil }
 
 // serve lets a connection read what is in the reader, in this goroutine, and returns what ended it and the answers.
-func serve(v Version, in io.Reader, h Handler, change ...func(*Config)) (answers []byte, err error) {
+func serve(v Version, in io.Reader, h Handler) (answers []byte, err error) {
 	near, far := net.Pipe()
 	far.Close()
-	cfg := Config{Version: v, MaxPayload: 1000, Handler: h}
-	for _, f := range change {
-		f(&cfg)
-	}
-	cfg = cfg.withDefaults()
+	cfg := Config{Version: v, MaxPayload: 1000, Handler: h}.withDefaults()
 	out := new(bytes.Buffer)
 	c := newConn(cfg, stream{Conn: script{near, in, out}, sock: newSock(near, &cfg)})
 	c.limits, _ = c.codec.connack(&c.cfg, accepted(v)[2:])
