@@ -106,9 +106,9 @@ func baseURL(address string) (*url.URL, error) {
 	}
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return nil, &Error{Code: codeInvalidAddress, Detail: "The gateway's address must be like http://localhost:8080."}
+		return nil, &Error{Code: CodeInvalidAddress, Detail: "The gateway's address must be like http://localhost:8080."}
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return nil, &Error{Code: codeInvalidAddress, Detail: "The gateway's address must have no credentials, query or fragment; a token is an option."}
+		return nil, &Error{Code: CodeInvalidAddress, Detail: "The gateway's address must have no credentials, query or fragment; a token is an option."}
 	}
 	u.Path = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), "/ws"), "/")
 	u.RawPath = ""

@@ -271,6 +271,17 @@ func TestOutcomesAreBelievedFromTheGatewayOnly(t *testing.T) {
 	}
 }
 
+// An answer that came, and cannot be understood, is no lost connection: the same
+// would come again.
+func TestValueThatCannotBeReadIsForeign(t *testing.T) {
+	c, count := standIn(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"topic":"a"`)) })
+	_, err := c.Get(t.Context(), "a")
+	wants(t, "half an object", err, "0 foreign_answer retryable=false unknown=false")
+	if count.Load() != 1 {
+		t.Errorf("%d requests were made, want 1", count.Load())
+	}
+}
+
 func TestWhatWasNotSentIsTriedAgain(t *testing.T) {
 	var n atomic.Int32
 	c, count := standIn(t, func(w http.ResponseWriter, _ *http.Request) {

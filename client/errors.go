@@ -30,9 +30,10 @@ const (
 	// CodeForeignAnswer: something answered that is not the gateway, such as a
 	// proxy on the way to it.
 	CodeForeignAnswer wire.Code = "foreign_answer"
+	// CodeInvalidAddress: what Dial was given is no gateway's address.
+	CodeInvalidAddress wire.Code = "invalid_address"
 
-	codeInvalidAddress wire.Code = "invalid_address"
-	codeClosed         wire.Code = "closed"
+	codeClosed wire.Code = "closed"
 )
 
 // Error is why something was not done, or is not known to be. Unless it is

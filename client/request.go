@@ -74,8 +74,5 @@ func (c *Client) Get(ctx context.Context, topic string) (*Message, error) {
 		return nil, failure
 	}
 	m, err := decodeMessage(a.body)
-	if err != nil {
-		return nil, broken(err, false)
-	}
-	return m, nil
+	return m, understood(err)
 }

@@ -30,6 +30,7 @@ func TestCommandLine(t *testing.T) {
 		{"check -h", nil, 0, "Usage: gateway check\n\nCheck the configuration", ""},
 		{"key new -h", nil, 0, "-expires", ""},
 		{"key new a --expires 2020-01-01T00:00:00Z", nil, 2, "", "in the past"},
+		{"key new a --expires 213504d", nil, 2, "", "90d"}, // in nanoseconds beyond an int64, by 25 minutes
 		{"version -h", nil, 0, "Usage: gateway version\n", ""},
 		{"version now", nil, 2, "", `"now"`},
 		{"lan --writ", nil, 2, "", "gateway lan -h lists the flags"},

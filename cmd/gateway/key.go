@@ -69,8 +69,8 @@ func parseExpiry(s string, now time.Time) (time.Time, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if days, isDays := strings.CutSuffix(s, "d"); isDays {
-		var n int
-		n, err = strconv.Atoi(days)
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16) // more is beyond a Duration
 		d = time.Duration(n) * 24 * time.Hour
 	}
 	if err != nil || d <= 0 || d > 100*366*24*time.Hour {

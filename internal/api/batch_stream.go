@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/vulturepi/gateway/wire"
@@ -85,17 +86,22 @@ type batchSummary struct {
 }
 
 // endReading ends the reading of a body when the gateway goes down, which must
-// not wait for the client's next line. The function it gives ends that.
+// not wait for the client's next line. The function it gives ends that, and
+// returns when the request is not touched any more: it is about to end.
 func (s *Server) endReading(control *http.ResponseController) (stop func()) {
 	stopped := make(chan struct{})
-	go func() {
+	var ending sync.WaitGroup
+	ending.Go(func() {
 		select {
 		case <-s.closing:
 			_ = control.SetReadDeadline(time.Now())
 		case <-stopped:
 		}
-	}()
-	return func() { close(stopped) }
+	})
+	return func() {
+		close(stopped)
+		ending.Wait()
+	}
 }
 
 // resultWriter writes results, many at a time.

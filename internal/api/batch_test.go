@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/vulturepi/gateway/wire"
@@ -354,3 +355,33 @@ func (b *brittleBroker) Publish(m Outbound) (Pending, error) {
 	}
 	return b.memoryBroker.Publish(m)
 }
+
+// The end of the reading never reaches a request that has ended: net/http panics
+// where a stream of HTTP/2 is given a deadline behind its end.
+func TestStreamIsNotTouchedBehindItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{closing: make(chan struct{})}
+		w := slowDeadline{set: make(chan struct{})}
+		stop := s.endReading(http.NewResponseController(w))
+		close(s.closing)
+		synctest.Wait()
+		ended := make(chan struct{})
+		go func() { stop(); close(ended) }()
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Error("the request ended while a deadline was being set")
+		default:
+		}
+		close(w.set)
+		<-ended
+	})
+}
+
+// slowDeadline takes its time to set a deadline.
+type slowDeadline struct {
+	http.ResponseWriter
+	set chan struct{}
+}
+
+func (w slowDeadline) SetReadDeadline(time.Time) error { <-w.set; return nil }

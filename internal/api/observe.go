@@ -21,8 +21,8 @@ const requestIDHeader = "X-Request-Id"
 // answer's header, so that nothing has to be carried along for it.
 func requestID(w http.ResponseWriter) string { return w.Header().Get(requestIDHeader) }
 
-// observe is around every request: it names it, answers a panic, counts and
-// logs. The log has the route's pattern and never a query, a topic or a header
+// observe is around every request: it names it, answers a panic, or cuts the
+// answer off where a part of it has gone out, counts and logs. The log has the route's pattern and never a query, a topic or a header
 // other than the request id and a valid traceparent.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -45,7 +45,9 @@ func (s *Server) observe(next http.Handler) http.Handler {
 					panic(p)
 				}
 				s.opts.Log.Error("request panicked", "panic", p, "request_id", id)
-				if res.status == 0 {
+				if res.status != 0 {
+					defer panic(http.ErrAbortHandler) // in the end: a part must not pass for the whole
+				} else {
 					writeProblem(res, problem(wire.CodeInternalError, "The gateway failed; its log has more under this request_id."))
 				}
 			}

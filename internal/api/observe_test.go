@@ -2,6 +2,8 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -51,6 +53,28 @@ func TestRequestIDIsTakenOnlyWhenHarmless(t *testing.T) {
 		t.Errorf("got request ids %q and %q, want two different ones", first, second)
 	}
 	g.cleanLog(t)
+}
+
+// An answer that a panic ends does not look whole: its client sees that it breaks
+// off.
+func TestPanicBehindTheFirstByteCutsTheAnswer(t *testing.T) {
+	part := strings.Repeat("a part", 10_000) // more than is held back
+	g := startRig(t, func(o *Options) {
+		o.Console = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, part)
+			panic("out of order")
+		})
+	})
+	res, err := http.Get("http://" + g.public + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if !strings.HasPrefix(part, string(body)) || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %d bytes and the error %v, want a part, and that it breaks off", len(body), err)
+	}
+	g.loggedRequest(t, res.Header.Get("X-Request-Id"))
 }
 
 func TestControlCharactersInHeadersAreRefused(t *testing.T) {

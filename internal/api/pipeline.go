@@ -34,9 +34,10 @@ type batchResult = answer
 
 // pipeline publishes items in their order, many at a time, and hands each
 // result, as a line, to emit in the same order; more says that the next one is
-// there already, and a nil line only that the next one is not. It takes no item while the window is full, which is so while
-// emit does not return: a client that does not read results is not read. When emit
-// returns false, no further item is taken, and those under way end unheard.
+// there already, and a nil line only that the next one is not. It takes no item
+// while the window is full, which is so while emit does not return: a client
+// that does not read results is not read. When emit returns false, no further
+// item is taken, and those under way end unheard.
 func (s *Server) pipeline(next func() (batchItem, bool), emit func(line []byte, res *batchResult, more bool) bool) {
 	ctx, cancel := context.WithCancel(context.Background())
 	items := make(chan batchItem, windowItems)

@@ -6,12 +6,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"github.com/vulturepi/gateway/internal/hub"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/hub/message"
 	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"

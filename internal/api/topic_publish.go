@@ -18,18 +18,18 @@ import (
 
 // postTopic is POST /topics/{topic}.
 func (s *Server) postTopic(w http.ResponseWriter, r *http.Request) {
-	s.publishRaw(w, r, false, append([]string{"qos", "retain"}, propertyParams...)...)
+	s.publishRaw(w, r, false)
 }
 
 // putTopic is PUT /topics/{topic}: the same, retained.
 func (s *Server) putTopic(w http.ResponseWriter, r *http.Request) {
-	s.publishRaw(w, r, true, append([]string{"qos", "retain"}, propertyParams...)...)
+	s.publishRaw(w, r, true)
 }
 
-func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained bool, params ...string) {
+func (s *Server) publishRaw(w http.ResponseWriter, r *http.Request, retained bool) {
 	held := hold{budget: s.bodies}
 	defer held.release()
-	p, _, bad := s.rawPublication(r, "/topics/", topic.CheckName, params...)
+	p, _, bad := s.rawPublication(r, "/topics/", topic.CheckName, append([]string{"qos", "retain"}, propertyParams...)...)
 	if bad == nil && retained && r.URL.Query().Get("retain") == "false" {
 		bad = fieldProblem(wire.CodeInvalidRetain, "/retain", "PUT publishes a retained message; POST one that is not.")
 	}

@@ -234,7 +234,7 @@ func (f *fetcher) serve(ctx context.Context, k *mqtt.Conn) {
 	beat := time.NewTicker(f.b.timing.beat)
 	defer beat.Stop()
 	tested := false
-	for k.Err() == nil {
+	for k.Err() == nil && ctx.Err() == nil {
 		if !tested && f.b.inbound.isUp() {
 			warning, known := f.selfTest(ctx, k)
 			if !known {

@@ -10,7 +10,7 @@ import (
 // selfTest sends a message to the gateway's own topic, which both the control and the subscriber link hear, and says what
 // is wrong if it does not come back: a broker whose access list denies everything accepts connections, publications and
 // subscriptions all the same. One that ends the link on it is known then, before anybody's filters are on it with such a
-// message; known is false when the link has ended.
+// message; known is false when the link has ended, or ctx.
 func (f *fetcher) selfTest(ctx context.Context, k *mqtt.Conn) (warning string, known bool) {
 	if f.noFence.Load() {
 		return "the broker refuses the gateway's own topic: grant its user read and write on $gateway/#", true
@@ -27,7 +27,7 @@ func (f *fetcher) selfTest(ctx context.Context, k *mqtt.Conn) (warning string, k
 		f.b.inbound.forget(payload)
 	}()
 	f.b.inbound.await(payload, live)
-	ctx, cancel := context.WithTimeout(ctx, f.b.timing.selfTest)
+	limited, cancel := context.WithTimeout(ctx, f.b.timing.selfTest)
 	defer cancel()
 	k.Publish(f.message(payload))
 	for _, came := range []<-chan struct{}{r.passed, live} {
@@ -36,7 +36,10 @@ func (f *fetcher) selfTest(ctx context.Context, k *mqtt.Conn) (warning string, k
 		case <-k.Done():
 			f.b.judgeFence(k, f.fenceQoS())
 			return "", false
-		case <-ctx.Done():
+		case <-limited.Done():
+			if ctx.Err() != nil {
+				return "", false
+			}
 			warning = f.b.unheard(ctx, k)
 			if k.Err() != nil {
 				f.b.judgeFence(k, f.fenceQoS())
@@ -75,7 +78,7 @@ func (f *fetcher) fenceQoS() byte {
 
 // unheard is what to say when the message has not come back. A broker that is only slow answers nothing else either.
 func (b *Bridge) unheard(ctx context.Context, k *mqtt.Conn) string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	if !b.inbound.isUp() || k.RoundTrip(ctx) != nil {
 		return ""

@@ -11,13 +11,13 @@ import (
 	"github.com/vulturepi/gateway/internal/mqtt"
 )
 
-// denying is a mosquitto whose access list has these lines.
-func denying(t *testing.T, lines string) *brokertest.Broker {
+// denying is a mosquitto whose access list has these lines, and its configuration those.
+func denying(t *testing.T, lines string, conf ...string) *brokertest.Broker {
 	file := filepath.Join(t.TempDir(), "acl")
 	if err := os.WriteFile(file, []byte(lines), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return brokertest.Start(t, brokertest.Conf("acl_file "+file))
+	return brokertest.Start(t, brokertest.Conf(append(conf, "acl_file "+file)...))
 }
 
 // An access list that denies everything lets the gateway connect, publish and subscribe, and nothing comes of it. A
@@ -49,5 +49,20 @@ func TestSelfTestShowsAnAccessListThatDenies(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A gateway that stops before its message has come back has found nothing out, and says nothing.
+func TestSelfTestThatIsCutShortSaysNothing(t *testing.T) {
+	t.Parallel()
+	broker := denying(t, "topic write #\ntopic write $gateway/#\n", "log_type debug")
+	b := launch(t, broker.URL(), Config{Pool: 1, Watch: []string{"#"}}, func(b *Bridge) { b.timing.selfTest = time.Hour })
+	broker.WaitLogCount("Received PUBLISH from", 1)
+	b.stop()
+	if got := b.Status(); got.Tested || got.Warning != "" {
+		t.Errorf("got tested %t and the warning %q, want neither", got.Tested, got.Warning)
+	}
+	if strings.Contains(b.logs.String(), "level=WARN") {
+		t.Error("log: want no warning")
 	}
 }

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"log/slog"
+	"maps"
 	"net/url"
 	"slices"
 	"sync"
@@ -139,6 +140,7 @@ func (s *status) down(p part, role string, err error) {
 	if time.Since(s.logged[words]) < repeatLog {
 		return
 	}
+	maps.DeleteFunc(s.logged, func(_ string, at time.Time) bool { return time.Since(at) >= repeatLog })
 	s.logged[words] = time.Now()
 	if worked {
 		s.log.Warn("connection to the broker lost", "broker", s.broker, "link", role, "err", words)

@@ -3,8 +3,11 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/vulturepi/gateway/internal/mqtt"
 )
@@ -33,4 +36,19 @@ func TestBrokerThatSendsElsewhereIsSaid(t *testing.T) {
 			t.Errorf("%v: got %q, want what to set", err, got)
 		}
 	}
+}
+
+// A broker whose words differ with each attempt does not fill the memory of what was said.
+func TestTroublesOfLongAgoAreForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStatus(1, slog.New(slog.DiscardHandler), nil, "")
+		for n := range 10 {
+			s.down(partControl, "control", fmt.Errorf("trouble %d", n))
+			time.Sleep(repeatLog) // of the bubble's clock
+		}
+		if len(s.logged) > 1 {
+			t.Errorf("%d troubles are remembered, want the last one", len(s.logged))
+		}
+	})
 }

@@ -79,11 +79,16 @@ func (s *suspects) suspect(kinds []kind) {
 		clear(s.topics)
 	}
 	for _, k := range kinds {
-		if _, ok := s.kinds[k]; !ok {
-			s.topics[k.topic]++
-		}
-		s.kinds[k] = suspicion{time.Now().Add(suspectFor), s.kinds[k].resets}
+		s.suspectLocked(k)
 	}
+}
+
+func (s *suspects) suspectLocked(k kind) {
+	held, ok := s.kinds[k]
+	if !ok {
+		s.topics[k.topic]++
+	}
+	s.kinds[k] = suspicion{time.Now().Add(suspectFor), held.resets}
 }
 
 // reset notes that a link was reset on a message that was alone on it, and reports whether that is once too often.
@@ -141,8 +146,7 @@ func (s *suspects) about(k kind) (refusal *Refusal, trial bool) {
 			return &Refusal{Reason: v.reason, For: v.until.Sub(now)}, false
 		}
 		delete(s.guilty, k)
-		s.kinds[k] = suspicion{until: now.Add(suspectFor)} // once more, alone
-		s.topics[k.topic]++
+		s.suspectLocked(k) // once more, alone
 	}
 	if s.topics[k.topic] == 0 {
 		return nil, false

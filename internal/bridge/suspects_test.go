@@ -3,6 +3,7 @@ package bridge
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -343,5 +344,23 @@ func TestRestartIsNoAnswerHoweverLateItIsAsked(t *testing.T) {
 	waitControl(t, b)
 	if b.ending(k).answer {
 		t.Error("a broker that restarted: got an answer")
+	}
+}
+
+// A kind that is refused and has come under suspicion again, because one was in flight meanwhile, is tried once its refusal
+// is over, and goes on as before when it has proven good.
+func TestSuspicionBehindAVerdictIsCleared(t *testing.T) {
+	t.Parallel()
+	s := newSuspects(slog.New(slog.DiscardHandler), 0)
+	k := kindOf("lamp/1", 1, true, 2)
+	s.convict(kindOf("lamp/2", 1, true, 2), 0)
+	s.convict(k, 0)
+	s.suspect([]kind{k})
+	if refusal, trial := s.about(k); refusal != nil || !trial {
+		t.Errorf("behind its refusal: got %v, %t, want a trial", refusal, trial)
+	}
+	s.clear(k)
+	if refusal, trial := s.about(k); refusal != nil || trial {
+		t.Errorf("proven good: got %v, %t, want neither", refusal, trial)
 	}
 }

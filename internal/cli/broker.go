@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math"
 	"net/url"
 	"os"
 	"slices"
@@ -121,6 +122,9 @@ func (c *Pub) straight(sh *Shell, payload []byte) (client.Outcome, error) {
 func (c *Pub) properties() (*mqtt.Properties, error) {
 	if c.Expiry == 0 && c.ContentType == "" && len(c.Property) == 0 {
 		return nil, nil
+	}
+	if c.Expiry != 0 && (c.Expiry < time.Second || c.Expiry > math.MaxUint32*time.Second || c.Expiry%time.Second != 0) {
+		return nil, usage("--expiry %v: write whole seconds, such as 30s or 12h", c.Expiry)
 	}
 	p := &mqtt.Properties{ContentType: c.ContentType, Expires: c.Expiry > 0, Expiry: uint32(c.Expiry / time.Second)}
 	for _, pair := range c.Property {

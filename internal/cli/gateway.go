@@ -118,7 +118,7 @@ func (g *Gateway) dial(sh *Shell, retry time.Duration) (*client.Client, error) {
 	}
 	c, err := client.Dial(sh.Ctx, g.URL, options)
 	var e *client.Error
-	if errors.As(err, &e) && e.Code == "invalid_address" {
+	if errors.As(err, &e) && e.Code == client.CodeInvalidAddress {
 		return nil, usage("--url or GATEWAY_URL: %s", strings.TrimSuffix(e.Detail, "."))
 	}
 	return c, err

@@ -38,6 +38,7 @@ type Registry struct {
 	asks chan struct{} // wakes who asks for what the broker keeps
 
 	mu      sync.Mutex // guards all below; nothing else is called under it
+	held    int        // filters that are held
 	life    uint64     // of what was told: states of an earlier one are unknown
 	lost    Reason     // why those are
 	lostAt  int64

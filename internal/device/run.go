@@ -2,6 +2,8 @@ package device
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -32,15 +34,17 @@ func (r *Registry) Down() {
 // ctx ends.
 func (r *Registry) Run(ctx context.Context, up Upstream) {
 	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
 	defer cancel()
-	asked := make(chan struct{})
-	go func() {
-		defer close(asked)
-		r.hold(ctx, up)
-		r.ask(ctx, up)
-	}()
+	running.Go(func() {
+		denied := r.hold(ctx, up, r.filters())
+		running.Go(func() { r.ask(ctx, up) })
+		for len(denied) > 0 && pause(ctx, 15*retry) {
+			denied = r.hold(ctx, up, denied)
+		}
+	})
 	r.watch(ctx)
-	<-asked
 }
 
 // askAnew has what the broker keeps asked for again.
@@ -54,45 +58,59 @@ func (r *Registry) askAnew() {
 // retry is how long the broker is left alone that has not answered.
 const retry = 2 * time.Second
 
-// hold holds the filters.
-func (r *Registry) hold(ctx context.Context, up Upstream) {
-	held := map[string]bool{}
-	var filters []string
+// filters are what is to be held, each once.
+func (r *Registry) filters() (all []string) {
 	for _, p := range r.opts.Patterns {
-		filters = append(filters, p.Filter)
+		all = append(all, p.Filter)
 	}
 	for _, q := range r.opts.Quiet {
-		filters = append(filters, q.Filter)
+		all = append(all, q.Filter)
 	}
-	for _, f := range filters {
-		for !held[f] {
-			err := up.Hold(ctx, f)
-			if held[f] = err == nil; err != nil {
-				r.opts.Logger.Warn("the broker does not let the gateway read topics of devices", "filter", f, "err", err)
-				if !pause(ctx, 15*retry) {
-					return
-				}
-			}
-		}
-	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
-// ask asks for retained messages once in each life of what is told.
+// hold holds filters, and gives those back that the broker denies.
+func (r *Registry) hold(ctx context.Context, up Upstream, filters []string) (denied []string) {
+	for _, f := range filters {
+		err := up.Hold(ctx, f)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			r.opts.Logger.Warn("the broker does not let the gateway read topics of devices", "filter", f, "err", err)
+			denied = append(denied, f)
+			continue
+		}
+		r.mu.Lock()
+		r.held++
+		r.mu.Unlock()
+		r.askAnew()
+	}
+	return denied
+}
+
+// ask asks for retained messages once in each life of what is told, and when
+// another filter is held.
 func (r *Registry) ask(ctx context.Context, up Upstream) {
-	var done uint64
+	type round struct {
+		life uint64
+		held int
+	}
+	var done round
 	for {
 		r.mu.Lock()
-		life, flows := r.life, !r.topics.up.IsZero()
+		now, flows := round{r.life, r.held}, !r.topics.up.IsZero()
 		r.mu.Unlock()
 		switch {
-		case life == done || !flows:
+		case now == done || !flows:
 			select {
 			case <-r.asks:
 			case <-ctx.Done():
 				return
 			}
 		case r.askAll(ctx, up):
-			done = life
+			done = now
 		case !pause(ctx, retry):
 			return
 		}

@@ -116,13 +116,18 @@ func (c *certificates) follow(ctx context.Context, log *slog.Logger, hangups <-c
 			}
 		}
 	}
-	var events <-chan fsnotify.Event
 	if err != nil {
 		log.Warn("changes of certificates are not noticed; send SIGHUP after a change", "err", err)
-	} else {
-		events = watcher.Events
+		c.heed(ctx, log, nil, nil, hangups)
+		return
 	}
-	var due <-chan time.Time
+	c.heed(ctx, log, watcher.Events, watcher.Errors, hangups)
+}
+
+// heed is follow, for whatever tells of changes. Both channels of a watcher must
+// be read: it waits for that.
+func (c *certificates) heed(ctx context.Context, log *slog.Logger, events <-chan fsnotify.Event, failures <-chan error, hangups <-chan struct{}) {
+	var due <-chan time.Time // nil: nothing has changed
 	for {
 		select {
 		case <-ctx.Done():
@@ -131,6 +136,10 @@ func (c *certificates) follow(ctx context.Context, log *slog.Logger, hangups <-c
 			c.again(log)
 		case <-events:
 			if due == nil {
+				due = time.After(tlsSettle)
+			}
+		case err := <-failures:
+			if errors.Is(err, fsnotify.ErrEventOverflow) && due == nil { // some were lost, so there were some
 				due = time.After(tlsSettle)
 			}
 		case <-due:

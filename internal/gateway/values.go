@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/config"
@@ -35,20 +36,22 @@ const holdAgain = 30 * time.Second
 // holdValues keeps the topics of value metrics subscribed for as long as the
 // gateway runs.
 func holdValues(ctx context.Context, b Broker, filters []string, log *slog.Logger) {
-	for _, filter := range filters {
-		for ctx.Err() == nil {
+	denied := slices.Clone(filters)
+	for {
+		denied = slices.DeleteFunc(denied, func(filter string) bool {
 			err := b.Want(ctx, filter)
-			if err == nil {
-				break
+			if err != nil && ctx.Err() == nil {
+				log.Warn("the broker does not let the gateway read topics of value metrics", "filter", filter, "err", err)
 			}
-			if ctx.Err() != nil {
-				return
-			}
-			log.Warn("the broker does not let the gateway read topics of value metrics", "filter", filter, "err", err)
-			select {
-			case <-time.After(holdAgain):
-			case <-ctx.Done():
-			}
+			return err == nil
+		})
+		if len(denied) == 0 {
+			return
+		}
+		select {
+		case <-time.After(holdAgain):
+		case <-ctx.Done():
+			return
 		}
 	}
 }

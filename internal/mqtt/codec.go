@@ -27,7 +27,6 @@ type Connack struct {
 	MaximumQoS     byte
 	Retain         bool   // retained messages are taken
 	MaximumPacket  uint32 // bytes of a packet, with its header; 0: no limit
-	AliasMaximum   uint16 // topic aliases that may be used; 0: none
 
 	Wildcards, SubscriptionIDs, Shared bool // what may be subscribed
 }

@@ -74,7 +74,7 @@ func TestHandMadePacketsAreTheLibraries(t *testing.T) {
 	bothVersions(t, func(t *testing.T, v Version) {
 		rapid.Check(t, func(t *rapid.T) {
 			m, id := drawMessage(t, v), rapid.Uint16Range(1, 65535).Draw(t, "id")
-			if got, want := appendPublish(nil, v, &m, m.Topic, id, 0), pahoPublish(v, m, id); !bytes.Equal(got, want) {
+			if got, want := appendPublish(nil, v, &m, id), pahoPublish(v, m, id); !bytes.Equal(got, want) {
 				t.Fatalf("got %x\nwant %x", got[:min(len(got), 400)], want[:min(len(want), 400)])
 			}
 		})
@@ -93,17 +93,6 @@ func TestHandMadePacketsAreTheLibraries(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestPublishWithAnAliasIsTheLibrary(t *testing.T) {
-	alias := uint16(7)
-	m := Message{QoS: 1, Payload: []byte("x"), Properties: &Properties{ContentType: "t"}}
-	p := &packets5.Publish{QoS: 1, PacketID: 9, Payload: m.Payload, Properties: &packets5.Properties{ContentType: "t", TopicAlias: &alias}}
-	var want bytes.Buffer
-	p.WriteTo(&want)
-	if got := appendPublish(nil, V5, &m, "", 9, alias); !bytes.Equal(got, want.Bytes()) {
-		t.Errorf("got %x, want %x", got, want.Bytes())
-	}
 }
 
 // pieces gives what it has a few bytes at a time.
@@ -204,7 +193,7 @@ func TestHotPathsAllocateLittle(t *testing.T) {
 	const n = 1000
 	bothVersions(t, func(t *testing.T, v Version) {
 		m := Message{Topic: "a/bc", QoS: 1, Payload: make([]byte, 8)}
-		in := bytes.Repeat(appendPublish(nil, v, &m, m.Topic, 7, 0), n)
+		in := bytes.Repeat(appendPublish(nil, v, &m, 7), n)
 		allocs := testing.AllocsPerRun(10, func() { serve(v, bytes.NewReader(in), forget{}) })
 		if each := allocs / n; each > 1.2 {
 			t.Errorf("in: got %.2f allocations a message, want 1: its payload", each)
@@ -229,13 +218,13 @@ func TestHotPathsAllocateLittle(t *testing.T) {
 // the same when it is written again.
 func fuzz(t *testing.T, v Version, in []byte) {
 	l := new(list)
-	serve(v, bytes.NewReader(in), l, func(c *Config) { c.Aliases = 3 })
+	serve(v, bytes.NewReader(in), l)
 	size := 0
 	var again []byte
 	for i, m := range l.messages {
 		size += len(m.Payload)
 		m.QoS = 0 // so that no identifier is needed
-		again = appendPublish(again, v, &m, m.Topic, 0, 0)
+		again = appendPublish(again, v, &m, 0)
 		l.messages[i] = m
 	}
 	if size > len(in) {
@@ -255,10 +244,9 @@ func corpus(f *testing.F, v Version) {
 		}
 	}
 	m := Message{Topic: "a/b", Payload: []byte("x"), QoS: 1, Retain: true}
-	f.Add(appendPublish(nil, v, &m, m.Topic, 1, 0))
+	f.Add(appendPublish(nil, v, &m, 1))
 	m.Properties = &Properties{Text: true, Expires: true, Expiry: 1, ContentType: "t", ResponseTopic: "r", Correlation: []byte{1}, User: []UserProperty{{"k", "v"}}}
-	f.Add(appendPublish(nil, v, &m, m.Topic, 1, 2))
-	f.Add(appendAck(appendPublish(nil, v, &Message{Topic: "q", QoS: 2}, "q", 3, 0), PUBREL, 3))
+	f.Add(appendAck(appendPublish(nil, v, &Message{Topic: "q", QoS: 2}, 3), PUBREL, 3))
 }
 
 func FuzzRead311(f *testing.F) {
@@ -296,7 +284,7 @@ func BenchmarkInbound(b *testing.B) {
 	for _, v := range []Version{V311, V5} {
 		b.Run(v.String(), func(b *testing.B) {
 			m := Message{Topic: "bench/x", QoS: 1, Payload: make([]byte, 100)}
-			packet := appendPublish(nil, v, &m, m.Topic, 7, 0)
+			packet := appendPublish(nil, v, &m, 7)
 			b.ReportAllocs()
 			b.SetBytes(int64(len(packet)))
 			serve(v, io.LimitReader(endless{packet: bytes.Repeat(packet, 100), at: new(int)}, int64(b.N*len(packet))), forget{})

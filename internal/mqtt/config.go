@@ -23,7 +23,6 @@ type Config struct {
 	Handler Handler
 
 	MaxPayload    int    // larger messages are skipped; 0: 256 KiB
-	Aliases       uint16 // topic aliases that the broker may use; with as many, and as many as it takes, its own are used
 	Window        uint16 // messages above QoS 0 that may be without an outcome, if the broker takes as many; 0: as many as it takes
 	ReadAhead     int    // bytes that may be taken out of the kernel while messages are being handed over; 0: none
 	ReceiveBuffer int    // bytes asked of the kernel, where it does not give more by itself; 0: none

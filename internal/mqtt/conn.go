@@ -115,7 +115,6 @@ func (c *Conn) start() {
 	if c.pubs.window = int(c.limits.ReceiveMaximum); c.cfg.Window > 0 {
 		c.pubs.window = min(c.pubs.window, int(c.cfg.Window))
 	}
-	c.pubs.aliasMost = min(c.cfg.Aliases, c.limits.AliasMaximum)
 	c.others.Go(c.keepAlive)
 	go c.writeLoop()
 	go c.readLoop()

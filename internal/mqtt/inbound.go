@@ -31,16 +31,15 @@ func (r *reader) publish(flags byte, length int) error {
 		return errShort
 	}
 	large := length-head.size > r.conn.cfg.MaxPayload
-	var alias uint16
 	var subscriptions []uint32
 	if head.size > len(packet) || len(head.properties) > maxProperties {
 		large = true // the properties alone
 	} else if len(head.properties) > 0 {
-		if m.Properties, alias, subscriptions, err = parseProperties(head.properties); err != nil {
+		if m.Properties, subscriptions, err = parseProperties(head.properties); err != nil {
 			return err
 		}
 	}
-	if m.Topic, err = r.topic(head.topic, alias); err != nil {
+	if m.Topic, err = r.topic(head.topic); err != nil {
 		return err
 	}
 	if large {
@@ -103,16 +102,10 @@ func cutHead(v Version, flags byte, packet []byte) (h publishHead, err error) {
 }
 
 // topic checks a topic, and gives it as a string: the same one for messages on the same topic that come soon after each
-// other. An alias stands for the topic it was last given with, MQTT 3.3.2.3.4.
-func (r *reader) topic(name []byte, alias uint16) (string, error) {
-	if int(alias) >= len(r.alias) && alias != 0 {
-		return "", broken(PUBLISH, "3.3.2.3.4", "has the topic alias %d, and %d are allowed", alias, len(r.alias)-1)
-	}
+// other.
+func (r *reader) topic(name []byte) (string, error) {
 	if len(name) == 0 {
-		if alias == 0 || r.alias[alias] == "" {
-			return "", broken(PUBLISH, "3.3.2.1", "has no topic")
-		}
-		return r.alias[alias], nil
+		return "", broken(PUBLISH, "3.3.2.1", "has no topic")
 	}
 	at := &r.names[maphash.Bytes(r.seed, name)%uint64(len(r.names))]
 	if *at != string(name) {
@@ -123,9 +116,6 @@ func (r *reader) topic(name []byte, alias uint16) (string, error) {
 			return "", broken(PUBLISH, "3.3.2.1", "has a topic with a wildcard")
 		}
 		*at = string(name)
-	}
-	if alias != 0 {
-		r.alias[alias] = *at
 	}
 	return *at, nil
 }

@@ -27,9 +27,6 @@ type Properties struct {
 	User          []UserProperty // in order; names may repeat
 }
 
-// Size is how many bytes the properties have; those of nil are none.
-func (p *Properties) Size() int { return p.size(0) }
-
 // A UserProperty is a pair that MQTT passes on without looking at it, 3.3.2.3.7.
 type UserProperty struct{ Name, Value string }
 
@@ -173,17 +170,15 @@ func cutProperty(packet PacketType, id byte, b []byte) (value, rest []byte, err 
 	return value, rest, nil
 }
 
-// parseProperties decodes the properties of a PUBLISH, and gives apart what is the connection's. Nothing of b is kept. They are nil where nothing in them is the
-// receiver's: an empty value is as good as none.
-func parseProperties(b []byte) (p *Properties, alias uint16, subscriptions []uint32, err error) {
+// parseProperties decodes the properties of a PUBLISH, and gives apart what is the connection's. Nothing of b is kept. They
+// are nil where nothing in them is the receiver's: an empty value is as good as none.
+func parseProperties(b []byte) (p *Properties, subscriptions []uint32, err error) {
 	var out Properties
 	some := false
 	err = eachProperty(PUBLISH, b, func(id byte, v []byte) error {
 		switch id {
 		case propAlias:
-			if alias = binary.BigEndian.Uint16(v); alias == 0 {
-				return broken(PUBLISH, "3.3.2.3.4", "has the topic alias 0")
-			}
+			return broken(PUBLISH, "3.3.2.3.4", "has a topic alias, and none is allowed")
 		case propSubscriptionID:
 			n, _, _ := cutLength(v)
 			if n == 0 {
@@ -198,9 +193,9 @@ func parseProperties(b []byte) (p *Properties, alias uint16, subscriptions []uin
 		return nil
 	})
 	if err != nil || !some {
-		return nil, alias, subscriptions, err
+		return nil, subscriptions, err
 	}
-	return &out, alias, subscriptions, nil
+	return &out, subscriptions, nil
 }
 
 // take sets the field of one checked property, if there is something to set.
@@ -238,15 +233,12 @@ func (p *Properties) take(id byte, v []byte) (taken bool, err error) {
 // isTopic reports whether b, which is text, is without wildcards.
 func isTopic(b []byte) bool { return bytes.IndexByte(b, '+') < 0 && bytes.IndexByte(b, '#') < 0 }
 
-// size is how many bytes append appends.
-func (p *Properties) size(alias uint16) int {
-	n := 0
-	if alias != 0 {
-		n += 3
-	}
+// Size is how many bytes the properties have, as append appends them; those of nil are none.
+func (p *Properties) Size() int {
 	if p == nil {
-		return n
+		return 0
 	}
+	n := 0
 	if p.Text {
 		n += 2
 	}
@@ -268,31 +260,27 @@ func (p *Properties) size(alias uint16) int {
 }
 
 // append encodes the properties, without their length.
-func (p *Properties) append(dst []byte, alias uint16) []byte {
-	if p != nil {
-		if p.Text {
-			dst = append(dst, propPayloadFormat, 1)
-		}
-		if p.Expires {
-			dst = binary.BigEndian.AppendUint32(append(dst, propExpiry), p.Expiry)
-		}
-		if p.ContentType != "" {
-			dst = appendString(append(dst, propContentType), p.ContentType)
-		}
-		if p.ResponseTopic != "" {
-			dst = appendString(append(dst, propResponseTopic), p.ResponseTopic)
-		}
-		if n := len(p.Correlation); n > 0 {
-			dst = append(append(dst, propCorrelation, byte(n>>8), byte(n)), p.Correlation...)
-		}
+func (p *Properties) append(dst []byte) []byte {
+	if p == nil {
+		return dst
 	}
-	if alias != 0 {
-		dst = binary.BigEndian.AppendUint16(append(dst, propAlias), alias)
+	if p.Text {
+		dst = append(dst, propPayloadFormat, 1)
 	}
-	if p != nil {
-		for _, u := range p.User {
-			dst = appendString(appendString(append(dst, propUser), u.Name), u.Value)
-		}
+	if p.Expires {
+		dst = binary.BigEndian.AppendUint32(append(dst, propExpiry), p.Expiry)
+	}
+	if p.ContentType != "" {
+		dst = appendString(append(dst, propContentType), p.ContentType)
+	}
+	if p.ResponseTopic != "" {
+		dst = appendString(append(dst, propResponseTopic), p.ResponseTopic)
+	}
+	if n := len(p.Correlation); n > 0 {
+		dst = append(append(dst, propCorrelation, byte(n>>8), byte(n)), p.Correlation...)
+	}
+	for _, u := range p.User {
+		dst = appendString(appendString(append(dst, propUser), u.Name), u.Value)
 	}
 	return dst
 }
@@ -310,33 +298,33 @@ func (p *Properties) fits() bool {
 }
 
 // publishSize is the remaining length of a PUBLISH, MQTT 3.3.
-func publishSize(v Version, m *Message, topic string, alias uint16) (length, properties int) {
-	length = 2 + len(topic) + len(m.Payload)
+func publishSize(v Version, m *Message) (length, properties int) {
+	length = 2 + len(m.Topic) + len(m.Payload)
 	if m.QoS > 0 {
 		length += 2
 	}
 	if v == V5 {
-		properties = m.Properties.size(alias)
+		properties = m.Properties.Size()
 		length += lengthSize(properties) + properties
 	}
 	return length, properties
 }
 
-// appendPublish encodes a PUBLISH. Topic is empty where an alias stands for it.
-func appendPublish(dst []byte, v Version, m *Message, topic string, id, alias uint16) []byte {
-	length, properties := publishSize(v, m, topic, alias)
+// appendPublish encodes a PUBLISH.
+func appendPublish(dst []byte, v Version, m *Message, id uint16) []byte {
+	length, properties := publishSize(v, m)
 	first := byte(PUBLISH)<<4 | m.QoS<<1
 	if m.Retain {
 		first |= 1
 	}
 	dst = appendLength(append(dst, first), length)
-	dst = appendString(dst, topic)
+	dst = appendString(dst, m.Topic)
 	if m.QoS > 0 {
 		dst = append(dst, byte(id>>8), byte(id))
 	}
 	if v == V5 {
 		dst = appendLength(dst, properties)
-		dst = m.Properties.append(dst, alias)
+		dst = m.Properties.append(dst)
 	}
 	return append(dst, m.Payload...)
 }

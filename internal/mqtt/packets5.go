@@ -30,10 +30,8 @@ func (codec5) connect(cfg *Config) []byte {
 	if cfg.SessionExpiry > 0 {
 		p.Properties.SessionExpiryInterval = &cfg.SessionExpiry
 	}
-	if cfg.Aliases > 0 {
-		p.Properties.TopicAliasMaximum = &cfg.Aliases
-	}
-	// No maximum packet size is given: a broker would leave larger messages out without a word, MQTT 3.1.2.11.4.
+	// No maximum packet size is given: a broker would leave larger messages out without a word, MQTT 3.1.2.11.4. Nor are
+	// topic aliases, so there are none.
 	return write5(p)
 }
 
@@ -100,7 +98,6 @@ func limitsOf(cfg *Config, p *packets.Connack) (Connack, error) {
 	c.SessionExpiry = or(v.SessionExpiryInterval, cfg.SessionExpiry)
 	c.KeepAlive = or(v.ServerKeepAlive, uint16(cfg.KeepAlive.Seconds()))
 	c.ReceiveMaximum = or(v.ReceiveMaximum, 0xffff)
-	c.AliasMaximum = or(v.TopicAliasMaximum, 0)
 	c.MaximumQoS = or(v.MaximumQOS, 2)
 	c.MaximumPacket = or(v.MaximumPacketSize, 0)
 	for _, flag := range []struct {

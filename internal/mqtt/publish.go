@@ -60,11 +60,9 @@ func (p *Publication) settle(err error) {
 
 // publishing is what a connection knows of the messages that it was given. It is guarded by the connection's lock.
 type publishing struct {
-	written0  []*Publication // QoS 0, waiting for the flush, in order
-	open      map[uint16]*Publication
-	window    int // messages above QoS 0 that the broker takes at once, MQTT 4.9
-	aliasMost uint16
-	aliases   map[string]uint16
+	written0 []*Publication // QoS 0, waiting for the flush, in order
+	open     map[uint16]*Publication
+	window   int // messages above QoS 0 that the broker takes at once, MQTT 4.9
 }
 
 // TryPublish puts p behind what is pending. It is false, and nothing has been done, while too much is, or while as many
@@ -104,7 +102,6 @@ func (c *Conn) appendPublication(p *Publication) {
 		p.settle(err)
 		return
 	}
-	topic, alias := c.pubs.alias(m.Topic)
 	var id uint16
 	if m.QoS > 0 {
 		id = c.nextID()
@@ -118,7 +115,7 @@ func (c *Conn) appendPublication(p *Publication) {
 	}
 	before := len(c.out.pending)
 	alone := m.QoS > 0 && before == 0 && !c.out.writing && c.stream.offer != nil && len(c.pubs.open) <= 1 && len(m.Payload) < alonePacket
-	c.out.pending = appendPublish(c.out.pending, c.cfg.Version, m, topic, id, alias)
+	c.out.pending = appendPublish(c.out.pending, c.cfg.Version, m, id)
 	c.out.accepted += uint64(len(c.out.pending) - before)
 	p.end = c.out.accepted
 	m.Payload = nil // the bytes are here now
@@ -135,7 +132,7 @@ func (c *Conn) appendPublication(p *Publication) {
 
 // accepts checks a message against what can be encoded and what the broker has said.
 func (c *Conn) accepts(m *Message) error {
-	length, _ := publishSize(c.cfg.Version, m, m.Topic, c.pubs.aliasMost)
+	length, _ := publishSize(c.cfg.Version, m)
 	size := 1 + lengthSize(length) + length
 	switch most := int(c.limits.MaximumPacket); {
 	case most > 0 && size > most:
@@ -148,22 +145,6 @@ func (c *Conn) accepts(m *Message) error {
 		return &Refusal{By: CONNACK, Reason: RetainNotSupported}
 	}
 	return nil
-}
-
-// alias gives the topic and alias to send: the first topics get one each, for as many as there are.
-func (s *publishing) alias(topic string) (send string, alias uint16) {
-	if alias, ok := s.aliases[topic]; ok {
-		return "", alias
-	}
-	if len(s.aliases) >= int(s.aliasMost) {
-		return topic, 0
-	}
-	if s.aliases == nil {
-		s.aliases = make(map[string]uint16)
-	}
-	alias = uint16(len(s.aliases) + 1)
-	s.aliases[topic] = alias
-	return topic, alias
 }
 
 // nextID gives a packet identifier that nothing else under way has, MQTT 2.2.1. Far fewer are under way than there are.

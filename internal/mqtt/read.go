@@ -31,7 +31,6 @@ type reader struct {
 	handed bool            // to the Handler, since its last Rest
 	acks   []byte          // to be written before waiting for more
 	open   map[uint16]bool // QoS 2: handed over, and not released yet
-	alias  []string        // the topics of the broker's aliases
 	seed   maphash.Seed
 	latest latest
 	names  [256]string // topics seen last, so that a topic is not checked and allocated for every message
@@ -41,7 +40,6 @@ func (r *reader) init(c *Conn) {
 	r.conn = c
 	r.buf = bufio.NewReaderSize(c.stream.Conn, readBuffer)
 	r.seed = maphash.MakeSeed()
-	r.alias = make([]string, int(c.cfg.Aliases)+1)
 }
 
 // readLoop serves the packets that arrive, until the connection ends.
