@@ -2,6 +2,8 @@ package test
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -27,6 +29,13 @@ func TestConsoleAsksForAKey(t *testing.T) {
 	c.tab = openTab(t)
 	c.do(chromedp.Navigate("http://"+c.proxy.Addr()+"/"), chromedp.Evaluate[chromedp.Void](consoleScript))
 	c.until(`document.querySelector('#login-dialog').open && words('whoami') === 'not logged in'`)
+	// Nothing is known, so nothing is said of topics; and the page can be walked.
+	c.until(`words('notice') === 'This gateway asks for a key or token. Log in.'`)
+	c.want(`document.querySelector('#tree-empty').checkVisibility()`, "false")
+	for _, view := range []string{"stream", "topic", "publish", "devices"} {
+		c.js(`(location.hash = '#/%s/fleet/a/state', 'gone')`, view)
+		c.until(fmt.Sprintf(`document.body.dataset.view === '%s' && document.querySelector('#tab-%[1]s').getAttribute('aria-current') === 'page'`, view))
+	}
 	c.js(`(type('login-token', '%s'), press('login-send'))`, access.NewKey())
 	c.until(`words('login-said') === 'The gateway does not know this key or token.'`)
 	c.js(`(type('login-token', '%s'), press('login-send'))`, fleetKey)
@@ -36,6 +45,19 @@ func TestConsoleAsksForAKey(t *testing.T) {
 	c.until(`/403 · topic_forbidden · .*Your key has no right to publish there/.test(words('publish-result'))`)
 	c.js(`(type('publish-topic', 'fleet/a/state'), press('publish-send'))`)
 	c.until(`words('publish-result').includes('200 acknowledged') && row('fleet/a/state').innerText.includes('2')`)
+
+	// What is copied as curl takes the key from where the command line does.
+	c.js(`(navigator.clipboard.writeText = async text => { window.copied = text; }, location.hash = '#/topic/fleet/a/state', 'ready')`)
+	c.until(`words('topic-name') === 'fleet/a/state' && words('value') === '2'`)
+	for _, button := range []string{"copy-curl", "publish-curl"} {
+		c.js(`(window.copied = '', document.querySelector('#%s').click(), 'copied')`, button)
+		c.until(`copied`)
+		cmd := exec.Command("sh", "-c", c.js(`copied`)+" -s")
+		cmd.Env = append(os.Environ(), "GATEWAY_TOKEN="+fleetKey)
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != "2" && !strings.Contains(string(out), "acknowledged") || strings.Contains(c.js(`copied`), fleetKey) {
+			t.Errorf("%s: got %s %v, want the value or an outcome", c.js(`copied`), out, err)
+		}
+	}
 
 	// A cut does not ask for the key again.
 	c.proxy.Cut()

@@ -38,6 +38,13 @@ func TestConsoleShowsDevices(t *testing.T) {
 		return c.js(`String(part('silent').querySelectorAll('li').length === 0)`) == "true"
 	})
 
+	// In the order of people, and each state is a whole word below its heading.
+	for i := range 40 {
+		c.publish(fmt.Sprintf("pump-%d/LWT", i), "Offline", true)
+	}
+	c.until(`(at => at('pump-1') < at('pump-2') && at('pump-2') < at('pump-10'))(id => +document.querySelector('[data-testid="device"]:not([hidden])[data-device="' + id + '"]').style.top.slice(0, -2))`)
+	c.want(`document.querySelector('.device:not([hidden]) .reason').getBoundingClientRect().left === document.querySelector('.device-columns .reason').getBoundingClientRect().left`, "true")
+
 	// Finding one, with the keyboard.
 	c.js(`(type('devices-state', 'offline'), 'chosen')`)
 	c.until(`!document.querySelector('[data-device="raw"]:not([hidden])') && document.querySelector('[data-device="lamp"]:not([hidden])')`)
@@ -62,8 +69,10 @@ func TestConsoleShowsDevices(t *testing.T) {
 	c.until(`words('devices-said').includes('cannot be reached')`)
 	c.proxy.Refuse(false)
 	c.until(`words('devices-said') === ''`)
+	c.js(`(type('devices-filter', 'raw'), 'typed')`)
 	c.broker.Stop()
 	c.until(fmt.Sprintf(device, "raw", "unknown"))
+	c.want(`[...document.querySelectorAll('.device:not([hidden]) .state')].every(e => e.scrollWidth <= e.clientWidth)`, "true")
 	c.wellBehaved()
 }
 

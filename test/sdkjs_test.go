@@ -113,6 +113,13 @@ func TestSDKPublishesReadsAndAsks(t *testing.T) {
 	b.want(`outcome(gw.publish('k/x', 'a'.repeat(300000)))`, "GatewayError 413 payload_too_large false")
 	b.want(`outcome(gw.get('k/kept'))`, "21.5")
 	b.want(`outcome(gw.get('k/never seen/ü?'))`, "null")
+	// A URL cannot have the levels . and .., which lead to other topics there.
+	for _, topic := range []string{"k/kept/x/..", "k/./kept", "../k/kept", "k/kept/."} {
+		b.want(fmt.Sprintf(`outcome(gw.get('%s'))`, topic), "null")
+	}
+	publish("k/../dots", "3", true)
+	b.js(`until(() => all.some(m => m.topic === 'k/../dots'))`)
+	b.want(`outcome(gw.get('k/../dots'))`, "3")
 	b.want(`outcome(gw.request('k/set', 'on', {reply: 'k/set', timeout: 60000}))`, "on")
 	b.want(`outcome(gw.request('k/set', 'on', {reply: 'k/nobody', timeout: '1s'}))`, "GatewayError 504 no_reply false")
 	b.want(`(window.bad = watch(['k/#/x', 'k/good']), until(() => bad.ready).then(() => payloads(bad)))`, "error filter_syntax")

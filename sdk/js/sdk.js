@@ -1,5 +1,4 @@
 // Vulture Gateway for browsers, Node 22, Deno and Bun: one WebSocket that comes back by itself.
-// See README.md and sdk.d.ts beside this file.
 
 export class GatewayError extends Error {
   constructor(p) {
@@ -24,7 +23,6 @@ const notSent = detail => new GatewayError({ status: 503, code: 'not_connected',
 const unknown = () => new GatewayError({ status: 504, code: 'outcome_unknown', detail: 'The connection ended before the answer.' });
 const value = v => (typeof v === 'function' ? v() : v);
 
-// What is called back may throw.
 function tell(f, x) {
   try { f?.(x); } catch (e) { (globalThis.reportError || console.error)(e); }
 }
@@ -130,7 +128,7 @@ class Gateway {
     }
   }
 
-  // A socket from which not even a pong comes is given up.
+  // A socket that gives no pong is given up.
   #beat(life) {
     this.#after(this.#o.heartbeat, () => {
       if (life !== this.#life) return;
@@ -146,7 +144,7 @@ class Gateway {
   #lost(code, reason) {
     this.#hangUp();
     for (const s of this.#subs) this.#rest(s, this.#cursor);
-    if ([1002, 1003, 1007, 1008, 1009].includes(code) || (code >= 4500 && code < 5000)) return this.#end(reason || `closed with ${code}`);
+    if (/^(100[23789]|4[5-9]..)$/.test(code)) return this.#end(reason || `closed with ${code}`);
     if (Date.now() - this.#since > 5000) this.#attempts = 0;
     this.#redial = this.#after(Math.random() * Math.min(20000, 500 * 2 ** this.#attempts++), () => this.#hidden || this.#dial());
     this.#say('waiting', reason || (code && code !== 1006 ? `closed with ${code}` : 'no connection'));
@@ -416,7 +414,7 @@ class Gateway {
   }
 
   async publish(topic, payload, { key, queue, ...options } = {}) {
-    const op = { op: 'publish', ...fields(topic, payload, options) }, { op: _, ...object } = op, body = JSON.stringify(object);
+    const object = fields(topic, payload, options), op = { op: 'publish', ...object }, body = JSON.stringify(object);
     if (key || body.length * 3 > this.limits.max_frame_bytes) {
       const headers = { 'Content-Type': 'application/json', ...(key && { 'Idempotency-Key': key }) };
       const res = await this.fetch('publish', { method: 'POST', headers, body }, unknown);
@@ -449,8 +447,11 @@ class Gateway {
   }
 
   async get(topic) {
+    // In a path the levels . and .. lead elsewhere.
+    const path = /(^|\/)\./.test(topic) ? '?limit=10000&filter=' + encodeURIComponent(topic) : '/' + topic.split('/').map(encodeURIComponent).join('/');
     try {
-      return message(await (await this.fetch('topics/' + topic.split('/').map(encodeURIComponent).join('/'), { headers: { Accept: 'application/json' } })).json());
+      const m = [].concat(await (await this.fetch('topics' + path, { headers: { Accept: 'application/json' } })).json()).find(m => m.topic === topic);
+      return m ? message(m) : null;
     } catch (e) {
       if (e.code === 'topic_not_seen') return null;
       throw e;

@@ -189,7 +189,7 @@ export class Chart {
         high = Math.max(high, value);
         sum += value;
       }
-      words = `last ${digits(all.at(-1).value)}   least ${digits(low)}   most ${digits(high)}   mean ${digits(sum / all.length)}   ${count(all.length)} points` + (this.#cut ? `; ${count(this.#cut)} older ones are not kept` : '');
+      words = `last ${digits(all.at(-1).value)}   least ${digits(low)}   most ${digits(high)}   mean ${digits(sum / all.length)}   ${count(all.length)} ${all.length === 1 ? 'point' : 'points'}` + (this.#cut ? `; ${count(this.#cut)} older ones are not kept` : '');
     }
     if (this.#words.textContent !== words) this.#words.textContent = words;
     this.#canvas.setAttribute('aria-label', 'Chart: ' + words);

@@ -1,6 +1,6 @@
 // Which devices are at the broker, and which topics have gone quiet.
 import { el, byId, put, show, often } from './dom.js';
-import { age, clock, count, failure } from './format.js';
+import { addressOf, age, byName, clock, count, failure } from './format.js';
 import { Rows } from './rows.js';
 
 const mostDevices = 100000, mostSilent = 1000, words = { online: 'ok', offline: 'bad', unknown: 'warn' };
@@ -116,15 +116,16 @@ export class Devices {
       this.#dirty = false;
       const at = this.#found[this.#at]?.id;
       this.#found = [...this.#all.values()].filter(d => (!state || d.state === state) && (!text || `${d.id} ${d.address ?? ''} ${d.reason}`.toLowerCase().includes(text)));
-      this.#found.sort((a, b) => (a.id < b.id ? -1 : 1));
+      this.#found.sort((a, b) => byName.compare(a.id, b.id));
       this.#at = this.#found.findIndex(d => d.id === at);
       const silent = [...this.#silent.values()].sort((a, b) => (a.since < b.since ? -1 : 1));
       show(byId('silent-part'), silent.length > 0);
-      byId('silent').replaceChildren(...silent.slice(0, 50).map(s => el('li', {}, el('a', { href: '#/topic/' + s.topic.split('/').map(encodeURIComponent).join('/'), text: s.topic }), ` since ${clock(s.since, false)}`)));
+      byId('silent').replaceChildren(...silent.slice(0, 50).map(s => el('li', {}, el('a', { href: addressOf(s.topic), text: s.topic }), ` since ${clock(s.since, false)}`)));
       put(byId('silent-more'), silent.length > 50 ? `and ${count(silent.length - 50)} more` : '');
     }
     show(byId('devices-empty'), this.#complete && !this.#all.size);
     show(byId('devices-none'), this.#all.size > 0 && !this.#found.length);
+    show(document.querySelector('.device-columns'), this.#found.length > 0);
     const of = s => [...this.#all.values()].reduce((n, d) => n + (d.state === s), 0);
     put(byId('devices-facts'), this.#all.size ? ['online', 'offline', 'unknown'].map(s => `${count(of(s))} ${s}`).join(' · ') + (this.#forgotten ? ` · ${count(this.#forgotten)} more were forgotten; the gateway knows no more at once` : '') : '');
     put(byId('devices-said'), this.#said);

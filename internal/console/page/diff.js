@@ -6,6 +6,15 @@ const most = 50, mostSource = 200000;
 
 /** changes lists what is different: {path, was, is}, or {note} where it cannot be said in detail. */
 export function changes(before, now) {
+  if (before.value !== undefined && now.value !== undefined) {
+    const found = different(before.value, now.value, 'value');
+    if (found.some(c => !c.note)) return found;
+    return raw(before, now).length ? found : [];
+  }
+  return raw(before, now);
+}
+
+function raw(before, now) {
   const a = textOf(before), b = textOf(now);
   if (a === undefined || b === undefined) {
     const x = bytesOf(before), y = bytesOf(now);
@@ -18,9 +27,13 @@ export function changes(before, now) {
   if (a.length + b.length > mostSource) return [{ note: `different, and too large to compare in detail (${size(a.length)} → ${size(b.length)})` }];
   const x = tree(a), y = tree(b);
   if (!x || !y) return [{ path: '', was: a, is: b }];
+  return different(x, y, 'JSON');
+}
+
+function different(x, y, what) {
   const found = [];
   compare(x, y, '', found);
-  return found.length ? found : [{ note: 'the same JSON, written otherwise' }];
+  return found.length ? found : [{ note: `the same ${what}, written otherwise` }];
 }
 
 function tree(text) {

@@ -63,11 +63,13 @@ function written({ json, payload }) {
   return JSON.stringify(payload);
 }
 
-/** preview is one short line; it ends with … where there is more. */
+/** preview is one short line, what a decoder made of it first; it ends with … where there is more. */
 export function preview(m, most = 160) {
-  const text = textOf(m);
-  if (text === undefined) return `${kindOf(m.payload)}, ${size(m.payload.length)}`;
-  if (text === '') return '(empty)';
+  const text = textOf(m), raw = text === undefined ? `${kindOf(m.payload)}, ${size(m.payload.length)}` : text === '' ? '(empty)' : cut(text, most);
+  return m.value === undefined ? raw : `${cut(JSON.stringify(m.value), most)}  ← ${raw}`;
+}
+
+function cut(text, most) {
   const line = text.slice(0, most).replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, c => (c === '\n' ? '⏎' : c === '\t' ? ' ' : '·'));
   return text.length > most ? line + '…' : line;
 }
@@ -93,8 +95,16 @@ export const reasons = {
 
 export const gapText = g => `Messages ${g.certain ? 'are' : 'may be'} missing here, because ${reasons[g.reason] ?? 'of ' + g.reason} (${g.reason}).`;
 
-/** path is the way to a topic below /topics/. */
-export const pathOf = topic => 'topics/' + topic.split('/').map(encodeURIComponent).join('/');
+/** encoded is a topic or filter as it stands in an address. */
+export const encoded = topic => topic.split('/').map(encodeURIComponent).join('/');
+export const pathOf = topic => 'topics/' + encoded(topic);
+export const addressOf = topic => '#/topic/' + encoded(topic);
+
+/** climbs says whether a topic has a level that a URL takes for a way up, or for none. */
+export const climbs = topic => topic.split('/').some(level => level === '.' || level === '..');
+
+/** byName orders as people do: pi-2 before pi-10. */
+export const byName = new Intl.Collator('en', { numeric: true });
 
 /** quoted is a text as one word of a shell. */
 export const quoted = text => "'" + text.replaceAll("'", "'\\''") + "'";

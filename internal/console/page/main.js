@@ -1,6 +1,6 @@
 // The page: what shows what, and the address that leads there.
 import { byId, put, show } from './dom.js';
-import { count, failure, rate } from './format.js';
+import { addressOf, count, encoded, failure, rate } from './format.js';
 import { Topics } from './topics.js';
 import { Session, showState } from './session.js';
 import { startLogin } from './login.js';
@@ -11,10 +11,9 @@ import { Publish } from './publish.js';
 import { Devices } from './devices.js';
 
 const topics = new Topics(), session = new Session();
-const addressOf = topic => '#/topic/' + topic.split('/').map(encodeURIComponent).join('/');
 const choose = topic => (location.hash = addressOf(topic));
 
-const treeView = new Tree(topics, choose), topicPanel = new TopicPanel(session), streamView = new Stream(session, choose), publishView = new Publish(session), devicesView = new Devices(session);
+const treeView = new Tree(topics, () => session.live, choose), topicPanel = new TopicPanel(session), streamView = new Stream(session, choose), publishView = new Publish(session), devicesView = new Devices(session);
 const drawState = showState(session, () => (topics.size ? `${count(topics.size)} topics, ${rate(topics.root.rate) || '0/s'}.` : 'Connected; no message yet.'));
 startLogin(session);
 
@@ -58,12 +57,12 @@ session.onconnect(gw => {
     }
   });
   show(byId('tree-rights'), false);
-  if (byId('tree-system').checked) listenToBroker(gw);
+  if (byId('tree-system').checked) listenToBroker();
 });
 
 let system;
-function listenToBroker(gw) {
-  system = gw.subscribe('$SYS/#', {
+function listenToBroker() {
+  system = session.subscribe('$SYS/#', {
     snapshot: true, minInterval: '1s', overflow: 'latest',
     onMessage: m => {
       topics.take(m);
@@ -75,7 +74,7 @@ function listenToBroker(gw) {
 byId('tree-system').addEventListener('change', e => {
   system?.close();
   put(byId('tree-said'), '');
-  if (e.target.checked) listenToBroker(session.gw);
+  if (e.target.checked) listenToBroker();
 });
 
 setInterval(() => {
@@ -99,6 +98,8 @@ function turnTo(name) {
   devicesView.watch(name === 'devices');
   if (name === 'stream' && !streamView.filter) streamView.open('#');
   treeView.draw();
+  const what = name === 'topic' && topicPanel.topic !== undefined ? topicPanel.topic : name === 'stream' ? `Stream of ${streamView.filter}` : byId('tab-' + name).textContent;
+  document.title = (name === 'topics' ? '' : what + ' · ') + 'Vulture Gateway';
 }
 
 function decoded(text) {
@@ -115,11 +116,11 @@ function follow() {
     const topic = decoded(rest);
     if (topicPanel.topic !== topic) topicPanel.open(topic);
     treeView.select(topic);
-    document.title = topic + ' · Vulture Gateway';
     turnTo('topic');
   } else if (name === 'stream') {
     if (rest && decoded(rest) !== streamView.filter) streamView.open(decoded(rest));
     turnTo('stream');
+    history.replaceState(null, '', '#/stream/' + encoded(streamView.filter));
   } else turnTo(['publish', 'topic', 'devices'].includes(name) ? name : 'topics');
 }
 addEventListener('hashchange', follow);
@@ -131,11 +132,14 @@ byId('tab-topic').addEventListener('click', e => {
 byId('publish-here').addEventListener('click', () => {
   publishView.to(topicPanel.topic);
   location.hash = '#/publish';
+  follow(); // at once: what is not shown cannot have the focus
   byId('publish-payload').focus();
 });
 byId('stream-here').addEventListener('click', () => {
-  streamView.open(topicPanel.topic);
-  location.hash = '#/stream';
+  location.hash = '#/stream/' + encoded(topicPanel.topic);
+});
+byId('stream-form').addEventListener('submit', () => {
+  location.hash = '#/stream/' + encoded(streamView.filter);
 });
 document.addEventListener('keydown', e => {
   if (e.key !== '/' || e.ctrlKey || e.metaKey || e.altKey || e.target.matches('input, textarea, select')) return;

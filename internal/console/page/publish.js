@@ -6,14 +6,14 @@ const place = 'vulture-gateway.saved', mostSaved = 50;
 
 const advice = {
   not_connected: 'Wait until the gateway is connected; then it is safe to send again.',
-  broker_unavailable: 'It was not sent. It is safe to send again when the broker is back.',
+  broker_unavailable: 'It is safe to send again when the broker is back.',
   outcome_unknown: 'It may have been published. Look at the topic before you send again: it may arrive twice.',
   broker_denied: 'The broker gives the gateway no right to this topic; see its access list.',
   topic_forbidden: 'Your key has no right to publish there.',
   retain_forbidden: 'Your key may not retain there; send without retain.',
   needs_mqtt5: 'The broker speaks MQTT 3.1.1; leave the MQTT 5 fields empty.',
   unknown_field: 'This gateway does not take that field; leave it empty.',
-  retain_empty: 'To remove a retained message, open its topic and clear it.',
+  would_clear_retained: 'To remove a retained message, open its topic and clear it.',
   payload_too_large: 'GATEWAY_MAX_PAYLOAD_BYTES sets the limit.',
   rate_limited: 'You publish faster than your limit; wait a moment.',
 };
@@ -119,7 +119,7 @@ export class Publish {
   #curl() {
     const { topic, payload, options: o } = this.#message();
     const body = { topic, payload, encoding: o.encoding, qos: o.qos, retain: o.retain || undefined, content_type: o.contentType, expiry: o.expiry, response_topic: o.responseTopic, correlation: o.correlation, user_properties: o.userProperties };
-    return `curl ${quoted(base + 'publish')} -H 'Content-Type: application/json' -d ${quoted(plainJSON(body))}`;
+    return `${this.#session.curl}${quoted(base + 'publish')} -H 'Content-Type: application/json' -d ${quoted(plainJSON(body))}`;
   }
 
   // Saved messages stay in this browser: the form's fields, and no key.

@@ -2,10 +2,13 @@
 import { el } from './dom.js';
 
 export class Rows {
-  #box; #space; #rows = []; #length; #make; #paint; #height; count = 0;
+  #box; #space; #rows = []; #length; #make; #paint; #height; #follows; count = 0;
+  atEnd = true; // as the reader left it, also while the list is out of sight
 
-  /** length is how many there are; make gives an empty row; paint fills it with what stands at an index. */
-  constructor(box, { height = 24, length, make, paint }) {
+  /** length is how many there are; make gives an empty row; paint fills it with what stands at an index.
+   * A list that follows stays at its end, unless the reader scrolls away from there. */
+  constructor(box, { height = 24, length, make, paint, follows = false }) {
+    this.#follows = follows;
     this.#box = box;
     this.#length = length;
     this.#make = make;
@@ -13,7 +16,10 @@ export class Rows {
     this.#height = height;
     this.#space = el('div', { class: 'space', role: 'presentation' });
     box.append(this.#space);
-    box.addEventListener('scroll', () => this.draw(), { passive: true });
+    box.addEventListener('scroll', () => {
+      if (box.clientHeight) this.atEnd = box.scrollTop + box.clientHeight >= this.count * height - height / 2;
+      this.draw();
+    }, { passive: true });
     new ResizeObserver(() => this.draw()).observe(box);
   }
 
@@ -26,6 +32,7 @@ export class Rows {
 
   draw() {
     this.measure();
+    if (this.#follows && this.atEnd) this.#box.scrollTop = this.count * this.#height;
     const first = Math.floor(this.#box.scrollTop / this.#height);
     const seen = Math.min(this.count - first, Math.ceil(this.#box.clientHeight / this.#height) + 1);
     while (this.#rows.length < seen) {
@@ -45,8 +52,6 @@ export class Rows {
     });
   }
 
-  get atEnd() { return this.#box.scrollTop + this.#box.clientHeight >= this.count * this.#height - this.#height / 2; }
-  toEnd() { this.#box.scrollTop = this.count * this.#height; }
   shift(rows) { this.#box.scrollTop -= rows * this.#height; }
 
   reveal(index) {

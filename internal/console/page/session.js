@@ -23,6 +23,14 @@ export class Session {
   onconnect(f) { this.#openers.push(f); }
   changed() { for (const f of this.#watchers) f(); }
 
+  /** subscribe is the connection's; where that has ended for good, nothing comes. */
+  subscribe(filters, options) {
+    return this.state === 'closed' ? { close() {} } : this.gw.subscribe(filters, options);
+  }
+
+  /** curl begins a command; the key itself is not for the clipboard. */
+  get curl() { return this.loggedIn ? 'curl -H "Authorization: Bearer $GATEWAY_TOKEN" ' : 'curl '; }
+
   get loggedIn() { return this.#token !== undefined; }
   get state() { return this.gw?.state ?? 'connecting'; }
 
@@ -121,7 +129,8 @@ export function showState(session, summary) {
     document.body.dataset.state = open ? (lost ? 'lost' : 'open') : state;
     const since = session.seen ? ` What is shown is of ${clock(session.seen, false)}.` : '';
     const text =
-      state === 'closed' ? `The gateway ended the connection: ${session.reason}. ` + (session.loggedIn || session.who?.via === 'nobody' ? 'Log in.' : 'Reload the page.')
+      state === 'closed' && !session.loggedIn && session.who?.via === 'nobody' ? 'This gateway asks for a key or token. Log in.'
+      : state === 'closed' ? `The gateway ended the connection: ${session.reason}. ` + (session.loggedIn ? 'Log in.' : 'Reload the page.')
       : state === 'waiting' ? `The gateway cannot be reached (${session.reason}).${since} The page tries again by itself.`
       : state === 'connecting' ? `Connecting to the gateway.${since}`
       : lost ? `The gateway has no connection to its broker${session.broker.since ? ' since ' + clock(session.broker.since, false) : ''}.${since} Publishing is answered with 503.`

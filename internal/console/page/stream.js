@@ -14,7 +14,7 @@ export class Stream {
   constructor(session, choose) {
     this.#session = session;
     this.#choose = choose;
-    this.#rows = new Rows(byId('stream'), { length: () => this.#found.length, make: () => this.#make(), paint: (row, i) => this.#paint(row, i) });
+    this.#rows = new Rows(byId('stream'), { length: () => this.#found.length, make: () => this.#make(), paint: (row, i) => this.#paint(row, i), follows: true });
     this.#draw = often(150, () => this.#show());
     byId('stream-form').addEventListener('submit', e => {
       e.preventDefault();
@@ -27,10 +27,10 @@ export class Stream {
     byId('stream-search').addEventListener('input', e => {
       this.#search = e.target.value.trim().toLowerCase();
       this.#found = this.#lines.filter(x => this.#matches(x));
-      this.#rows.measure();
-      this.#rows.toEnd();
+      this.#rows.atEnd = true;
       this.#draw();
     });
+    byId('stream').addEventListener('scroll', this.#draw, { passive: true });
     byId('stream').addEventListener('click', e => {
       const topic = e.target.closest('.line')?.line?.topic;
       if (topic !== undefined) this.#choose(topic);
@@ -53,6 +53,7 @@ export class Stream {
     this.#found = [];
     this.#later = [];
     this.#held = this.#cut = this.#skipped = this.#gaps = this.#gone = 0;
+    this.#rows.atEnd = true;
     this.#draw();
   }
 
@@ -62,7 +63,7 @@ export class Stream {
     if (!this.filter) return put(byId('stream-said'), 'Type a filter, such as pi/# or +/battery.');
     put(byId('stream-said'), '');
     const take = x => this.#take(x);
-    this.#sub = this.#session.gw.subscribe(this.filter, {
+    this.#sub = this.#session.subscribe(this.filter, {
       since, minInterval: byId('stream-pace').value || undefined, onMessage: take, onGap: take,
       onError: e => put(byId('stream-said'), `The gateway refuses this filter: ${failure(e)}`),
     });
@@ -116,11 +117,9 @@ export class Stream {
   }
 
   #show() {
-    const follow = this.#rows.atEnd || !this.#rows.count;
-    if (!follow && this.#gone) this.#rows.shift(this.#gone);
+    const { atEnd } = this.#rows;
+    if (!atEnd && this.#gone) this.#rows.shift(this.#gone);
     this.#gone = 0;
-    this.#rows.measure();
-    if (follow) this.#rows.toEnd();
     this.#rows.draw();
     const waits = this.#later.length;
     put(byId('pause'), this.#paused ? 'Go on' : 'Pause');
@@ -131,7 +130,7 @@ export class Stream {
       this.#cut && `${count(this.#cut)} older ones are not kept`,
       this.#skipped && `${count(this.#skipped)} skipped by the gateway`,
       this.#gaps && `${count(this.#gaps)} ${this.#gaps === 1 ? 'gap' : 'gaps'}`,
-      !follow && 'scroll to the end to follow',
+      !atEnd && 'scroll to the end to follow',
     ];
     put(byId('stream-facts'), facts.filter(Boolean).join(' · '));
   }

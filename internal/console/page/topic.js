@@ -1,6 +1,6 @@
 // One topic: its value in all views, what changed, a chart, and what came before.
 import { el, byId, put, show, button, often, copy } from './dom.js';
-import { age, base, clock, count, failure, gapText, pathOf, preview, quoted, received, size, sizeOf } from './format.js';
+import { age, base, climbs, clock, count, failure, gapText, pathOf, preview, quoted, received, size, sizeOf } from './format.js';
 import { Rows } from './rows.js';
 import { viewsOf, view } from './values.js';
 import { changes, showChanges } from './diff.js';
@@ -19,7 +19,7 @@ function propertiesOf(m) {
 
 export class TopicPanel {
   topic;
-  #session; #sub; #entries = []; #held = 0; #cut = 0; #added = 0; #pinned; #newest; #view; #shown; #folds = new Map(); #field = ''; #chart; #rows; #round = 0;
+  #session; #sub; #entries = []; #held = 0; #cut = 0; #added = 0; #pinned; #newest; #view; #shown; #folds = new Map(); #field; #chart; #rows; #round = 0;
 
   constructor(session) {
     this.#session = session;
@@ -30,7 +30,7 @@ export class TopicPanel {
     byId('history').addEventListener('keydown', e => this.#key(e));
     byId('newest').addEventListener('click', () => this.#pin());
     byId('chart-field').addEventListener('change', e => this.#plot(e.target.value));
-    byId('copy-curl').addEventListener('click', () => copy('curl ' + quoted(base + pathOf(this.topic)), what => put(byId('topic-said'), `The curl command is ${what}.`)));
+    byId('copy-curl').addEventListener('click', () => copy(`${session.curl}${climbs(this.topic) ? '--path-as-is ' : ''}${quoted(base + pathOf(this.topic))}`, what => put(byId('topic-said'), `The curl command is ${what}.`)));
     byId('clear').addEventListener('click', () => {
       put(byId('clear-topic'), this.topic);
       byId('clear-dialog').showModal();
@@ -47,8 +47,8 @@ export class TopicPanel {
     this.#entries = [];
     this.#held = this.#cut = this.#added = 0;
     this.#pinned = this.#newest = this.#shown = this.#view = undefined;
+    this.#field = undefined;
     this.#folds.clear();
-    this.#field = '';
     this.#chart.clear();
     put(byId('topic-said'), '');
     byId('history').scrollTop = 0;
@@ -69,7 +69,7 @@ export class TopicPanel {
       this.draw();
     };
     const onError = e => put(byId('topic-said'), `This topic cannot be read: ${failure(e)}`);
-    this.#sub = this.#session.gw.subscribe(topic, { snapshot: true, onMessage: take, onGap: take, onReady, onError });
+    this.#sub = this.#session.subscribe(topic, { snapshot: true, onMessage: take, onGap: take, onReady, onError });
     this.draw();
   }
 
@@ -95,7 +95,7 @@ export class TopicPanel {
       this.#held -= this.#entries.shift().json?.length ?? 100;
       this.#cut++;
     }
-    this.#chart.add(Date.parse(x.time ?? new Date()), x.type === 'message' ? fieldOf(meaning(x), this.#field) : undefined);
+    if (this.#field !== undefined) this.#chart.add(Date.parse(x.time ?? new Date()), x.type === 'message' ? fieldOf(meaning(x), this.#field) : undefined);
     this.draw();
   }
 
@@ -107,10 +107,9 @@ export class TopicPanel {
     put(byId('topic-properties'), properties);
     show(byId('topic-properties'), !!properties);
     show(byId('newest'), !!this.#pinned);
-    if (m) {
-      this.#drawValue(m);
-      this.#drawFields(this.#newest);
-    } else byId('value').replaceChildren();
+    show(byId('value-part'), !!m);
+    if (m) this.#drawValue(m);
+    this.#drawFields(m ? fieldsOf(meaning(this.#newest)) : []);
     const box = byId('history');
     const added = Math.min(this.#added, this.#entries.length);
     this.#rows.measure();
@@ -146,18 +145,17 @@ export class TopicPanel {
     byId('views').querySelector('[aria-pressed=true]').focus();
   }
 
-  #drawFields(m) {
-    const select = byId('chart-field'), fields = fieldsOf(meaning(m)), key = fields.join('\n');
-    show(byId('chart-part'), fields.length > 0 || this.#field !== '');
-    if (fields.length && !fields.includes(this.#field) && select.dataset.topic !== this.topic) {
-      select.dataset.topic = this.topic;
-      this.#plot(fields[0]);
-    }
+  // The first number there is becomes the chart's, and stays it.
+  #drawFields(fields) {
+    if (this.#field === undefined && fields.length) this.#plot(fields[0]);
+    show(byId('chart-part'), this.#field !== undefined);
+    if (this.#field === undefined) return;
+    const select = byId('chart-field'), all = fields.includes(this.#field) ? fields : [this.#field, ...fields], key = JSON.stringify(all);
     if (select.dataset.key !== key) {
       select.dataset.key = key;
-      select.replaceChildren(...fields.map(f => el('option', { value: f, text: f === '' ? 'the value' : f })));
-      select.value = this.#field;
+      select.replaceChildren(...all.map(f => el('option', { value: f, text: f === '' ? 'the value' : f })));
     }
+    if (select.value !== this.#field) select.value = this.#field;
     this.#chart.draw();
   }
 
@@ -211,7 +209,7 @@ export class TopicPanel {
   async #clear() {
     byId('clear-dialog').close();
     const topic = this.topic, said = byId('topic-said');
-    if (topic.split('/').some(l => l === '.' || l === '..')) return put(said, 'Not cleared: a browser cannot ask for a topic with a level . or .. in it; use another client.');
+    if (climbs(topic)) return put(said, 'Not cleared: a browser cannot ask for a topic with a level . or .. in it; use another client.');
     put(said, 'Clearing …');
     try {
       await this.#session.gw.fetch(pathOf(topic), { method: 'DELETE' });

@@ -1,6 +1,6 @@
 // The tree of topics, and what is known of each. It is bounded: topics beyond
 // the limit are counted, not kept.
-import { preview } from './format.js';
+import { byName, preview } from './format.js';
 
 const mostTopics = 50000;
 
@@ -27,8 +27,6 @@ class Node {
   }
 }
 
-const byName = new Intl.Collator('en', { numeric: true });
-
 export class Topics {
   root = new Node('', undefined);
   #known = new Map();
@@ -49,7 +47,7 @@ export class Topics {
     }
     const n = 1 + (m.skipped ?? 0), isCopy = !m.cursor;
     const time = m.retain ? 0 : Date.parse(m.time); // what the broker kept may be of any age
-    node.last = { preview: preview(m), encoding: m.encoding, retain: m.retain, value: m.value };
+    node.last = { preview: preview(m), retain: m.retain };
     for (let at = node; at; at = at.parent) {
       if (!isCopy) at.messages += n;
       if (time > at.time) at.time = time;

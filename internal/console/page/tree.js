@@ -5,12 +5,13 @@ import { Rows } from './rows.js';
 import { matches } from '../sdk.js';
 
 export class Tree {
-  #topics; #rows; #list = []; #at = 0; #filter = ''; #loudest = false; #box; #choose; #columns = document.querySelector('#topics .columns');
+  #topics; #rows; #list = []; #at = 0; #filter = ''; #loudest = false; #box; #isLive; #choose; #sought; #columns = document.querySelector('#topics .columns');
   selected;
 
-  /** choose is called with the topic that was picked. */
-  constructor(topics, choose) {
+  /** isLive says whether all that is there has come; choose is called with the topic that was picked. */
+  constructor(topics, isLive, choose) {
     this.#topics = topics;
+    this.#isLive = isLive;
     this.#choose = choose;
     this.#box = byId('tree');
     this.#rows = new Rows(this.#box, { length: () => this.#list.length, make: () => this.#make(), paint: (row, i) => this.#paint(row, i) });
@@ -45,8 +46,7 @@ export class Tree {
   }
 
   select(topic) {
-    this.selected = topic;
-    this.#topics.open(topic);
+    this.selected = this.#sought = topic;
     this.refresh();
   }
 
@@ -74,8 +74,10 @@ export class Tree {
     };
   }
 
+  // layOut works the rows out; it says whether the topic that is sought is among them.
   #layOut() {
-    const chosen = this.#list[this.#at], wanted = this.#wanted(), list = [];
+    const sought = this.#topics.get(this.#sought), chosen = sought ?? this.#list[this.#at], wanted = this.#wanted(), list = [];
+    if (sought) this.#topics.open(this.#sought);
     if (this.#loudest) {
       for (const node of this.#topics.all()) if (wanted(node.topic)) list.push(node);
       list.sort((a, b) => b.rate - a.rate || b.messages - a.messages);
@@ -99,19 +101,20 @@ export class Tree {
     const still = chosen ? list.indexOf(chosen) : -1;
     this.#at = still >= 0 ? still : Math.min(this.#at, Math.max(0, list.length - 1));
     this.#rows.measure();
+    if (this.#isLive()) this.#sought = undefined; // until then it may be pushed out of sight
+    return !!sought && still >= 0;
   }
 
   #draw() {
-    if (this.#topics.changed) this.#layOut();
-    show(byId('tree-empty'), this.#topics.size === 0);
+    const isFound = this.#topics.changed && this.#layOut();
+    show(byId('tree-empty'), this.#topics.size === 0 && this.#isLive());
     show(this.#columns, this.#topics.size > 0);
     show(byId('tree-none'), this.#topics.size > 0 && this.#list.length === 0);
     const left = this.#topics.left;
     put(byId('tree-size'), `${count(this.#topics.size)} ${this.#topics.size === 1 ? 'topic' : 'topics'}` + (left ? `; ${count(left)} messages of further topics are not shown` : ''));
+    if (isFound) this.#rows.reveal(this.#at);
     this.now = Date.now();
     this.#rows.draw();
-    const bar = 6 + this.#box.offsetWidth - this.#box.clientWidth + 'px';
-    if (this.#columns.style.paddingRight !== bar) this.#columns.style.paddingRight = bar;
     const row = this.#list[this.#at] && this.#box.querySelector(`#row-${this.#at}`);
     if (row) this.#box.setAttribute('aria-activedescendant', row.id);
     else this.#box.removeAttribute('aria-activedescendant');
@@ -132,9 +135,9 @@ export class Tree {
     if (row.id !== 'row-' + i) row.id = 'row-' + i;
     put(p.twist, folds ? (isOpen ? '▾' : '▸') : '');
     put(p.label, flat ? node.topic : node.name === '' ? '(empty level)' : node.name);
-    const indent = flat ? '0px' : Math.min(node.depth, 12) * 14 + 'px';
+    const indent = flat ? '0px' : `min(${node.depth * 14}px, 45%)`;
     if (p.name.style.paddingLeft !== indent) p.name.style.paddingLeft = indent;
-    put(p.value, node.last ? this.#value(node.last) : `${count(node.topics)} ${node.topics === 1 ? 'topic' : 'topics'}`);
+    put(p.value, node.last ? node.last.preview : `${count(node.topics)} ${node.topics === 1 ? 'topic' : 'topics'}`);
     put(p.rate, rate(node.rate));
     put(p.count, node.messages ? count(node.messages) : '');
     put(p.age, node.time ? age(this.now - node.time) : '');
@@ -148,10 +151,6 @@ export class Tree {
     set('data-testid', node.last ? 'topic' : 'level');
     set('data-topic', node.topic);
     if (row.title !== node.topic) row.title = node.topic;
-  }
-
-  #value(last) {
-    return (last.value !== undefined ? JSON.stringify(last.value)?.slice(0, 160) + '  ← ' : '') + last.preview;
   }
 
   #click(e) {
