@@ -215,3 +215,40 @@ func TestLibrariesAreImportedInOnePlace(t *testing.T) {
 		}
 	}
 }
+
+// What is measured in Unix time goes wrong when the wall clock is set; it is for
+// what people read, and for what outlives the process.
+func TestUnixTimeMeasuresNothing(t *testing.T) {
+	may := []string{
+		"internal/api/metrics_devices.go", // Prometheus reads it
+		"internal/device/",                // clients read it
+		"internal/embedded/broker/",       // it stands in a file
+	}
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		name := filepath.ToSlash(strings.TrimPrefix(path, "../"))
+		if err == nil && d.IsDir() && (name == "bench" || name == "test") {
+			return filepath.SkipDir
+		}
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		if slices.ContainsFunc(may, func(start string) bool { return strings.HasPrefix(name, start) }) {
+			return nil
+		}
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok && strings.HasPrefix(s.Sel.Name, "Unix") && s.Sel.Name != "Unix" {
+				t.Errorf("%s: %s, want a duration since a time.Time", files.Position(s.Pos()), s.Sel.Name)
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -90,6 +90,7 @@ func TestSilentBrokerIsFoundOut(t *testing.T) {
 		"hangs":     {func(b *brokertest.Broker, _ *brokertest.Proxy) { b.Pause() }, func(b *brokertest.Broker, _ *brokertest.Proxy) { b.Continue() }},
 		"blackhole": {func(_ *brokertest.Broker, p *brokertest.Proxy) { p.Stall(true, true) }, func(_ *brokertest.Broker, p *brokertest.Proxy) { p.Heal(); p.Cut() }},
 		"one way":   {func(_ *brokertest.Broker, p *brokertest.Proxy) { p.Stall(false, true) }, func(_ *brokertest.Broker, p *brokertest.Proxy) { p.Heal(); p.Cut() }},
+		"the other": {func(_ *brokertest.Broker, p *brokertest.Proxy) { p.Stall(true, false) }, func(_ *brokertest.Broker, p *brokertest.Proxy) { p.Heal(); p.Cut() }},
 	}
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {

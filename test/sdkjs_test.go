@@ -219,6 +219,21 @@ func TestSDKsHeartbeatIsQuiet(t *testing.T) {
 	b.noMistakes()
 }
 
+// A device that sets its clock back by an hour does not give up its socket.
+func TestSDKIgnoresAClockThatIsSet(t *testing.T) {
+	t.Parallel()
+	b, _, _, publish := sdkPage(t, nil, `{heartbeat: 2000, WebSocket: class extends WebSocket {
+		set onmessage(f) { super.onmessage = e => { window.pongs = (window.pongs || 0) + (e.data === '{"type":"pong"}'); f(e) } }
+	}}`)
+	b.js(`(window.log = watch('h/#'), until(() => log.ready))`)
+	b.js(`until(() => window.pongs > 0)`)
+	b.js(`(window.clock = Date.now, Date.now = () => clock() - 3600e3, 'back')`)
+	publish("h/x", "1", false)
+	b.js(`until(() => log.length)`)
+	b.js(`(window.pongs = 0, until(() => pongs > 1 || states.includes('waiting')))`)
+	b.want(`states.includes('waiting') ? 'given up' : 'kept'`, "kept")
+}
+
 // noMistakes fails if the page made some; that it has no icon is none.
 func (b *tab) noMistakes() {
 	b.t.Helper()

@@ -111,9 +111,10 @@ const (
 // Logins limits failed logins of each address: behind the tenth within a minute there is a wait, which doubles with each
 // further one, from 6 seconds to 15 minutes. The methods may be called from anywhere.
 type Logins struct {
-	now func() time.Time
+	now   func() time.Time
+	start time.Time
 
-	last atomic.Int64 // when the last of all waits ends, in Unix nanoseconds; 0: there was none
+	last atomic.Int64 // when the last of all waits ends, in nanoseconds from start; 0: there was none
 
 	mu       sync.Mutex // guards what follows
 	failures tables[*failures]
@@ -132,14 +133,14 @@ func (f *failures) idle(now time.Time) bool {
 
 // NewLogins returns limits without a failure.
 func NewLogins(now func() time.Time) *Logins {
-	return &Logins{now: now, failures: newTables(func() *failures {
+	return &Logins{now: now, start: now(), failures: newTables(func() *failures {
 		return &failures{bucket: bucket{rate.NewLimiter(rate.Every(loginPause/loginBurst), loginBurst)}}
 	})}
 }
 
 // Wait returns how long logins from the address are to be refused unseen; 0: they are welcome.
 func (l *Logins) Wait(addr netip.Addr) time.Duration {
-	if last := l.last.Load(); last == 0 || l.now().UnixNano() >= last {
+	if last := l.last.Load(); last == 0 || int64(l.now().Sub(l.start)) >= last {
 		return 0
 	}
 	l.mu.Lock()
@@ -162,6 +163,6 @@ func (l *Logins) Failed(addr netip.Addr) time.Duration {
 	}
 	f.penalty = min(max(2*f.penalty, firstPenalty), maxPenalty)
 	f.until = now.Add(f.penalty)
-	l.last.Store(max(l.last.Load(), f.until.UnixNano()))
+	l.last.Store(max(l.last.Load(), int64(f.until.Sub(l.start))))
 	return f.penalty
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"pgregory.net/rapid"
 )
@@ -192,6 +193,25 @@ func TestFailedLoginsWaitLongerEachTime(t *testing.T) {
 	}
 	if got := l.Failed(addr); got != firstPenalty {
 		t.Errorf("after a pause, too many: got %s, want %s", got, firstPenalty)
+	}
+}
+
+// TestSetClockEndsNoWait: only the wall clock is set, the monotonic reading goes on.
+func TestSetClockEndsNoWait(t *testing.T) {
+	var step time.Duration
+	l := NewLogins(func() time.Time {
+		now := time.Now()
+		*(*int64)(unsafe.Pointer(&now)) += int64(step/time.Second) << 30
+		return now
+	})
+	addr := netip.MustParseAddr("10.0.0.1")
+	for range 18 { // the longest wait
+		l.Failed(addr)
+	}
+	for _, step = range []time.Duration{0, time.Hour, -time.Hour} {
+		if got := l.Wait(addr); got <= 10*time.Minute || got > 15*time.Minute {
+			t.Errorf("set by %s: got a wait of %s, want 15 minutes", step, got)
+		}
 	}
 }
 

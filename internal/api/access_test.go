@@ -9,16 +9,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/access"
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/wire"
 )
 
 // guarded gives the rig an access file with one principal, with these lists in
 // YAML. It returns the principal's key, and what changes the lists.
-func guarded(t *testing.T, lists string) (key string, with func(*Options), change func(lists string)) {
+func guarded(t *testing.T, lists string, options ...func(*access.Options)) (key string, with func(*Options), change func(lists string)) {
 	t.Helper()
 	key = access.NewKey()
 	file := filepath.Join(t.TempDir(), "access.yaml")
@@ -30,7 +32,11 @@ func guarded(t *testing.T, lists string) (key string, with func(*Options), chang
 		}
 	}
 	write(lists)
-	callers, err := access.Open(access.Options{Keys: true, File: file})
+	o := access.Options{Keys: true, File: file}
+	for _, f := range options {
+		f(&o)
+	}
+	callers, err := access.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +119,26 @@ func TestRightsOfABatchStreamFollow(t *testing.T) {
 	change(`publish: ["a/#"], expires: ` + time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
 	if item := g.server.batchItem(object, l); item.problem == nil || item.problem.Code != "unauthenticated" {
 		t.Errorf("expired: got %v, want unauthenticated", item.problem)
+	}
+}
+
+// What expires does so by the wall clock, which may be set while a stream is open:
+// forwards past the end of its time, and backwards.
+func TestExpiryFollowsTheClockThatIsSet(t *testing.T) {
+	var step atomic.Int64
+	key, with, _ := guarded(t, `subscribe: ["a"], expires: `+time.Now().Add(2*time.Hour).UTC().Format(time.RFC3339), func(o *access.Options) {
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(step.Load())) }
+	})
+	g := startRig(t, with, func(o *Options) { o.Timing.Expiry = time.Millisecond })
+	g.stop = append(g.stop, func() error { g.server.Drain(); return nil })
+	s := g.dial(t, "/ws?topic=a", "Authorization: Bearer "+key)
+	s.until("ack")
+	step.Store(-int64(time.Hour))
+	g.hub.Ingest(hub.Inbound{Topic: "a", Payload: []byte("1")})
+	s.until("message")
+	step.Store(int64(3 * time.Hour))
+	if code, _ := s.closed(); code != int(wire.CloseExpired) {
+		t.Errorf("got close code %d, want %d", code, wire.CloseExpired)
 	}
 }
 

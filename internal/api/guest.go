@@ -229,12 +229,13 @@ func (g *guest) watchesDevices(end context.CancelFunc) {
 	}
 }
 
-// schedule checks the stream again when its time is over. Called under mu.
+// schedule checks the stream again when its time is over, and until then now and
+// then: the timer does not follow steps of the wall clock. Called under mu.
 func (g *guest) schedule(p *access.Principal) {
 	if g.expiry != nil {
 		g.expiry.Stop()
 	}
 	if !p.Expires.IsZero() {
-		g.expiry = time.AfterFunc(max(0, time.Until(p.Expires)), g.check)
+		g.expiry = time.AfterFunc(min(max(0, time.Until(p.Expires)), g.server.opts.Timing.Expiry), g.check)
 	}
 }

@@ -27,7 +27,8 @@ type response struct {
 	piece int           // bytes written since the deadline was set
 	open  bool          // written bit by bit
 	stall time.Duration // Timing.Stall, or what the handler has set
-	end   atomic.Int64  // Unix nanoseconds by which all must be taken; 0: no such time
+	begun time.Time     // the first byte; it does not follow steps of the wall clock
+	end   atomic.Int64  // nanoseconds from then on by which all must be taken; 0: no such time
 
 	place  list.Place[response] // in writing
 	listed bool
@@ -50,14 +51,13 @@ func (r *response) WriteHeader(status int) {
 
 // begin is called before the first byte.
 func (r *response) begin(status int) {
-	r.status = status
-	now := time.Now()
+	r.status, r.begun = status, time.Now()
 	if !r.open {
 		r.stall = r.timing.Stall
-		r.end.Store(now.Add(r.timing.Answer).UnixNano())
+		r.end.Store(int64(r.timing.Answer))
 	}
 	r.writing.add(r)
-	r.extend(now)
+	r.extend()
 }
 
 // Write implements http.ResponseWriter.
@@ -70,7 +70,7 @@ func (r *response) Write(p []byte) (int, error) {
 		piece := p[done:min(done+pieceBytes, len(p))]
 		if r.piece += len(piece); r.piece > pieceBytes || r.open {
 			r.piece = len(piece)
-			r.extend(time.Now())
+			r.extend()
 		}
 		n, err := r.ResponseWriter.Write(piece)
 		done += n
@@ -82,21 +82,26 @@ func (r *response) Write(p []byte) (int, error) {
 }
 
 // extend gives the client Timing.Stall for the next piece.
-func (r *response) extend(now time.Time) {
-	deadline := now.Add(r.stall)
-	if end := r.end.Load(); end != 0 && end < deadline.UnixNano() {
-		deadline = time.Unix(0, end)
+func (r *response) extend() {
+	after := time.Since(r.begun) + r.stall
+	if end := time.Duration(r.end.Load()); end != 0 {
+		after = min(after, end)
 	}
-	_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(deadline)
+	r.deadline(after)
 }
 
 // hurry leaves the client no more than limit.
 func (r *response) hurry(limit time.Duration) {
-	end := time.Now().Add(limit)
-	if old := r.end.Load(); old == 0 || end.UnixNano() < old {
-		r.end.Store(end.UnixNano())
-		_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(end)
+	end := time.Since(r.begun) + limit
+	if old := time.Duration(r.end.Load()); old == 0 || end < old {
+		r.end.Store(int64(end))
+		r.deadline(end)
 	}
+}
+
+// deadline lets writing end so long after the first byte.
+func (r *response) deadline(after time.Duration) {
+	_ = http.NewResponseController(r.ResponseWriter).SetWriteDeadline(r.begun.Add(after))
 }
 
 // responseOf is what w writes to in the end; nil in tests that have none.

@@ -137,10 +137,15 @@ func TestDeadlineOfAnAnswerDoesNotOutliveIt(t *testing.T) {
 // deadlines is a ResponseWriter that counts the deadlines it is set.
 type deadlines struct {
 	sink
-	n int
+	n    int
+	last time.Time
 }
 
-func (d *deadlines) SetWriteDeadline(time.Time) error { d.n++; return nil }
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.n++
+	d.last = t
+	return nil
+}
 
 func TestDeadlineIsSetForEachPiece(t *testing.T) {
 	for _, row := range []struct {
@@ -166,4 +171,23 @@ func TestDeadlineIsSetForEachPiece(t *testing.T) {
 			t.Errorf("%s: got %d deadlines for %d bytes, want %d", row.name, d.n, r.bytes, row.want)
 		}
 	}
+}
+
+// Without a monotonic reading they would move when the wall clock is set.
+func TestDeadlinesOfAnswersAreMonotonic(t *testing.T) {
+	d := &deadlines{sink: sink{http.Header{}}}
+	r := &response{ResponseWriter: d, writing: &writing{last: time.Second}, timing: &Timing{Stall: time.Hour, Answer: time.Minute}}
+	check := func(what string, most time.Duration) {
+		t.Helper()
+		if left := time.Until(d.last); !strings.Contains(d.last.String(), " m=") || left > most || left < most/2 {
+			t.Errorf("%s: got %v, want a monotonic time in %v", what, d.last, most)
+		}
+	}
+	_, _ = r.Write(make([]byte, 2*pieceBytes))
+	check("an answer", time.Minute)
+	r.writing.last = 30 * time.Second
+	r.writing.hurry()
+	check("a hurried one", 30*time.Second)
+	_, _ = r.Write(make([]byte, 2*pieceBytes))
+	check("the rest of it", 30*time.Second)
 }

@@ -18,6 +18,7 @@ type Timing struct {
 	Log    time.Duration // refused requests are logged one by one up to loggedLines in each [10s]
 	Room   time.Duration // how long a list or a value waits for room among the others [2s]
 	Auth   time.Duration // how long a WebSocket may take to say who it is [5s]
+	Expiry time.Duration // how often the end of a stream's credentials is compared with the wall clock, which may be set [1m]
 }
 
 // withDefaults fills in what is zero.
@@ -32,5 +33,6 @@ func (t Timing) withDefaults() Timing {
 		Log:      cmp.Or(t.Log, 10*time.Second),
 		Room:     cmp.Or(t.Room, 2*time.Second),
 		Auth:     cmp.Or(t.Auth, 5*time.Second),
+		Expiry:   cmp.Or(t.Expiry, time.Minute),
 	}
 }

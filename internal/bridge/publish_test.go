@@ -1,9 +1,11 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
@@ -62,6 +64,64 @@ func testPublishIsUnknownWhenTheAcknowledgementIsLost(t *testing.T, v mqtt.Versi
 		wantErr(t, "outcome", b.send("a", "swallowed", test.qos), ErrUnknown)
 		proxy.Hook(nil)
 		eventually(t, "publishing after the cut", func() bool { return b.send("a", "after", test.qos) == nil })
+	}
+}
+
+// The acknowledgement of a publication that was given up comes while another one waits: it is no answer to that.
+func TestLateAcknowledgementAnswersNobodyElse(t *testing.T) {
+	t.Parallel()
+	bothVersions(t, testLateAcknowledgementAnswersNobodyElse)
+}
+
+func testLateAcknowledgementAnswersNobodyElse(t *testing.T, v mqtt.Version) {
+	broker := brokertest.Start(t)
+	proxy := brokertest.StartProxy(t, broker.Addr())
+	b := launch(t, proxy.URL(), Config{Version: v, Pool: 1, Watch: []string{"#"}}).ready(t)
+	waitControl(t, b)
+	for i := range 10 { // what the gateway itself has sent so far has lower packet ids, on a link of its own
+		if err := b.send("before", strconv.Itoa(i), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for qos, kind := range map[byte]byte{1: brokertest.PUBACK, 2: brokertest.PUBCOMP} {
+		var id atomic.Pointer[[]byte] // of the newest publication on the topic late
+		var late []byte
+		var acks atomic.Int32
+		proxy.Hook(func(dir brokertest.Direction, packet []byte) ([]byte, brokertest.Action) {
+			_, behind, found := bytes.Cut(packet, []byte("\x00\x04late"))
+			switch is := brokertest.PacketType(packet); {
+			case dir == brokertest.Up && is == brokertest.PUBLISH && found:
+				now := bytes.Clone(behind[:2])
+				id.Store(&now)
+			case dir == brokertest.Down && is == kind && id.Load() != nil && bytes.Equal(packet[2:4], *id.Load()):
+				if acks.Add(1) == 1 {
+					late = bytes.Clone(packet)
+					return nil, brokertest.Swallow
+				}
+				return late, brokertest.Pass
+			}
+			return nil, brokertest.Pass
+		})
+		var open [2]*Publication
+		for i := range open {
+			var err error
+			if open[i], err = b.Publish(Message{Topic: "late", QoS: qos}); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the acknowledgement to come by", func() bool { return acks.Load() == int32(i+1) })
+			if i == 0 {
+				wantErr(t, "given up", open[0].Wait(ended), ErrUnknown)
+			}
+		}
+		if err := b.send("behind", "x", qos); err != nil {
+			t.Errorf("QoS %d, behind the late acknowledgement: got %v, want nil", qos, err)
+		}
+		wantErr(t, "the other", open[1].Wait(ended), ErrUnknown)
+	}
+	if got := b.Stats().Reconnects; got != 0 {
+		t.Errorf("reconnects: got %d, want 0", got)
 	}
 }
 

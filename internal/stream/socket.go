@@ -22,9 +22,10 @@ type Socket struct {
 	conn   net.Conn
 	raw    syscall.RawConn // nil: not a plain socket
 	timing Timing
+	born   time.Time    // what follows counts from it, and so ignores steps of the wall clock
 	failed atomic.Bool  // reading has ended
-	last   atomic.Int64 // Unix nanoseconds by which all must be written, 0: not yet
-	took   atomic.Int64 // Unix nanoseconds when a full socket took something last
+	last   atomic.Int64 // nanoseconds by which all must be written, 0: not yet
+	took   atomic.Int64 // nanoseconds when a full socket took something last
 
 	// State of one TryWrite, so that it needs no closure.
 	tryBuf []byte
@@ -35,7 +36,7 @@ type Socket struct {
 
 // NewSocket makes a socket of c.
 func NewSocket(c net.Conn, t Timing) *Socket {
-	s := &Socket{conn: c, timing: t.withDefaults()}
+	s := &Socket{conn: c, timing: t.withDefaults(), born: time.Now()}
 	if sc, ok := c.(syscall.Conn); ok {
 		s.raw, _ = sc.SyscallConn()
 	}
@@ -76,7 +77,7 @@ func (s *Socket) WriteAll(p []byte) (int, error) {
 		_ = s.conn.SetWriteDeadline(s.deadline())
 		n, err := s.conn.Write(p[done:min(done+piece, len(p))])
 		if done += n; n > 0 {
-			s.took.Store(time.Now().UnixNano())
+			s.took.Store(s.age())
 		}
 		if slow := n > 0 && s.last.Load() == 0 && errors.Is(err, os.ErrDeadlineExceeded); err != nil && !slow {
 			return done, err
@@ -92,18 +93,20 @@ func (s *Socket) WriteAll(p []byte) (int, error) {
 
 func (s *Socket) deadline() time.Time {
 	if last := s.last.Load(); last != 0 {
-		return time.Unix(0, last)
+		return s.born.Add(time.Duration(last))
 	}
 	return time.Now().Add(s.timing.Write)
 }
 
 // Hurry sets a deadline for all that is still to be written.
 func (s *Socket) Hurry() {
-	last := time.Now().Add(s.timing.Last)
-	if s.last.CompareAndSwap(0, last.UnixNano()) {
-		_ = s.conn.SetWriteDeadline(last)
+	if s.last.CompareAndSwap(0, s.age()+int64(s.timing.Last)) {
+		_ = s.conn.SetWriteDeadline(s.deadline())
 	}
 }
+
+// age is how many nanoseconds ago the socket was made.
+func (s *Socket) age() int64 { return int64(time.Since(s.born)) }
 
 // Finish says that nothing follows; the reader then sees the other side's end.
 func (s *Socket) Finish() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,5 +71,34 @@ func TestDeadlineOfASlowTimeDoesNotOutliveIt(t *testing.T) {
 	<-time.After(5 * slow) // the deadline has passed
 	if n, err := s.TryWrite([]byte("again")); n != 5 || err != nil {
 		t.Errorf("got %d, %v, want all 5 bytes written", n, err)
+	}
+}
+
+// lastDeadline is a connection that takes everything, and keeps the deadline.
+type lastDeadline struct {
+	net.Conn
+	at time.Time
+}
+
+func (c *lastDeadline) Write(p []byte) (int, error) { return len(p), nil }
+
+func (c *lastDeadline) SetWriteDeadline(t time.Time) error {
+	c.at = t
+	return nil
+}
+
+// Without a monotonic reading it would move when the wall clock is set.
+func TestLastDeadlineIsMonotonic(t *testing.T) {
+	c := &lastDeadline{}
+	s := NewSocket(c, Timing{Last: time.Minute})
+	s.Hurry()
+	first := c.at
+	if _, err := s.WriteAll([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	for name, at := range map[string]time.Time{"Hurry": first, "behind the last bytes": c.at} {
+		if left := time.Until(at); !strings.Contains(at.String(), " m=") || left <= 0 || left > time.Minute {
+			t.Errorf("%s: got %v, want a monotonic time within a minute", name, at)
+		}
 	}
 }

@@ -58,7 +58,7 @@ type WebSocket struct {
 	budget Budget // has cap(buf) beyond ownBytes
 	buf    []byte
 
-	lastRead atomic.Int64 // Unix time in nanoseconds
+	lastRead atomic.Int64 // the age in nanoseconds
 	busy     atomic.Bool  // the reader is carrying out an op, so nobody reads
 	code     atomic.Int32 // the first close code that went either way
 
@@ -112,9 +112,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 func newWebSocket(c net.Conn, early []byte, t Timing) *WebSocket {
-	w := &WebSocket{Socket: NewSocket(c, t), early: early}
-	w.lastRead.Store(time.Now().UnixNano())
-	return w
+	return &WebSocket{Socket: NewSocket(c, t), early: early}
 }
 
 // Start says where control frames go, and where messages are counted. Nothing
@@ -204,7 +202,7 @@ func counted(capacity int) int { return max(0, capacity-ownBytes) }
 func (w *WebSocket) While(f func()) {
 	w.busy.Store(true)
 	f()
-	w.lastRead.Store(time.Now().UnixNano())
+	w.lastRead.Store(w.age())
 	w.busy.Store(false)
 }
 
@@ -242,7 +240,7 @@ func (w *WebSocket) ended(code wire.CloseCode) {
 // who reads slowly wait behind all that it has not read yet.
 func (w *WebSocket) Silent(now time.Time) bool {
 	seen := max(w.lastRead.Load(), w.took.Load())
-	return !w.busy.Load() && now.UnixNano()-seen > int64(w.timing.Dead)
+	return !w.busy.Load() && now.Sub(w.born)-time.Duration(seen) > w.timing.Dead
 }
 
 // library is the connection as coder/websocket sees it.
@@ -274,7 +272,7 @@ func (l *library) Read(p []byte) (int, error) {
 		w.failed.Store(true)
 		return n, err
 	}
-	w.lastRead.Store(time.Now().UnixNano())
+	w.lastRead.Store(w.age())
 	return n, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 )
 
 func TestBusyReaderIsNotSilent(t *testing.T) {
@@ -18,6 +19,29 @@ func TestBusyReaderIsNotSilent(t *testing.T) {
 	})
 	if !w.Silent(late) {
 		t.Error("got not silent, want silent: nothing was read for long")
+	}
+}
+
+// stepped is t as time.Now would give it if the wall clock had been set in the
+// meantime: the monotonic reading is the same.
+func stepped(t time.Time, by time.Duration) time.Time {
+	*(*int64)(unsafe.Pointer(&t)) += int64(by/time.Second) << 30
+	return t
+}
+
+// Machines without a clock of their own set it by hours once they find the time:
+// that ends no connection, and keeps none.
+func TestSetClockMakesNobodySilent(t *testing.T) {
+	w := newWebSocket(nil, nil, Timing{})
+	now := time.Now()
+	if got := stepped(now, time.Hour); got.Unix() != now.Unix()+3600 || got.Sub(now) != 0 {
+		t.Fatalf("got %v of %v, want only the wall clock to differ", got, now)
+	}
+	if w.Silent(stepped(now, time.Hour)) {
+		t.Error("set forwards: got silent, want not")
+	}
+	if !w.Silent(stepped(now.Add(time.Minute), -time.Hour)) {
+		t.Error("set backwards, and a minute without a word: got not silent, want silent")
 	}
 }
 

@@ -59,7 +59,7 @@ class Gateway {
   limits = {};
   #o; #http; #ws; #redial; #cursor;
   #ready = false;
-  #life = 0; #attempts = 0; #lastId = 0; #since = 0; #heard = 0; #pinged = 0;
+  #life = 0; #attempts = 0; #lastId = 0; #since = 0; #heard = false;
   #timers = new Set();
   #answers = new Map();
   #queue = [];
@@ -105,7 +105,8 @@ class Gateway {
     if (this.state === 'closed') return;
     this.#redial?.();
     const life = ++this.#life, lost = (code, reason) => life === this.#life && this.#lost(code, reason);
-    this.#since = this.#heard = Date.now();
+    this.#since = performance.now();
+    this.#heard = true;
     this.#beat(life);
     this.#say('connecting');
     try {
@@ -118,7 +119,7 @@ class Gateway {
       ws.onerror = () => this.#after(99, () => lost(1006)); // undici before 7 has no close then
       ws.onmessage = e => {
         if (life !== this.#life) return;
-        this.#heard = Date.now();
+        this.#heard = true;
         const f = JSON.parse(e.data);
         if (f.type === 'welcome') this.#greeted(f, token);
         else this.#receive(f, e.data);
@@ -132,11 +133,9 @@ class Gateway {
   #beat(life) {
     this.#after(this.#o.heartbeat, () => {
       if (life !== this.#life) return;
-      if (this.#ws?.readyState !== 1 || this.#pinged > this.#heard) return this.#lost(0, 'nothing comes any more');
-      if (Date.now() - this.#heard > this.#o.heartbeat / 2) {
-        this.#pinged = Date.now();
-        this.#send({ op: 'ping' });
-      }
+      if (this.#ws?.readyState !== 1 || !this.#heard) return this.#lost(0, 'nothing comes any more');
+      this.#heard = false;
+      this.#send({ op: 'ping' });
       this.#beat(life);
     });
   }
@@ -145,7 +144,7 @@ class Gateway {
     this.#hangUp();
     for (const s of this.#subs) this.#rest(s, this.#cursor);
     if (/^(100[23789]|4[5-9]..)$/.test(code)) return this.#end(reason || `closed with ${code}`);
-    if (Date.now() - this.#since > 5000) this.#attempts = 0;
+    if (performance.now() - this.#since > 5000) this.#attempts = 0;
     this.#redial = this.#after(Math.random() * Math.min(20000, 500 * 2 ** this.#attempts++), () => this.#hidden || this.#dial());
     this.#say('waiting', reason || (code && code !== 1006 ? `closed with ${code}` : 'no connection'));
   }
