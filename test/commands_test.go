@@ -12,7 +12,7 @@ import (
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
 	broker := brokertest.Start(t)
-	unreachable := launch(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"}, "check") // takes its time
+	unreachable := launch(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"}, "check")
 	_, g := launchReady(t, map[string]string{"GATEWAY_MQTT_URL": broker.URL()})
 	env := map[string]string{"GATEWAY_MQTT_URL": broker.URL(), "GATEWAY_ADMIN_ADDR": strings.TrimPrefix(g.admin, "http://")}
 	for _, tt := range []struct {

@@ -13,7 +13,7 @@ import (
 	"github.com/vulturepi/gateway/internal/embedded"
 )
 
-// checkTime is how long Check tries to reach the broker.
+// checkTime is how long Check waits for a broker that does not answer.
 const checkTime = 10 * time.Second
 
 // Check tells on stdout what a gateway with this configuration would find, and
@@ -84,7 +84,7 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 	told := askForLog(cfg, &conf)
 	link := bridge.New(conf)
 	hasLog := false
-	status := reach(ctx, link, func(ctx context.Context) { hasLog = told != nil && hearsLog(ctx, link, conf, told) })
+	status := reach(ctx, link, checkTime, func(ctx context.Context) { hasLog = told != nil && hearsLog(ctx, link, conf, told) })
 	if !status.Publish || !status.Subscribe {
 		if hint := addressHint(ctx, cfg, broker); hint != "" {
 			return fmt.Errorf("the broker cannot be used: %s; %s", status.Err, hint)
@@ -107,9 +107,9 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 }
 
 // reach runs the link until it is up, and has tried to send a message to itself,
-// or checkTime has passed. Then is called while it is up.
-func reach(ctx context.Context, link *bridge.Bridge, then func(context.Context)) bridge.Status {
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
+// until it is refused, or for most. Then is called while it is up.
+func reach(ctx context.Context, link *bridge.Bridge, most time.Duration, then func(context.Context)) bridge.Status {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
@@ -122,7 +122,7 @@ func reach(ctx context.Context, link *bridge.Bridge, then func(context.Context))
 		if now := link.Status(); ctx.Err() == nil { // else it may only say that the time is over
 			status = now
 		}
-		if up := status.Publish && status.Subscribe; up && status.Tested || ctx.Err() != nil {
+		if up := status.Publish && status.Subscribe; up && status.Tested || status.Refused || ctx.Err() != nil {
 			if up {
 				then(ctx)
 			}
