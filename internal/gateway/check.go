@@ -2,9 +2,13 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -70,6 +74,9 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 		l.Close()
 		kept := "in memory"
 		if cfg.EmbeddedDir != "" {
+			if err := canWriteTo(cfg.EmbeddedDir); err != nil {
+				return fmt.Errorf("GATEWAY_EMBEDDED_DIR: %w", err)
+			}
 			kept = "in " + cfg.EmbeddedDir
 		}
 		fmt.Fprintf(stdout, "broker: none is configured; the built-in one would run on %s and keep its messages %s\n", cfg.EmbeddedAddr, kept)
@@ -104,6 +111,23 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "device presence: %s\n", said)
 	}
 	return nil
+}
+
+// canWriteTo says what keeps a start from writing to a directory, or from making
+// it, and leaves nothing there.
+func canWriteTo(dir string) error {
+	at := filepath.Clean(dir)
+	for ; at != filepath.Dir(at); at = filepath.Dir(at) {
+		if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	f, err := os.CreateTemp(at, ".gateway-check-")
+	if err != nil {
+		return cannotWrite(at, err)
+	}
+	f.Close()
+	return os.Remove(f.Name())
 }
 
 // reach runs the link until it is up, and has tried to send a message to itself,
