@@ -12,7 +12,7 @@ import (
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
 	broker := brokertest.Start(t)
-	unreachable := launch(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"}, "check") // takes its time
+	unreachable := launch(t, map[string]string{"GATEWAY_MQTT_URL": "mqtt://127.0.0.1:1"}, "check")
 	_, g := launchReady(t, map[string]string{"GATEWAY_MQTT_URL": broker.URL()})
 	env := map[string]string{"GATEWAY_MQTT_URL": broker.URL(), "GATEWAY_ADMIN_ADDR": strings.TrimPrefix(g.admin, "http://")}
 	for _, tt := range []struct {
@@ -36,6 +36,8 @@ func TestCommandLine(t *testing.T) {
 		{"lan --writ", nil, 2, "", "gateway lan -h lists the flags"},
 		{"check", env, 0, "publishing and subscribing work", ""},
 		{"check", map[string]string{"GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0"}, 0, "built-in", ""},
+		{"check", map[string]string{"GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0", "GATEWAY_EMBEDDED_DIR": t.TempDir() + "/new"}, 0, "/new", ""},
+		{"check", map[string]string{"GATEWAY_EMBEDDED_ADDR": "127.0.0.1:0", "GATEWAY_EMBEDDED_DIR": "/dev/null/x"}, 1, "ok", "GATEWAY_EMBEDDED_DIR: cannot write"},
 		{"health", env, 0, `"status":"ready"`, ""},
 		{"health", map[string]string{"GATEWAY_ADMIN_ADDR": "127.0.0.1:1"}, 1, "", "does not answer"},
 		{"srve", nil, 2, "", `no subcommand "srve"`},

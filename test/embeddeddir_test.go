@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"path/filepath"
 	"syscall"
 	"testing"
 )
@@ -26,4 +27,18 @@ func TestEmbeddedDirOutlivesTheGateway(t *testing.T) {
 		p.exit()
 		isGone(t, addr)
 	}
+}
+
+// The broker alone takes what the gateway takes: the variables say where it listens and keeps its messages, and the flags
+// win over them.
+func TestBrokerAloneFollowsTheVariables(t *testing.T) {
+	dir := t.TempDir()
+	p := launch(t, map[string]string{"GATEWAY_EMBEDDED_ADDR": "127.0.0.2:0", "GATEWAY_EMBEDDED_DIR": dir}, "broker")
+	p.says("listening on 127.0.0.2:")
+	if found, err := filepath.Glob(filepath.Join(dir, "broker.db")); err != nil || len(found) != 1 {
+		t.Errorf("got %v, %v, want broker.db in GATEWAY_EMBEDDED_DIR", found, err)
+	}
+	launch(t, map[string]string{"GATEWAY_EMBEDDED_ADDR": "127.0.0.2:0"}, "broker", "--addr", "127.0.0.3:0").says("listening on 127.0.0.3:")
+	launch(t, map[string]string{"GATEWAY_EMBEDDED_ADDR": "0.0.0.0:0"}, "broker").ends(1, "listens on loopback only")
+	launch(t, map[string]string{"GATEWAY_EMBEDDED_ADDR": "0.0.0.0:0", "GATEWAY_ALLOW_ANONYMOUS": "true"}, "broker").says("listening on ")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"os"
 	"os/signal"
 	"syscall"
 	"time"
@@ -16,10 +17,10 @@ import (
 // brokerCommand is `gateway broker`: the built-in broker alone, on loopback or
 // for the local network, or as the gateway's child, which ends with its parent.
 type brokerCommand struct {
-	Addr           string        `placeholder:"ADDRESS" help:"Address to listen on, 127.0.0.1:1883 if not set; with --lan one of this machine's, for example 192.168.1.10 or :1884."`
-	Dir            string        `placeholder:"DIRECTORY" help:"Where retained messages and sessions are kept; none: in memory."`
+	Addr           string        `placeholder:"ADDRESS" help:"Address to listen on; not set: GATEWAY_EMBEDDED_ADDR, else 127.0.0.1:1883. With --lan one of this machine's, for example 192.168.1.10 or :1884."`
+	Dir            string        `env:"GATEWAY_EMBEDDED_DIR" placeholder:"DIRECTORY" help:"Where retained messages and sessions are kept; not set: GATEWAY_EMBEDDED_DIR, else in memory."`
 	Child          bool          `help:"End when standard input does."`
-	AllowAnonymous bool          `help:"Listen on an address that other machines reach, though everybody is let in."`
+	AllowAnonymous bool          `env:"GATEWAY_ALLOW_ANONYMOUS" help:"Listen on an address that other machines reach, though everybody is let in; GATEWAY_ALLOW_ANONYMOUS=true says it, too."`
 	LAN            bool          `name:"lan" help:"Listen on this machine's LAN address, follow it, and let everybody on the network in."`
 	MDNS           bool          `name:"mdns" default:"true" negatable:"" help:"With --lan: announce the broker by mDNS."`
 	Every          time.Duration `placeholder:"DURATION" help:"With --lan: how often to look whether the address has changed."`
@@ -38,7 +39,8 @@ func (c *brokerCommand) Run(sh *cli.Shell) error {
 	if c.Child {
 		ctx = embedded.UntilEOF(ctx, sh.Stdin)
 	}
-	conf := embedded.Config{Addr: cmp.Or(c.Addr, "127.0.0.1:1883"), AnyAddr: c.AllowAnonymous, Dir: c.Dir}
+	addr := cmp.Or(c.Addr, os.Getenv("GATEWAY_EMBEDDED_ADDR"), "127.0.0.1:1883") // not for --lan, which finds its own
+	conf := embedded.Config{Addr: addr, AnyAddr: c.AllowAnonymous, Dir: c.Dir}
 	return embedded.Run(ctx, conf, log.Logger, func(addr string) {
 		fmt.Fprintln(sh.Stdout, embedded.ReadyLine(addr))
 	})

@@ -42,8 +42,9 @@ type Source string
 
 // The sources.
 const (
-	SourceFile Source = "access_file"
-	SourceJWKS Source = "jwks"
+	SourceFile    Source = "access_file"
+	SourceKeyFile Source = "jwt_key_file"
+	SourceJWKS    Source = "jwks"
 )
 
 // Authenticator recognises callers, and keeps what it needs for that up to date. All its methods may be called from
@@ -53,7 +54,7 @@ type Authenticator struct {
 	tickets *Tickets
 	tokens  *verifier // nil: none are accepted
 	file    *source   // nil: there is none
-	set     *source   // nil: the keys of tokens do not change
+	keys    *source   // of tokens; nil: none are accepted
 	warned  atomic.Bool
 
 	mu    sync.Mutex // held while state is replaced
@@ -140,7 +141,7 @@ func (a *Authenticator) openFile(ctx context.Context) error {
 		return nil
 	}
 	a.file = a.fileSource(a.options.File)
-	a.watch(ctx) // first, so that no change is missed
+	a.watch(ctx, a.options.File, a.file) // first, so that no change is missed
 	return about("File", a.reload(ctx, a.file))
 }
 
@@ -150,12 +151,13 @@ func (a *Authenticator) openTokens(ctx context.Context, o *JWTOptions) (err erro
 		return errors.New("tokens need either a key file or a JWKS")
 	}
 	if o.KeyFile != "" {
-		key, secret, err := readKeyFile(o.KeyFile)
-		if err != nil {
+		from := &keyFile{path: o.KeyFile}
+		a.keys = from.source()
+		a.watch(ctx, o.KeyFile, a.keys)
+		if err := a.reload(ctx, a.keys); err != nil {
 			return about("KeyFile", err)
 		}
-		a.replace(func(s *state) { s.keys = oneKey(key) })
-		a.tokens, err = newVerifier(o, secret)
+		a.tokens, err = newVerifier(o, from.secret)
 		return err
 	}
 	if a.tokens, err = newVerifier(o, false); err != nil {
@@ -165,8 +167,8 @@ func (a *Authenticator) openTokens(ctx context.Context, o *JWTOptions) (err erro
 	if err != nil {
 		return about("JWKS", err)
 	}
-	a.set = keysSource(from)
-	err = a.reload(ctx, a.set)
+	a.keys = setOfKeys(from)
+	err = a.reload(ctx, a.keys)
 	if failed := (readError{}); errors.As(err, &failed) && from.url != "" {
 		a.options.Note(failed.Error() + "; tokens are refused until it can be had")
 		err = nil
@@ -204,10 +206,10 @@ func (a *Authenticator) Generation() (generation uint64, changed <-chan struct{}
 // Accounts lists the principals of the access file, by name.
 func (a *Authenticator) Accounts() []Account { return a.state.Load().file.Accounts() }
 
-// Reload reads the access file and the JWKS again, now. The error says what was refused; the rest is in force.
+// Reload reads the access file and the keys of tokens again, now. The error says what was refused; the rest is in force.
 func (a *Authenticator) Reload(ctx context.Context) error {
 	var errs []error
-	for _, s := range []*source{a.file, a.set} {
+	for _, s := range []*source{a.file, a.keys} {
 		if s != nil {
 			errs = append(errs, a.reload(ctx, s))
 		}

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -145,27 +146,50 @@ func newSigner(key any) (signer, error) {
 
 const minSecret = 32 // bytes: RFC 7518, 3.2 asks for the size of the hash
 
-// readKeyFile reads a public key in PEM, or a secret. What begins like PEM is never taken for a secret: whoever has the
-// public key could sign with it.
-func readKeyFile(path string) (key signer, secret bool, err error) {
-	data, _, err := readBounded(path)
-	if err != nil {
-		return signer{}, false, err
+// keyFile is the file of the key that signs tokens.
+type keyFile struct {
+	path   string
+	secret bool // it held a secret at the start; guarded by the source's lock, like known
+	known  bool
+}
+
+// source reads the file again. A secret is for other algorithms than a public key, and which are accepted is decided at
+// the start; so one does not take the other's place.
+func (f *keyFile) source() *source {
+	return &source{
+		name: SourceKeyFile,
+		read: func(context.Context) ([]byte, error) {
+			data, _, err := readBounded(f.path)
+			return data, err
+		},
+		use: func(data []byte) (func(*state), error) {
+			key, secret, err := parseKeyFile(data)
+			if err == nil && !f.known {
+				f.secret, f.known = secret, true
+			}
+			if err == nil && secret != f.secret {
+				err = errors.New("a secret and a public key do not take each other's place while the gateway runs; start it again if that is meant")
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%q: %w", f.path, err)
+			}
+			return func(s *state) { s.keys = oneKey(key) }, nil
+		},
 	}
+}
+
+// parseKeyFile reads a public key in PEM, or a secret. What begins like PEM is never taken for a secret: whoever has the
+// public key could sign with it.
+func parseKeyFile(data []byte) (key signer, secret bool, err error) {
 	if strings.Contains(string(data), "-----BEGIN") {
 		key, err = parsePublicKey(data)
-	} else {
-		secret = true
-		value := []byte(strings.TrimRight(string(data), "\r\n"))
-		if len(value) < minSecret {
-			err = fmt.Errorf("the secret is shorter than %d bytes; make one with: openssl rand -base64 48", minSecret)
-		}
-		key = signer{value, sha256.Sum256(value)}
+		return key, false, err
 	}
-	if err != nil {
-		return signer{}, false, fmt.Errorf("%q: %w", path, err)
+	value := []byte(strings.TrimRight(string(data), "\r\n"))
+	if len(value) < minSecret {
+		return signer{}, true, fmt.Errorf("the secret is shorter than %d bytes; make one with: openssl rand -base64 48", minSecret)
 	}
-	return key, secret, nil
+	return signer{value, sha256.Sum256(value)}, true, nil
 }
 
 // parsePublicKey reads the one PEM block of a file.

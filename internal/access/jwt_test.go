@@ -92,7 +92,7 @@ func TestCertificateAndOldPEMAreKeysToo(t *testing.T) {
 		"Ed25519":     publicPEM(t, i.ed.Public()),
 		"P-384":       publicPEM(t, &i.p384.PublicKey),
 	} {
-		if _, secret, err := readKeyFile(i.options(t, "key", text).KeyFile); err != nil || secret {
+		if _, secret, err := parseKeyFile([]byte(text)); err != nil || secret {
 			t.Errorf("%s: got secret %t, %v; want a public key", name, secret, err)
 		}
 	}

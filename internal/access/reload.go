@@ -85,8 +85,8 @@ func (a *Authenticator) fileSource(path string) *source {
 	}
 }
 
-// keysSource is the JWKS.
-func keysSource(from *setSource) *source {
+// setOfKeys is the JWKS.
+func setOfKeys(from *setSource) *source {
 	return &source{
 		name: SourceJWKS,
 		read: from.read,
@@ -110,7 +110,7 @@ func (a *Authenticator) refresh(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			a.reload(ctx, a.set) // reports what goes wrong
+			a.reload(ctx, a.keys) // reports what goes wrong
 		}
 	}
 }
@@ -118,26 +118,26 @@ func (a *Authenticator) refresh(ctx context.Context, every time.Duration) {
 // settle is how long after a change the file is read: a writer that does not replace it in one step is done by then.
 const settle = 100 * time.Millisecond
 
-// watch reads the access file again when something changes in its folder. The folder and not the file, because most
-// writers put another file in its place. A machine that has no watch to spare is no reason not to start.
-func (a *Authenticator) watch(ctx context.Context) {
+// watch reads a file again when something changes in its folder. The folder and not the file, because most writers put
+// another file in its place. A machine that has no watch to spare is no reason not to start.
+func (a *Authenticator) watch(ctx context.Context, path string, s *source) {
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
-		if err = watcher.Add(filepath.Dir(a.options.File)); err != nil {
+		if err = watcher.Add(filepath.Dir(path)); err != nil {
 			watcher.Close()
 		}
 	}
 	if err != nil {
-		a.options.Note(fmt.Sprintf("changes of %q are not noticed (%v); send SIGHUP after a change", a.options.File, err))
+		a.options.Note(fmt.Sprintf("changes of %q are not noticed (%v); send SIGHUP after a change", path, err))
 		return
 	}
 	a.running.Go(func() {
 		defer watcher.Close()
-		a.follow(ctx, watcher)
+		a.follow(ctx, watcher, s)
 	})
 }
 
-func (a *Authenticator) follow(ctx context.Context, watcher *fsnotify.Watcher) {
+func (a *Authenticator) follow(ctx context.Context, watcher *fsnotify.Watcher, s *source) {
 	var due <-chan time.Time // nil: nothing has changed
 	for {
 		select {
@@ -153,7 +153,7 @@ func (a *Authenticator) follow(ctx context.Context, watcher *fsnotify.Watcher) {
 			}
 		case <-due:
 			due = nil
-			a.reload(ctx, a.file) // reports what goes wrong
+			a.reload(ctx, s) // reports what goes wrong
 		}
 	}
 }

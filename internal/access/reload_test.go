@@ -341,3 +341,54 @@ func TestUnknownKeysAskNobody(t *testing.T) {
 		t.Errorf("got %d requests, want 1 at the start and no more", got)
 	}
 }
+
+// The key file is followed as the access file is: the last good key stays, and what it has signed ends with it.
+func TestKeyFileIsReadAgainAndTheLastGoodKeyStays(t *testing.T) {
+	i, c := theIssuer(), newClock()
+	o := i.options(t, "key", publicPEM(t, &i.rsa.PublicKey))
+	var told reports
+	a := open(t, Options{JWT: o, Now: c.now, Report: told.report, Note: told.note})
+	one := sign(t, object{"alg": "RS256"}, claimsAt(c.now(), nil), "RS256", i.rsa)
+	two := sign(t, object{"alg": "ES256"}, claimsAt(c.now(), nil), "ES256", i.p256)
+	good := func(token string) bool {
+		_, err := a.Login(Credentials{Token: token})
+		return err == nil
+	}
+	p, err := a.Login(Credentials{Token: one})
+	if err != nil || good(two) {
+		t.Fatalf("the first key: got %v, %t; want the first token alone", err, good(two))
+	}
+	write(t, o.KeyFile, publicPEM(t, &i.p256.PublicKey))
+	eventually(t, "the second key", func() bool { return good(two) && !good(one) })
+	if _, err := a.Revalidate(p); !errors.Is(err, ErrRevoked) {
+		t.Errorf("the first key's principal: got %v, want it revoked", err)
+	}
+	for bad, want := range map[string]string{
+		publicPEM(t, &i.weak.PublicKey): "1024 bits",
+		"-----BEGIN canary":             "PEM block is damaged",
+		"canary":                        "shorter than 32 bytes",
+		string(i.secret):                "do not take each other's place",
+	} {
+		write(t, o.KeyFile, bad)
+		eventually(t, "told of: "+want, func() bool { return told.has("jwt_key_file: ") && told.has(want) })
+		if !good(two) {
+			t.Errorf("%.20q: the last good key is gone", bad)
+		}
+	}
+	if err := os.Remove(o.KeyFile); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Reload(t.Context()); !errors.Is(err, os.ErrNotExist) || !good(two) {
+		t.Errorf("no file: got %v and the last good key %t", err, good(two))
+	}
+	write(t, o.KeyFile, publicPEM(t, &i.rsa.PublicKey))
+	if err := a.Reload(t.Context()); err != nil || !good(one) {
+		t.Errorf("SIGHUP: got %v, and the key in force %t", err, good(one))
+	}
+	all, notes := told.lines()
+	for _, line := range append(all, notes...) {
+		if strings.Contains(line, "canary") || strings.Contains(line, string(i.secret)) {
+			t.Errorf("the log has what the file holds: %s", line)
+		}
+	}
+}

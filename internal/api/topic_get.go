@@ -26,7 +26,7 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 	_, bad := queryOnce(r)
 	var name string
 	if bad == nil {
-		name, bad = pathTopic(r, "/topics/", topic.CheckReadName)
+		name, bad = pathTopic(r, "/topics/", topic.CheckSeenName)
 	}
 	if bad != nil {
 		if bad.Code == wire.CodeTopicWildcard {
@@ -40,7 +40,11 @@ func (s *Server) getTopic(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var m *message.Message
-	if wait := preferredWait(r); wait > 0 {
+	if odd := topic.CheckReadName(name); odd != nil {
+		if m = s.opts.Hub.Remembered(name); m == nil {
+			bad = problemAt("/topic", odd)
+		}
+	} else if wait := preferredWait(r); wait > 0 {
 		w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
 		if m, bad = s.awaitValue(r, name, wait); bad == nil {
 			bad = s.stillMayRead(callerOf(w), name, name, "/topic")

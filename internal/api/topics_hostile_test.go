@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -52,6 +53,57 @@ var goodTopics = []string{
 func quote(s string) string {
 	b, _ := json.Marshal(s)
 	return string(b)
+}
+
+// A broker that takes control characters and non-characters delivers them. What is listed can be read; a broker is never
+// asked for such a name, because others cut the connection on it.
+func TestListedTopicsCanBeReadWhateverTheBrokerTakes(t *testing.T) {
+	g := startRig(t)
+	g.broker.dynamic = true // then the broker is told of whatever is looked for
+	ws := g.dial(t, "/ws?topic=a/%2B")
+	for ws.next()["type"] != "ack" {
+	}
+	odd := []string{"a/\x01", "a/\t", "a/\x7f", "a/\u0085", "a/\uffff", "a/\ufdd0"}
+	for i, name := range odd {
+		g.ingest(name, fmt.Sprint(i))
+		if a := g.get("/topics/" + url.PathEscape(name)); a.status != 200 || string(a.body) != fmt.Sprint(i) {
+			t.Errorf("%q: got %d %s, want its value", name, a.status, a.body)
+		}
+		g.get("/topics/"+url.PathEscape(name+"x")).wantProblem(t, 422, kindOfOdd(name))
+		exchange(t, g.public, request("DELETE", "/topics/"+url.PathEscape(name), "")).wantProblem(t, 422, kindOfOdd(name))
+	}
+	var listed []wire.Message
+	if a := g.get("/topics?filter=a/%2B"); json.Unmarshal(a.body, &listed) != nil || len(listed) != len(odd) {
+		t.Errorf("got %s, want all of them listed", a.body)
+	}
+	g.get("/topics/a%00").wantProblem(t, 422, "topic_control_char")
+	g.broker.mu.Lock()
+	defer g.broker.mu.Unlock()
+	for _, f := range g.broker.wanted {
+		if topic.CheckFilter(f) != nil {
+			t.Errorf("the broker was asked for %q", f)
+		}
+	}
+}
+
+// kindOfOdd is the code of a name that no broker is asked for.
+func kindOfOdd(name string) wire.Code {
+	if strings.ContainsAny(name, "\uffff\ufdd0") {
+		return "topic_noncharacter"
+	}
+	return "topic_control_char"
+}
+
+// Who may not read an odd name does not learn whether it is there.
+func TestOddTopicsAreReadByRight(t *testing.T) {
+	g, authorization, _ := startGuarded(t, `subscribe: ["a/#"], deny: ["a/+"]`)
+	g.ingest("a/\x01", canary)
+	g.ingest("b/\x01", canary)
+	for _, name := range []string{"a/%01", "b/%01", "b/%02"} {
+		if a := exchange(t, g.public, request("GET", "/topics/"+name, "", authorization)); a.status != 403 || strings.Contains(string(a.body), canary) {
+			t.Errorf("%s: got %d %s, want 403", name, a.status, a.body)
+		}
+	}
 }
 
 func TestBadTopicsAreRefusedOverHTTP(t *testing.T) {

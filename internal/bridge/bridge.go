@@ -32,6 +32,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vulturepi/gateway/internal/mqtt"
@@ -99,6 +100,7 @@ type Bridge struct {
 	suspects *suspects
 	trial    *trial
 	links    links
+	fought   atomic.Int64 // until when somebody else is taken to use our client ids, in nanoseconds
 	sys      *sys
 	system   systemWants
 	roles    []*role

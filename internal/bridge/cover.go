@@ -46,11 +46,12 @@ func (s *subscriptions) serve(ctx context.Context, k *mqtt.Conn, qos byte, ready
 			ready()
 			ready = nil
 		case len(remove) > 0:
-			if _, err := k.Unsubscribe(ctx, remove); err != nil {
+			kept, err := unsubscribe(ctx, k, remove)
+			if err != nil {
 				s.ended(k, ErrNotSent, nil, &lately)
 				return
 			}
-			s.removed(remove)
+			s.removed(remove, kept)
 		default:
 			if !s.pause(ctx, k, next) {
 				s.ended(k, ErrNotSent, nil, &lately)
@@ -151,14 +152,25 @@ func (s *subscriptions) detach() {
 	s.changed(nil)
 }
 
-// removed books an UNSUBACK.
-func (s *subscriptions) removed(filters []string) {
+// removed books an UNSUBACK. What the broker keeps is in force until the link ends, as if somebody wanted it.
+func (s *subscriptions) removed(filters, kept []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(kept) > 0 && len(s.kept) == 0 {
+		s.log.Warn("the broker does not end subscriptions; they last as long as the connection", "filters", len(kept), "filter", kept[0])
+	}
 	for _, f := range filters {
-		delete(s.actual, f)
-		delete(s.left, f)
 		delete(s.leaving, f)
+		delete(s.left, f)
+		if slices.Contains(kept, f) {
+			s.kept[f], s.actual[f] = true, true
+			if wildcards(f) {
+				s.wide.Add(f, f)
+			}
+			s.target = nil
+			continue
+		}
+		delete(s.actual, f)
 		s.book(f)
 	}
 }
@@ -186,6 +198,9 @@ func (s *subscriptions) plan(now time.Time) (add, remove []string, next time.Dur
 	}
 	size = 0
 	for f := range s.surplus {
+		if s.kept[f] {
+			continue
+		}
 		if size += len(f) + 2; (len(remove) == 0 || size <= batchBytes) && len(remove) < batchFilters {
 			remove = append(remove, f)
 		}
@@ -245,6 +260,11 @@ func (s *subscriptions) cover() map[string]bool {
 	wanted := make([]string, 0, len(s.wants))
 	for f := range s.wants {
 		wanted = append(wanted, f)
+	}
+	for f := range s.kept {
+		if _, ok := s.wants[f]; !ok {
+			wanted = append(wanted, f)
+		}
 	}
 	target := make(map[string]bool)
 	if !s.refused[s.fence] {

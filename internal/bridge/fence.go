@@ -42,7 +42,9 @@ func (f *fetcher) run(ctx context.Context, k *mqtt.Conn, requests []*request) {
 		}
 	}
 	f.handed.Go(func() { answer(granted, f.catchUp(ctx, k, mark)) })
-	f.leave(ctx, k, filters)
+	if kept, _ := f.leave(ctx, k, filters); len(kept) > 0 {
+		k.Close() // the broker would go on sending
+	}
 }
 
 // errUnanswered: the broker has not answered a SUBSCRIBE.
@@ -92,7 +94,7 @@ func (f *fetcher) collect(ctx context.Context, k *mqtt.Conn, requests []*request
 		return mark, refused, err
 	}
 	if qos == 1 {
-		if err := f.leave(ctx, k, filters); err != nil {
+		if _, err := f.leave(ctx, k, filters); err != nil {
 			return nil, nil, err
 		}
 		second, mark, refused, err := f.attempt(ctx, k, requests, filters, 0)
@@ -172,14 +174,14 @@ func (f *fetcher) subscribe(ctx context.Context, k *mqtt.Conn, mark *fence, filt
 	return subscribe(ctx, k, filters, qos, withCopies, f.message(mark.payload))
 }
 
-// leave unsubscribes from what a round has asked for, but for what the control link reads for good.
-func (f *fetcher) leave(ctx context.Context, k *mqtt.Conn, filters []string) error {
+// leave unsubscribes from what a round has asked for, but for what the control link reads for good, and returns what the
+// broker does not let go.
+func (f *fetcher) leave(ctx context.Context, k *mqtt.Conn, filters []string) (kept []string, err error) {
 	filters = slices.DeleteFunc(slices.Clone(filters), func(f string) bool { _, own := sysNames[f]; return own })
 	if len(filters) == 0 {
-		return nil
+		return nil, nil
 	}
-	_, err := k.Unsubscribe(ctx, filters)
-	return err
+	return unsubscribe(ctx, k, filters)
 }
 
 // still waits until the fence is back, or until it is quiet: nothing has come for first, or nothing more for quiet.

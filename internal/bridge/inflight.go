@@ -130,6 +130,7 @@ func (b *Bridge) judge(l *lane, k *mqtt.Conn) {
 	refused := l.flight.last()
 	lost, kinds := l.flight.take()
 	if refused == nil && len(lost)+len(kinds) == 0 {
+		b.endedIdle(k)
 		return
 	}
 	for _, p := range lost {

@@ -17,6 +17,7 @@ type Status struct {
 	Subscribe        bool      // the subscriber link is up and every wanted filter granted
 	Since            time.Time // the last change of either
 	Err              string    // why not, in plain words without addresses and secrets; empty while both are up
+	Refused          bool      // Err is an answer, of the network or of the broker: to ask again at once brings no other
 	Tested           bool      // the gateway has tried to send a message to itself
 	Warning          string    // what works, but not as it should, and what to do; empty: nothing is known
 	SubscribeRefused []string  // wanted filters that the broker does not grant, sorted
@@ -136,6 +137,10 @@ func (s *status) down(p part, role string, err error) {
 		s.update("")
 		return
 	}
+	if p != partControl && isAnswer(err) && !s.now.Refused {
+		s.now.Refused = true
+		s.notify()
+	}
 	s.update(words)
 	if time.Since(s.logged[words]) < repeatLog {
 		return
@@ -156,7 +161,7 @@ func (s *status) update(words string) {
 	next.Subscribe = s.sub && len(s.now.SubscribeRefused) == 0
 	switch {
 	case next.Publish && next.Subscribe:
-		next.Err = ""
+		next.Err, next.Refused = "", false
 	case words != "":
 		next.Err = words
 	case s.sub && !next.Subscribe && next.Publish:

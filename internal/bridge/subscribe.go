@@ -56,3 +56,14 @@ func withoutWildcards(all []string) (filters, refused []string) {
 	}
 	return filters, refused
 }
+
+// unsubscribe gives filters up, and returns those that the broker does not let go, MQTT 5, 3.11.3.
+func unsubscribe(ctx context.Context, k *mqtt.Conn, filters []string) (kept []string, err error) {
+	codes, err := k.Unsubscribe(ctx, filters)
+	for i, code := range codes {
+		if code.Failed() {
+			kept = append(kept, filters[i])
+		}
+	}
+	return kept, err
+}

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ const (
 // wanted, and a broker may refuse such a joined filter though it would grant the single ones. Then those are tried; if
 // they overlap, that broker decides how many copies arrive.
 type subscriptions struct {
+	log     *slog.Logger
 	fence   string
 	watch   []string
 	linger  time.Duration
@@ -44,6 +46,7 @@ type subscriptions struct {
 	wide    topic.Trie[string] // of them, those with a wildcard that are not leaving: only they can cover others
 	refused map[string]bool    // on the current link
 	leaving map[string]bool    // of actual, what is being unsubscribed: nobody may rely on it any more
+	kept    map[string]bool    // of actual, what the broker has refused to unsubscribe
 	left    map[string]bool    // what a kept session may still hold
 	target  map[string]bool    // what actual should be; nil: to be worked out
 	targets topic.Trie[string] // the same as a tree, if there is a target
@@ -58,7 +61,7 @@ type subscriptions struct {
 }
 
 func newSubscriptions(cfg Config, fence string, suspects *suspects, end func(*mqtt.Conn) ending) *subscriptions {
-	s := &subscriptions{fence: fence, watch: cfg.Watch, linger: cfg.Linger, suspects: suspects, ending: end, kick: make(chan struct{}, 1)}
+	s := &subscriptions{log: cfg.Log, fence: fence, watch: cfg.Watch, linger: cfg.Linger, suspects: suspects, ending: end, kick: make(chan struct{}, 1)}
 	s.alone, s.born = make(map[string]bool), make(map[string]uint64)
 	s.wants = make(map[string]int)
 	s.idle = make(map[string]time.Time)
@@ -73,7 +76,7 @@ func newSubscriptions(cfg Config, fence string, suspects *suspects, end func(*mq
 // reset forgets what was on a link.
 func (s *subscriptions) reset() {
 	s.actual, s.wide, s.refused = make(map[string]bool), topic.Trie[string]{}, make(map[string]bool)
-	s.leaving = make(map[string]bool)
+	s.leaving, s.kept = make(map[string]bool), make(map[string]bool)
 	s.target = nil
 }
 

@@ -282,6 +282,9 @@ func (b *Bridge) ending(k *mqtt.Conn) ending {
 	if !e.answer || e.reason != 0 {
 		return e
 	}
+	if time.Now().UnixNano() < b.fought.Load() {
+		return ending{}
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), b.timing.alive)
 	defer cancel()
 	for _, other := range b.links.witnesses(k) {
@@ -290,6 +293,14 @@ func (b *Bridge) ending(k *mqtt.Conn) ending {
 		}
 	}
 	return ending{}
+}
+
+// endedIdle notes the end of a link on which nothing was under way. If it has hardly lived, and others know our client
+// ids, somebody else uses them: for a while no end is an answer to what was sent.
+func (b *Bridge) endedIdle(k *mqtt.Conn) {
+	if b.cfg.ClientID != "" && endingOf(k.Err()).answer && time.Since(k.Since()) < b.timing.flap {
+		b.fought.Store(time.Now().Add(2 * b.timing.backoffTakeover).UnixNano())
+	}
 }
 
 // links are those that are up, and which life each is of its role's.

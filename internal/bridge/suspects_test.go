@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/vulturepi/gateway/internal/brokertest"
 	"github.com/vulturepi/gateway/internal/mqtt"
@@ -362,5 +363,27 @@ func TestSuspicionBehindAVerdictIsCleared(t *testing.T) {
 	s.clear(k)
 	if refusal, trial := s.about(k); refusal != nil || trial {
 		t.Errorf("proven good: got %v, %t, want neither", refusal, trial)
+	}
+}
+
+// Two programs with one client id throw each other out, whatever they send: no filter and no message is refused for it.
+func TestTakeoverIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	broker := brokertest.Start(t)
+	proxy := brokertest.StartProxy(t, broker.Addr())
+	b := launch(t, broker.URL(), Config{Pool: 1, ClientID: "twin"}, func(b *Bridge) { b.timing.flap = time.Hour }).ready(t)
+	waitControl(t, b)
+	brokertest.Dial(t, broker.Addr(), brokertest.ClientID("twin-pub0"))
+	eventually(t, "the publisher is back", func() bool { return b.stats.reconnects.Load() > 0 })
+	b.ready(t)
+	k, err := mqtt.Dial(t.Context(), mqtt.Config{URL: mustParse(t, proxy.URL()), Version: mqtt.V311})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	proxy.Cut()
+	<-k.Done()
+	if b.ending(k).answer {
+		t.Error("a connection that ended in a fight for the client id: got an answer")
 	}
 }

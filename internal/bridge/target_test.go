@@ -51,7 +51,7 @@ func TestTargetFollowsWhatIsWanted(t *testing.T) {
 					s.remove(slices.Sorted(maps.Keys(s.wants))[0])
 				}
 				s.answered(add, nil)
-				s.removed(remove)
+				s.removed(remove, nil)
 			}
 		}
 	})

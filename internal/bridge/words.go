@@ -111,6 +111,17 @@ func network(err error) string {
 	return err.Error()
 }
 
+// isAnswer tells a failed attempt from a link that is cut, and from a broker that closes the connection without a word,
+// which may be asked in another version of MQTT yet.
+func isAnswer(err error) bool {
+	if errors.Is(err, context.Canceled) {
+		return false
+	}
+	_, dial := errors.AsType[*mqtt.DialError](err)
+	_, refusal := errors.AsType[*mqtt.ConnectError](err)
+	return dial || refusal || errors.Is(err, mqtt.ErrHTTP) || errors.Is(err, mqtt.ErrTLS) || errors.Is(err, mqtt.ErrNotMQTT)
+}
+
 func isTimeout(err error) bool {
 	t, ok := errors.AsType[interface {
 		error

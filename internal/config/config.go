@@ -100,7 +100,7 @@ type Config struct {
 	AccessFile      string   `envconfig:"GATEWAY_ACCESS_FILE" desc:"YAML file with principals, the digests of their keys, and rights. Read again when it changes, and on SIGHUP."`
 	JWTIssuer       string   `envconfig:"GATEWAY_JWT_ISSUER" desc:"The iss that a token must have."`
 	JWTAudience     string   `envconfig:"GATEWAY_JWT_AUDIENCE" desc:"The aud that a token must have."`
-	JWTKeyFile      string   `envconfig:"GATEWAY_JWT_KEY_FILE" desc:"File of the key that signs tokens: a public key in PEM, or a secret of at least 32 bytes. Or else GATEWAY_JWT_JWKS."`
+	JWTKeyFile      string   `envconfig:"GATEWAY_JWT_KEY_FILE" desc:"File of the key that signs tokens: a public key in PEM, or a secret of at least 32 bytes. Read again when it changes, and on SIGHUP. Or else GATEWAY_JWT_JWKS."`
 	JWTJWKS         string   `envconfig:"GATEWAY_JWT_JWKS" desc:"The keys that sign tokens, as a JWKS: a file, or an https URL that is asked again every minute."`
 	JWTAlgorithms   []string `envconfig:"GATEWAY_JWT_ALGORITHMS" desc:"Comma-separated algorithms of tokens. Not set: RS256, ES256 and EdDSA; with a secret HS256."`
 	JWTClaim        string   `envconfig:"GATEWAY_JWT_CLAIM" default:"gateway" desc:"Claim of a token that holds its rights."`

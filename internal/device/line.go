@@ -12,6 +12,7 @@ const (
 	connected kind = iota
 	disconnected
 	dropping // messages are dropped on their way to it
+	accepted // a TCP connection, of one who has not said who it is
 )
 
 // event is one way to read a line.
@@ -27,6 +28,7 @@ const (
 	lineClient   = "Client "
 	lineDropping = "Outgoing messages are being dropped for client "
 	lineSocket   = "Bad socket read/write on client "
+	lineAccepted = "New connection from "
 )
 
 var lineConnected = []string{"New client connected from ", "New bridge connected from "}
@@ -70,6 +72,12 @@ func read(line string) []event {
 		if rest, ok := strings.CutPrefix(line, begin); ok {
 			return readConnected(rest)
 		}
+	}
+	if rest, ok := strings.CutPrefix(line, lineAccepted); ok {
+		if address, _, ok := strings.Cut(rest, " on port "); ok {
+			return []event{{kind: accepted, address: hostPort(address)}}
+		}
+		return nil
 	}
 	if rest, ok := strings.CutPrefix(line, lineDropping); ok {
 		return []event{{kind: dropping, id: strings.TrimSuffix(rest, ".")}}

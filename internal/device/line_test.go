@@ -44,7 +44,7 @@ func TestLinesAreRead(t *testing.T) {
 		{"1: Client p-1 [192.168.1.7:55626] disconnected.", []event{{disconnected, "p-1 [192.168.1.7:55626]", "", ReasonDisconnected}, {disconnected, "p-1", "192.168.1.7:55626", ReasonDisconnected}}},
 
 		// About nobody's connection.
-		{"1: New connection from 127.0.0.1:55626 on port 1883.", nil},
+		{"1: New connection from 127.0.0.1:55626 on port 1883.", []event{{accepted, "", "127.0.0.1:55626", ""}}},
 		{"1: Expiring client x due to timeout.", nil},
 		{"1: mosquitto version 2.0.11 terminating", nil},
 		{"1: Client connection from 10.0.0.1 denied: max_connections exceeded.", nil},

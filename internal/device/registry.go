@@ -37,22 +37,23 @@ type Registry struct {
 	opts Options
 	asks chan struct{} // wakes who asks for what the broker keeps
 
-	mu      sync.Mutex // guards all below; nothing else is called under it
-	held    int        // filters that are held
-	life    uint64     // of what was told: states of an earlier one are unknown
-	lost    Reason     // why those are
-	lostAt  int64
-	style   style // of the log's lines
-	byID    map[string]*entry
-	ids     sorted[string, *entry]
-	online  list.List[entry] // those that are, or were when they were told of last; the longest unseen first
-	others  list.List[entry] // likewise
-	bytes   int64
-	states  map[State]int // told in this life
-	topics  topics
-	changes sorted[uint64, change] // the newest of each device and topic, in order
-	change  uint64                 // the last one
-	readers readers
+	mu       sync.Mutex // guards all below; nothing else is called under it
+	held     int        // filters that are held
+	life     uint64     // of what was told: states of an earlier one are unknown
+	lost     Reason     // why those are
+	lostAt   int64
+	style    style               // of the log's lines
+	accepted map[string]struct{} // addresses of TCP connections whose clients have not said who they are
+	byID     map[string]*entry
+	ids      sorted[string, *entry]
+	online   list.List[entry] // those that are, or were when they were told of last; the longest unseen first
+	others   list.List[entry] // likewise
+	bytes    int64
+	states   map[State]int // told in this life
+	topics   topics
+	changes  sorted[uint64, change] // the newest of each device and topic, in order
+	change   uint64                 // the last one
+	readers  readers
 
 	evicted, unread, lines uint64
 	tooLong                uint64
@@ -71,6 +72,8 @@ type entry struct {
 	id      string
 	log     fact
 	address string // of the log
+	tcp     bool   // the log has said that its connection is no WebSocket
+	late    int64  // until when the log may tell of the end of a connection that was taken over, in nanoseconds; 0: it does not
 	seen    []fact // of the patterns that it was seen on, in their order
 	state   State  // that all facts came to when one told a state last,
 	life    uint64 // and in which life that was

@@ -73,6 +73,12 @@ func (g *rig) unheard(id string) {
 }
 
 func (g *rig) connect(id, address string) {
+	g.Line(fmt.Sprintf("1: New connection from %s on port 1883.", address))
+	g.connectWebSocket(id, address)
+}
+
+// connectWebSocket is connect at a listener of mosquitto 2.0 that has no line for a connection alone.
+func (g *rig) connectWebSocket(id, address string) {
 	g.Line(fmt.Sprintf("1: New client connected from %s as %s (p2, c1, k60).", address, id))
 }
 

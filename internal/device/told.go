@@ -47,6 +47,10 @@ func (r *Registry) Line(line string) {
 	if len(events) == 0 {
 		return
 	}
+	if events[0].kind == accepted { // it is about no client yet
+		r.accept(events[0].address)
+		return
+	}
 	now := r.opts.Now()
 	r.mu.Lock()
 	r.lines++
@@ -93,6 +97,23 @@ func (r *Registry) choose(events []event) (event, bool) {
 	return event{}, false
 }
 
+// lateEnd is how long after a takeover mosquitto 2.0 may still tell of the end of the old connection. It does of one over
+// WebSocket, behind the beginning of the new one, and does not say which of the two it was.
+const lateEnd = time.Minute
+
+// acceptedMost is how many TCP connections are remembered whose clients have not said who they are.
+const acceptedMost = 1024
+
+// accept notes a TCP connection: of those the log has a line of their own, and of those over WebSocket it has none.
+func (r *Registry) accept(address string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.accepted == nil || len(r.accepted) >= acceptedMost {
+		r.accepted = make(map[string]struct{}) // whoever stood there counts as one that is not known to be TCP
+	}
+	r.accepted[strings.Clone(address[:min(len(address), 256)])] = struct{}{}
+}
+
 // told is what the log says of a device.
 func (r *Registry) told(e event, now time.Time) {
 	r.mu.Lock()
@@ -109,6 +130,8 @@ func (r *Registry) told(e event, now time.Time) {
 		r.touch(d, &d.log, now)
 		r.set(d, &d.log, Online, reason, now)
 		r.move(d, e.address)
+		_, d.tcp = r.accepted[e.address]
+		delete(r.accepted, e.address)
 		return
 	}
 	online := d != nil && d.log.is(Online, r.life)
@@ -122,6 +145,11 @@ func (r *Registry) told(e event, now time.Time) {
 		}
 		return
 	}
+	if online && e.reason == ReasonClosed && e.address == "" && now.UnixNano() < d.late {
+		d.late = 0 // it tells of one end
+		r.set(d, &d.log, Unknown, ReasonTakenOver, now)
+		return
+	}
 	if d == nil {
 		if host, _, ok := strings.Cut(e.address, ":"); ok && host == e.id {
 			return // a connection that has not said who it is
@@ -129,6 +157,9 @@ func (r *Registry) told(e event, now time.Time) {
 		if d = r.device(e.id); d == nil {
 			return
 		}
+	}
+	if e.reason == ReasonTakenOver && e.address == "" && !(online && d.tcp) {
+		d.late = now.Add(lateEnd).UnixNano()
 	}
 	r.touch(d, &d.log, now)
 	r.set(d, &d.log, Offline, e.reason, now)

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,8 +109,8 @@ type process struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer // the child ends when this does
 	exited chan struct{}
-	mu     sync.Mutex // guards last
-	last   string     // newest line on standard error
+	mu     sync.Mutex // guards cause
+	cause  string     // of its end, as it has said it itself
 }
 
 func (c *Child) spawn() (*process, error) {
@@ -168,9 +169,7 @@ func (p *process) readStderr(r io.Reader, log *slog.Logger) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		line := lines.Text()
-		p.mu.Lock()
-		p.last = line
-		p.mu.Unlock()
+		p.note(line)
 		level := slog.LevelDebug
 		if strings.Contains(line, " level=WARN ") || strings.Contains(line, " level=ERROR ") {
 			level = slog.LevelWarn
@@ -179,14 +178,22 @@ func (p *process) readStderr(r io.Reader, log *slog.Logger) {
 	}
 }
 
+// note keeps the first line that says why the process ends: of its own, or of Go.
+func (p *process) note(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, begin := range []string{"gateway: ", "panic: ", "fatal error: "} {
+		if p.cause == "" && strings.HasPrefix(line, begin) {
+			p.cause = strings.TrimPrefix(line, "gateway: ")
+		}
+	}
+}
+
 // reason is why the process ended.
 func (p *process) reason() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.last != "" {
-		return strings.TrimPrefix(p.last, "gateway: ")
-	}
-	return p.cmd.ProcessState.String()
+	return cmp.Or(p.cause, p.cmd.ProcessState.String())
 }
 
 // stop asks, then kills.

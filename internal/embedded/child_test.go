@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "broker" {
 		if err := childMain(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
+			fmt.Fprintln(os.Stderr, "gateway:", err)
 			os.Exit(1)
 		}
 		return
@@ -115,6 +115,15 @@ func healthy(t testing.TB, addr string) {
 		t.Fatalf("PUBLISH: %v", err)
 	}
 	c.WaitCount(1, raw.Patience)
+}
+
+// A line of the child's log is not why it has ended.
+func TestTheReasonOfAnEndIsTold(t *testing.T) {
+	c, log := startChild(t, t.TempDir()) // it says "kept messages are read"
+	kill(t, c)
+	if got := log.String(); !strings.Contains(got, `starting it again" reason="signal: killed"`) {
+		t.Errorf("got %s, want the signal", got)
+	}
 }
 
 // What was acknowledged before kill -9 is there afterwards, if there is a directory to keep it in.

@@ -19,8 +19,9 @@ type auditLog struct {
 	lines *slog.Logger // nil: likewise
 }
 
-// openAudit opens the audit log, if there is to be one.
-func openAudit(path string, stdout io.Writer) (*auditLog, error) {
+// openAudit opens the audit log, if there is to be one. What becomes of its file
+// is told to log.
+func openAudit(path string, stdout io.Writer, log *slog.Logger) (*auditLog, error) {
 	switch path {
 	case "":
 		return &auditLog{}, nil
@@ -28,12 +29,12 @@ func openAudit(path string, stdout io.Writer) (*auditLog, error) {
 		log := NewLog("json", "info", stdout)
 		return &auditLog{Log: log, lines: log.Logger}, nil
 	}
-	file := &auditFile{path: path}
+	file := &auditFile{path: path, log: log}
 	if err := file.reopen(); err != nil {
 		return nil, ConfigError{fmt.Errorf("GATEWAY_AUDIT_LOG: %w", err)}
 	}
-	log := NewLog("json", "info", file)
-	return &auditLog{Log: log, file: file, lines: log.Logger}, nil
+	audit := NewLog("json", "info", file)
+	return &auditLog{Log: audit, file: file, lines: audit.Logger}, nil
 }
 
 // checkAudit says what openAudit would. It makes no file: that is for the user
@@ -97,7 +98,9 @@ func (a *auditLog) close() {
 // file is opened or this one closed.
 type auditFile struct {
 	path string
+	log  *slog.Logger
 	file atomic.Pointer[os.File]
+	full atomic.Bool // the last write has failed
 }
 
 func (f *auditFile) reopen() error {
@@ -117,8 +120,20 @@ func (f *auditFile) Write(p []byte) (done int, err error) {
 		file := f.file.Load()
 		n, err := file.Write(p[done:])
 		if done += n; !errors.Is(err, os.ErrClosed) || file == f.file.Load() {
+			f.tell(err)
 			return done, err
 		} // it goes on in the other file
+	}
+}
+
+// tell says once that lines are lost, and once that they are not any more.
+func (f *auditFile) tell(err error) {
+	switch failed := err != nil; {
+	case errors.Is(err, os.ErrClosed) || f.full.Swap(failed) == failed:
+	case failed:
+		f.log.Error("the audit log cannot be written, and its lines are lost", "err", cannotWrite(f.path, err))
+	default:
+		f.log.Info("the audit log is written again")
 	}
 }
 

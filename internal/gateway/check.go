@@ -2,9 +2,13 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -13,7 +17,7 @@ import (
 	"github.com/vulturepi/gateway/internal/embedded"
 )
 
-// checkTime is how long Check tries to reach the broker.
+// checkTime is how long Check waits for a broker that does not answer.
 const checkTime = 10 * time.Second
 
 // Check tells on stdout what a gateway with this configuration would find, and
@@ -70,6 +74,9 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 		l.Close()
 		kept := "in memory"
 		if cfg.EmbeddedDir != "" {
+			if err := canWriteTo(cfg.EmbeddedDir); err != nil {
+				return fmt.Errorf("GATEWAY_EMBEDDED_DIR: %w", err)
+			}
 			kept = "in " + cfg.EmbeddedDir
 		}
 		fmt.Fprintf(stdout, "broker: none is configured; the built-in one would run on %s and keep its messages %s\n", cfg.EmbeddedAddr, kept)
@@ -84,7 +91,7 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 	told := askForLog(cfg, &conf)
 	link := bridge.New(conf)
 	hasLog := false
-	status := reach(ctx, link, func(ctx context.Context) { hasLog = told != nil && hearsLog(ctx, link, conf, told) })
+	status := reach(ctx, link, checkTime, func(ctx context.Context) { hasLog = told != nil && hearsLog(ctx, link, conf, told) })
 	if !status.Publish || !status.Subscribe {
 		if hint := addressHint(ctx, cfg, broker); hint != "" {
 			return fmt.Errorf("the broker cannot be used: %s; %s", status.Err, hint)
@@ -106,10 +113,27 @@ func Check(ctx context.Context, cfg *config.Config, stdout io.Writer) error {
 	return nil
 }
 
+// canWriteTo says what keeps a start from writing to a directory, or from making
+// it, and leaves nothing there.
+func canWriteTo(dir string) error {
+	at := filepath.Clean(dir)
+	for ; at != filepath.Dir(at); at = filepath.Dir(at) {
+		if _, err := os.Stat(at); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	f, err := os.CreateTemp(at, ".gateway-check-")
+	if err != nil {
+		return cannotWrite(at, err)
+	}
+	f.Close()
+	return os.Remove(f.Name())
+}
+
 // reach runs the link until it is up, and has tried to send a message to itself,
-// or checkTime has passed. Then is called while it is up.
-func reach(ctx context.Context, link *bridge.Bridge, then func(context.Context)) bridge.Status {
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
+// until it is refused, or for most. Then is called while it is up.
+func reach(ctx context.Context, link *bridge.Bridge, most time.Duration, then func(context.Context)) bridge.Status {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
@@ -122,7 +146,7 @@ func reach(ctx context.Context, link *bridge.Bridge, then func(context.Context))
 		if now := link.Status(); ctx.Err() == nil { // else it may only say that the time is over
 			status = now
 		}
-		if up := status.Publish && status.Subscribe; up && status.Tested || ctx.Err() != nil {
+		if up := status.Publish && status.Subscribe; up && status.Tested || status.Refused || ctx.Err() != nil {
 			if up {
 				then(ctx)
 			}

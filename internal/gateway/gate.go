@@ -32,7 +32,7 @@ func openGate(cfg *config.Config, log *slog.Logger) (g *gate, err error) {
 	if g.certificates, err = openCertificates(cfg); err != nil {
 		return nil, err
 	}
-	if g.audit, err = openAudit(cfg.AuditLog, os.Stdout); err != nil {
+	if g.audit, err = openAudit(cfg.AuditLog, os.Stdout, log); err != nil {
 		return nil, err
 	}
 	if g.callers, err = openAccess(cfg, log, reports(log, g.count)); err != nil {

@@ -29,6 +29,7 @@ type certificates struct {
 
 	current atomic.Pointer[tls.Config]
 	said    [3][]byte // of the files, when they were read last
+	wrong   string    // that was found in them last, and is said once
 
 	trust func(clientCAs *x509.CertPool) // is told of other ones; nil: nobody is
 }
@@ -96,7 +97,12 @@ func (c *certificates) config() *tls.Config {
 // again reads the files, and says what has become of it.
 func (c *certificates) again(log *slog.Logger) {
 	changed, err := c.read()
+	before := c.wrong
+	if c.wrong = ""; err != nil {
+		c.wrong = err.Error()
+	}
 	switch {
+	case err != nil && c.wrong == before:
 	case err != nil:
 		log.Error("new certificates were refused, and the old ones stay in force", "err", err)
 	case changed:

@@ -32,6 +32,10 @@ func (h *Hub) Newest(ctx context.Context, name string) (*message.Message, error)
 	return nil, ErrNotRemembered
 }
 
+// Remembered is the newest message on a topic that the hub has received; nil:
+// there is none. The broker is not asked.
+func (h *Hub) Remembered(name string) *message.Message { return h.known(name) }
+
 func (h *Hub) known(name string) *message.Message {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -68,14 +68,21 @@ func CheckName(name string) error { return checkName(name, MaxBytes, MaxLevels, 
 // [CheckName] with any format character, [MaxReadBytes] and [MaxReadLevels].
 func CheckReadName(name string) error { return checkName(name, MaxReadBytes, MaxReadLevels, anyFormat) }
 
-func checkName(name string, maxBytes, maxLevels int, format func(rune) bool) error {
+// CheckSeenName reports whether name can be that of a message which a broker has delivered: nil, or an [*Error]. It is
+// [CheckReadName] with any character but U+0000. Many brokers cut the connection on control characters and
+// non-characters, so such a name may be looked up, and must not be sent to a broker.
+func CheckSeenName(name string) error {
+	return checkName(name, MaxReadBytes, MaxReadLevels, anyCharacter)
+}
+
+func checkName(name string, maxBytes, maxLevels int, takes taken) error {
 	if name == "" {
 		return refuse(CodeTopicRequired, "The topic is empty; name one.")
 	}
 	if len(name) > maxBytes {
 		return refuse(CodeTopicTooLong, "The topic is %d bytes long; shorten it to at most %d.", len(name), maxBytes)
 	}
-	if flaw, at, r := scan(name, format); flaw != sound {
+	if flaw, at, r := scan(name, takes); flaw != sound {
 		return nameFlaw(flaw, at, r)
 	}
 	if at := strings.IndexAny(name, "+#"); at >= 0 {
@@ -159,17 +166,21 @@ const (
 	formatChar
 )
 
+// taken reports whether a character is accepted in spite of its flaw.
+type taken func(what flaw, r rune) bool
+
 // isJoiner is true for the format characters that scripts and emoji need: zero width non-joiner and joiner.
-func isJoiner(r rune) bool { return r == 0x200C || r == 0x200D }
+func isJoiner(what flaw, r rune) bool { return what == formatChar && (r == 0x200C || r == 0x200D) }
 
-func anyFormat(rune) bool { return true }
+func anyFormat(what flaw, _ rune) bool { return what == formatChar }
 
-// scan finds the first character that neither a name nor a filter may have, and its byte offset. Format says which
-// format characters it may have.
-func scan(s string, format func(rune) bool) (what flaw, at int, r rune) {
+func anyCharacter(_ flaw, r rune) bool { return r != 0 }
+
+// scan finds the first character that is not taken, and its byte offset.
+func scan(s string, takes taken) (what flaw, at int, r rune) {
 	for at = 0; at < len(s); {
 		if c := s[at]; c < utf8.RuneSelf {
-			if c < 0x20 || c == 0x7F {
+			if (c < 0x20 || c == 0x7F) && !takes(controlChar, rune(c)) {
 				return controlChar, at, rune(c)
 			}
 			at++
@@ -179,11 +190,11 @@ func scan(s string, format func(rune) bool) (what flaw, at int, r rune) {
 		switch {
 		case r == utf8.RuneError && size == 1: // U+FFFD itself is three bytes and legal
 			return notUTF8, at, 0
-		case r <= 0x9F:
+		case r <= 0x9F && !takes(controlChar, r):
 			return controlChar, at, r
-		case r&0xFFFE == 0xFFFE || (r >= 0xFDD0 && r <= 0xFDEF):
+		case (r&0xFFFE == 0xFFFE || (r >= 0xFDD0 && r <= 0xFDEF)) && !takes(noncharacter, r):
 			return noncharacter, at, r
-		case unicode.Is(unicode.Cf, r) && !format(r):
+		case unicode.Is(unicode.Cf, r) && !takes(formatChar, r):
 			return formatChar, at, r
 		}
 		at += size

@@ -120,6 +120,23 @@ func TestCheckReadNameAcceptsWhatDevicesChoose(t *testing.T) {
 	}
 }
 
+func TestCheckSeenNameAcceptsWhatBrokersDeliver(t *testing.T) {
+	odd := []string{"a\x01", "a\tb", "\x7f", "a\u0080", "\u009f", "a\ufffe", "\uffff", "\ufdd0", "\U0001fffe"}
+	for _, name := range slices.Concat(goodText, hiddenText, odd) {
+		if err := topic.CheckSeenName(name); err != nil {
+			t.Errorf("CheckSeenName(%.40q): got %v, want nil", name, err)
+		}
+	}
+	for name, want := range map[string]string{
+		"": topic.CodeTopicRequired, "a/+": topic.CodeTopicWildcard, "$SYS/x": topic.CodeTopicReserved, "a\x00": topic.CodeTopicControlChar,
+		"a\xff": topic.CodeTopicUTF8, strings.Repeat("x", topic.MaxReadBytes+1): topic.CodeTopicTooLong,
+	} {
+		if got := code(t, topic.CheckSeenName(name)); got != want {
+			t.Errorf("CheckSeenName(%.40q): got code %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestCheckFilterAcceptsWhatMQTTAllows(t *testing.T) {
 	wild := []string{"#", "+", "+/#", "a/#", "/#", "+/", "/+", "+/+", "a/+/b", "a/+/#", "//#", "a/$share/+",
 		strings.Repeat("+/", topic.MaxReadLevels-1) + "a", strings.Repeat("+/", topic.MaxReadLevels-1) + "#"}

@@ -40,6 +40,7 @@ type Limits struct {
 	RetainedBytes int64         // and their bytes
 	Subscriptions int64         // bytes of all filters
 	Filters       int           // of one session
+	Width         int           // places that one topic may lead to among all filters
 	Sessions      int           // that are kept without a connection; the one that is gone longest makes room
 	File          int           // bytes of the file on disk
 	Answers       int           // bytes of answers that wait before no more is read from a client
@@ -63,6 +64,7 @@ func DefaultLimits() Limits {
 		RetainedBytes: 64 << 20,
 		Subscriptions: 32 << 20,
 		Filters:       10_000,
+		Width:         2048, // some 0.2 ms
 		Sessions:      1000,
 		File:          1 << 30,
 		Answers:       64 << 10,

@@ -152,6 +152,43 @@ func TestSubscriptionsAreBounded(t *testing.T) {
 	}
 }
 
+// However many filters clients have, and whatever they are, a message looks at few of them; those that would make it
+// more are refused, one by one, and others are not.
+func TestFiltersDoNotMakeALookUpTakeLong(t *testing.T) {
+	s := start(t, func(o *Options) { o.Limits.Width = 64 })
+	width := func() int64 { return s.figure(func() int64 { return int64(s.subscriptions.Width()) }) }
+	c, old := s.client(5, "c"), s.client(4, "old")
+	taken, refused := "", 0
+	for i := range 256 {
+		levels := strings.Split("a/a/a/a/a/a/a/a/z", "/")
+		for at := range 8 {
+			if i>>at&1 == 1 {
+				levels[at] = "+"
+			}
+		}
+		f := strings.Join(levels, "/")
+		old.Send(raw.Subscribe(2, nil, "$share/g/"+f, 1))
+		shared := old.WantType(0x90)
+		c.Send(raw.Subscribe(1, raw.Props(), f, 1))
+		switch answer := fmt.Sprintf("%x", c.WantType(0x90)); {
+		case answer == "900400010097" && fmt.Sprintf("%x", shared) == "9003000280":
+			refused++
+		case answer == "900400010001" && fmt.Sprintf("%x", shared) == "9003000201":
+			taken = f
+		default:
+			t.Fatalf("%s: got %s and %x", f, answer, shared)
+		}
+	}
+	if got := width(); refused < 100 || taken == "" || got > 64 {
+		t.Errorf("%d filters were refused, and a message leads to %d places; want most, and 64 at most", refused, got)
+	}
+	for _, f := range []string{"#", "b/+", "+/b", "fleet/+/temp", taken} {
+		c.Send(raw.Subscribe(1, raw.Props(), f, 1))
+		c.Want("900400010001")
+	}
+	s.healthy()
+}
+
 // A SUBSCRIBE with as many filters as there may be, deep ones, does not keep the others away.
 func TestALargeSubscribeIsServed(t *testing.T) {
 	s := start(t)
@@ -259,6 +296,7 @@ func TestBoundsAreDocumented(t *testing.T) {
 		{"Messages that wait or are retained, together", mib(l.Held)},
 		{"Retained messages", number(l.Retained) + ", " + mib(l.RetainedBytes)},
 		{"Filters", number(l.Filters) + " of a client, " + mib(l.Subscriptions) + " together"},
+		{"Places that one topic leads to among all filters", number(l.Width)},
 		{"Sessions without a connection", number(l.Sessions)},
 		{"Messages sent and not acknowledged", number(l.Window) + ", or the client's Receive Maximum"},
 		{"Levels of a topic or filter", number(packet.MaxLevels)},

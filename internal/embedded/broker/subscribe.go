@@ -55,12 +55,12 @@ func (c *conn) subscribe(p *packet.Subscribe) {
 		sub := &subscription{Subscription: filter, identifier: p.Identifier, session: s}
 		old := s.subscriptions[sub.key()]
 		isNew[i] = old == nil
-		if isNew[i] && (len(s.subscriptions) >= b.limits.Filters || b.subscriptionBytes+sub.bytes() > b.limits.Subscriptions) {
-			reasons[i] = packet.QuotaExceeded
-			continue
-		}
 		if old != nil {
 			b.unsubscribe(s, old)
+		}
+		if isNew[i] && !b.hasRoom(sub) {
+			reasons[i] = packet.QuotaExceeded
+			continue
 		}
 		b.addSubscription(sub)
 		b.storeSubscription(sub)
@@ -73,6 +73,19 @@ func (c *conn) subscribe(p *packet.Subscribe) {
 			return
 		}
 	}
+}
+
+// hasRoom reports whether a new subscription is within the limits. Of those to the tree's width a kept session may bring
+// back more than there may be; then it must not become more.
+func (b *Broker) hasRoom(sub *subscription) bool {
+	if len(sub.session.subscriptions) >= b.limits.Filters || b.subscriptionBytes+sub.bytes() > b.limits.Subscriptions {
+		return false
+	}
+	before := b.subscriptions.Width()
+	b.subscriptions.Add(sub.Filter, sub)
+	after := b.subscriptions.Width()
+	b.subscriptions.Remove(sub.Filter, sub)
+	return after <= max(before, b.limits.Width)
 }
 
 // addSubscription puts a subscription into its session and the tree.
