@@ -141,7 +141,7 @@ func (a *Authenticator) openFile(ctx context.Context) error {
 	}
 	a.file = a.fileSource(a.options.File)
 	a.watch(ctx) // first, so that no change is missed
-	return about("File", a.reload(ctx, a.file))
+	return about("File", a.reload(ctx, a.file, false))
 }
 
 // openTokens gets ready for tokens.
@@ -166,7 +166,7 @@ func (a *Authenticator) openTokens(ctx context.Context, o *JWTOptions) (err erro
 		return about("JWKS", err)
 	}
 	a.set = keysSource(from)
-	err = a.reload(ctx, a.set)
+	err = a.reload(ctx, a.set, false)
 	if failed := (readError{}); errors.As(err, &failed) && from.url != "" {
 		a.options.Note(failed.Error() + "; tokens are refused until it can be had")
 		err = nil
@@ -204,12 +204,13 @@ func (a *Authenticator) Generation() (generation uint64, changed <-chan struct{}
 // Accounts lists the principals of the access file, by name.
 func (a *Authenticator) Accounts() []Account { return a.state.Load().file.Accounts() }
 
-// Reload reads the access file and the JWKS again, now. The error says what was refused; the rest is in force.
+// Reload reads the access file and the JWKS again, now. The error says what was refused; the rest is in force. What was
+// refused is reported, also when it was before.
 func (a *Authenticator) Reload(ctx context.Context) error {
 	var errs []error
 	for _, s := range []*source{a.file, a.set} {
 		if s != nil {
-			errs = append(errs, a.reload(ctx, s))
+			errs = append(errs, a.reload(ctx, s, true))
 		}
 	}
 	return errors.Join(errs...)

@@ -29,8 +29,8 @@ type readError struct{ error }
 func (e readError) Unwrap() error { return e.error }
 
 // reload reads the source, and puts it in force if it is sound; if not, what is in force stays so. The same text, or
-// the same error, as the last time changes nothing and is not reported again.
-func (a *Authenticator) reload(ctx context.Context, s *source) error {
+// the same error, as the last time changes nothing, and is reported again only if somebody asks and it is wrong still.
+func (a *Authenticator) reload(ctx context.Context, s *source, asked bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	data, err := s.read(ctx)
@@ -43,6 +43,9 @@ func (a *Authenticator) reload(ctx context.Context, s *source) error {
 	}
 	first := s.seen == Digest{}
 	if sum := sha256.Sum256(data); sum == s.seen {
+		if asked && s.err != nil {
+			a.options.Report(Report{Source: s.name, Err: s.err})
+		}
 		return s.err
 	} else {
 		s.seen = sum
@@ -110,7 +113,7 @@ func (a *Authenticator) refresh(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			a.reload(ctx, a.set) // reports what goes wrong
+			a.reload(ctx, a.set, false) // reports what goes wrong
 		}
 	}
 }
@@ -153,7 +156,7 @@ func (a *Authenticator) follow(ctx context.Context, watcher *fsnotify.Watcher) {
 			}
 		case <-due:
 			due = nil
-			a.reload(ctx, a.file) // reports what goes wrong
+			a.reload(ctx, a.file, false) // reports what goes wrong
 		}
 	}
 }

@@ -17,7 +17,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		s.getDeviceEvents(w, r)
 		return
 	}
-	request, bad := streamRequest(callerOf(w), r, true, eventsParams...)
+	request, bad := streamRequest(r, true, eventsParams...)
 	var response stream.Response
 	if bad == nil {
 		response, bad = responseOptions(r)
