@@ -17,7 +17,7 @@ import (
 // once the request is carried out.
 type caller struct {
 	principal *access.Principal
-	addr      netip.Addr // of the client; zero where nothing asks for it
+	addr      netip.Addr // of the client
 	requestID string
 	trace     string      // its traceparent
 	header    http.Header // of the answer; nil: there is none, or it has gone out
