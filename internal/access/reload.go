@@ -15,7 +15,7 @@ import (
 // source is a file or a set of keys that is read again.
 type source struct {
 	name Source
-	read func(context.Context) ([]byte, error)
+	read func(ctx context.Context, again bool) ([]byte, error)
 	use  func([]byte) (change func(*state), err error)
 
 	mu   sync.Mutex // held while it is read, so that what was read later is put in force later; guards what follows
@@ -33,7 +33,8 @@ func (e readError) Unwrap() error { return e.error }
 func (a *Authenticator) reload(ctx context.Context, s *source, asked bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	data, err := s.read(ctx)
+	first := s.seen == Digest{}
+	data, err := s.read(ctx, !first)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -41,7 +42,6 @@ func (a *Authenticator) reload(ctx context.Context, s *source, asked bool) error
 		err = readError{err}
 		data = []byte(err.Error())
 	}
-	first := s.seen == Digest{}
 	if sum := sha256.Sum256(data); sum == s.seen {
 		if asked && s.err != nil {
 			a.options.Report(Report{Source: s.name, Err: s.err})
@@ -68,8 +68,8 @@ func (a *Authenticator) reload(ctx context.Context, s *source, asked bool) error
 func (a *Authenticator) fileSource(path string) *source {
 	return &source{
 		name: SourceFile,
-		read: func(context.Context) ([]byte, error) {
-			data, mode, err := readBounded(path)
+		read: func(_ context.Context, again bool) ([]byte, error) {
+			data, mode, err := readFile(path, again)
 			if err == nil && !a.warned.Load() {
 				if note := openToOthers(path, mode); note != "" {
 					a.warned.Store(true)
@@ -121,8 +121,9 @@ func (a *Authenticator) refresh(ctx context.Context, every time.Duration) {
 // settle is how long after a change the file is read: a writer that does not replace it in one step is done by then.
 const settle = 100 * time.Millisecond
 
-// watch reads the access file again when something changes in its folder. The folder and not the file, because most
-// writers put another file in its place. A machine that has no watch to spare is no reason not to start.
+// watch reads the access file again when something changes in its folder, or in the one that a symbolic link leads to.
+// The folders and not the file, because most writers put another file in its place. A machine that has no watch to
+// spare is no reason not to start.
 func (a *Authenticator) watch(ctx context.Context) {
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
@@ -134,13 +135,32 @@ func (a *Authenticator) watch(ctx context.Context) {
 		a.options.Note(fmt.Sprintf("changes of %q are not noticed (%v); send SIGHUP after a change", a.options.File, err))
 		return
 	}
+	target := a.target(watcher, "")
 	a.running.Go(func() {
 		defer watcher.Close()
-		a.follow(ctx, watcher)
+		a.follow(ctx, watcher, target)
 	})
 }
 
-func (a *Authenticator) follow(ctx context.Context, watcher *fsnotify.Watcher) {
+// target watches the folder that the file is in behind symbolic links, and the one before no longer.
+func (a *Authenticator) target(watcher *fsnotify.Watcher, before string) (folder string) {
+	file, err := filepath.EvalSymlinks(a.options.File)
+	if err != nil {
+		return before // it is away for a moment, and comes back into the folder of its name
+	}
+	if folder = filepath.Dir(file); folder == before || folder == filepath.Dir(a.options.File) {
+		return folder
+	}
+	if err := watcher.Add(folder); err != nil {
+		a.options.Note(fmt.Sprintf("changes of %q are not noticed (%v); send SIGHUP after a change", file, err))
+	}
+	if before != "" && before != filepath.Dir(a.options.File) {
+		_ = watcher.Remove(before)
+	}
+	return folder
+}
+
+func (a *Authenticator) follow(ctx context.Context, watcher *fsnotify.Watcher, target string) {
 	var due <-chan time.Time // nil: nothing has changed
 	for {
 		select {
@@ -156,7 +176,8 @@ func (a *Authenticator) follow(ctx context.Context, watcher *fsnotify.Watcher) {
 			}
 		case <-due:
 			due = nil
-			a.reload(ctx, a.file, false) // reports what goes wrong
+			target = a.target(watcher, target) // first, so that no change is missed
+			a.reload(ctx, a.file, false)       // reports what goes wrong
 		}
 	}
 }
