@@ -142,7 +142,7 @@ func (a *Authenticator) openFile(ctx context.Context) error {
 	}
 	a.file = a.fileSource(a.options.File)
 	a.watch(ctx, a.options.File, a.file) // first, so that no change is missed
-	return about("File", a.reload(ctx, a.file))
+	return about("File", a.reload(ctx, a.file, false))
 }
 
 // openTokens gets ready for tokens.
@@ -154,7 +154,7 @@ func (a *Authenticator) openTokens(ctx context.Context, o *JWTOptions) (err erro
 		from := &keyFile{path: o.KeyFile}
 		a.keys = from.source()
 		a.watch(ctx, o.KeyFile, a.keys)
-		if err := a.reload(ctx, a.keys); err != nil {
+		if err := a.reload(ctx, a.keys, false); err != nil {
 			return about("KeyFile", err)
 		}
 		a.tokens, err = newVerifier(o, from.secret)
@@ -168,7 +168,7 @@ func (a *Authenticator) openTokens(ctx context.Context, o *JWTOptions) (err erro
 		return about("JWKS", err)
 	}
 	a.keys = setOfKeys(from)
-	err = a.reload(ctx, a.keys)
+	err = a.reload(ctx, a.keys, false)
 	if failed := (readError{}); errors.As(err, &failed) && from.url != "" {
 		a.options.Note(failed.Error() + "; tokens are refused until it can be had")
 		err = nil
@@ -207,11 +207,12 @@ func (a *Authenticator) Generation() (generation uint64, changed <-chan struct{}
 func (a *Authenticator) Accounts() []Account { return a.state.Load().file.Accounts() }
 
 // Reload reads the access file and the keys of tokens again, now. The error says what was refused; the rest is in force.
+// What was refused is reported, also when it was before.
 func (a *Authenticator) Reload(ctx context.Context) error {
 	var errs []error
 	for _, s := range []*source{a.file, a.keys} {
 		if s != nil {
-			errs = append(errs, a.reload(ctx, s))
+			errs = append(errs, a.reload(ctx, s, true))
 		}
 	}
 	return errors.Join(errs...)

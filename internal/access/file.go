@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -68,8 +69,16 @@ func openToOthers(path string, mode fs.FileMode) string {
 }
 
 // readBounded reads a small file. The errors name it, and what to do.
-func readBounded(path string) ([]byte, fs.FileMode, error) {
-	f, err := os.Open(path)
+func readBounded(path string) ([]byte, fs.FileMode, error) { return readFile(path, false) }
+
+// readFile is readBounded. Again: the file was read before, and is read without waiting for anybody. A pipe or a device
+// in its place would keep what comes later from being read, for ever.
+func readFile(path string, again bool) ([]byte, fs.FileMode, error) {
+	flags := os.O_RDONLY
+	if again {
+		flags |= syscall.O_NONBLOCK
+	}
+	f, err := os.OpenFile(path, flags, 0)
 	if err != nil {
 		return nil, 0, fmt.Errorf("cannot read %q: %w", path, cause(err))
 	}
@@ -77,6 +86,9 @@ func readBounded(path string) ([]byte, fs.FileMode, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, 0, fmt.Errorf("cannot read %q: %w", path, cause(err))
+	}
+	if again && !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("cannot read %q again: it is no regular file any more", path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {

@@ -132,9 +132,9 @@ func newSetSource(where string, client *http.Client) (*setSource, error) {
 }
 
 // read returns the document. The errors say what to do and hold nothing of it.
-func (s *setSource) read(ctx context.Context) ([]byte, error) {
+func (s *setSource) read(ctx context.Context, again bool) ([]byte, error) {
 	if s.path != "" {
-		data, _, err := readBounded(s.path)
+		data, _, err := readFile(s.path, again)
 		return data, err
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)

@@ -158,8 +158,8 @@ type keyFile struct {
 func (f *keyFile) source() *source {
 	return &source{
 		name: SourceKeyFile,
-		read: func(context.Context) ([]byte, error) {
-			data, _, err := readBounded(f.path)
+		read: func(_ context.Context, again bool) ([]byte, error) {
+			data, _, err := readFile(f.path, again)
 			return data, err
 		},
 		use: func(data []byte) (func(*state), error) {

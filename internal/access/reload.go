@@ -15,7 +15,7 @@ import (
 // source is a file or a set of keys that is read again.
 type source struct {
 	name Source
-	read func(context.Context) ([]byte, error)
+	read func(ctx context.Context, again bool) ([]byte, error)
 	use  func([]byte) (change func(*state), err error)
 
 	mu   sync.Mutex // held while it is read, so that what was read later is put in force later; guards what follows
@@ -29,11 +29,12 @@ type readError struct{ error }
 func (e readError) Unwrap() error { return e.error }
 
 // reload reads the source, and puts it in force if it is sound; if not, what is in force stays so. The same text, or
-// the same error, as the last time changes nothing and is not reported again.
-func (a *Authenticator) reload(ctx context.Context, s *source) error {
+// the same error, as the last time changes nothing, and is reported again only if somebody asks and it is wrong still.
+func (a *Authenticator) reload(ctx context.Context, s *source, asked bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	data, err := s.read(ctx)
+	first := s.seen == Digest{}
+	data, err := s.read(ctx, !first)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -41,8 +42,10 @@ func (a *Authenticator) reload(ctx context.Context, s *source) error {
 		err = readError{err}
 		data = []byte(err.Error())
 	}
-	first := s.seen == Digest{}
 	if sum := sha256.Sum256(data); sum == s.seen {
+		if asked && s.err != nil {
+			a.options.Report(Report{Source: s.name, Err: s.err})
+		}
 		return s.err
 	} else {
 		s.seen = sum
@@ -65,8 +68,8 @@ func (a *Authenticator) reload(ctx context.Context, s *source) error {
 func (a *Authenticator) fileSource(path string) *source {
 	return &source{
 		name: SourceFile,
-		read: func(context.Context) ([]byte, error) {
-			data, mode, err := readBounded(path)
+		read: func(_ context.Context, again bool) ([]byte, error) {
+			data, mode, err := readFile(path, again)
 			if err == nil && !a.warned.Load() {
 				if note := openToOthers(path, mode); note != "" {
 					a.warned.Store(true)
@@ -110,7 +113,7 @@ func (a *Authenticator) refresh(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			a.reload(ctx, a.keys) // reports what goes wrong
+			a.reload(ctx, a.keys, false) // reports what goes wrong
 		}
 	}
 }
@@ -118,8 +121,16 @@ func (a *Authenticator) refresh(ctx context.Context, every time.Duration) {
 // settle is how long after a change the file is read: a writer that does not replace it in one step is done by then.
 const settle = 100 * time.Millisecond
 
-// watch reads a file again when something changes in its folder. The folder and not the file, because most writers put
-// another file in its place. A machine that has no watch to spare is no reason not to start.
+// watched is a file that is read again when something changes in its folder, or in the one that a symbolic link leads
+// to. The folders and not the file, because most writers put another file in its place.
+type watched struct {
+	path    string
+	source  *source
+	watcher *fsnotify.Watcher
+	folder  string // that the file is in behind symbolic links
+}
+
+// watch reads a file again when it changes. A machine that has no watch to spare is no reason not to start.
 func (a *Authenticator) watch(ctx context.Context, path string, s *source) {
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
@@ -128,32 +139,59 @@ func (a *Authenticator) watch(ctx context.Context, path string, s *source) {
 		}
 	}
 	if err != nil {
-		a.options.Note(fmt.Sprintf("changes of %q are not noticed (%v); send SIGHUP after a change", path, err))
+		a.unnoticed(path, err)
 		return
 	}
+	w := &watched{path: path, source: s, watcher: watcher}
+	w.target(a)
 	a.running.Go(func() {
 		defer watcher.Close()
-		a.follow(ctx, watcher, s)
+		a.follow(ctx, w)
 	})
 }
 
-func (a *Authenticator) follow(ctx context.Context, watcher *fsnotify.Watcher, s *source) {
+func (a *Authenticator) unnoticed(path string, err error) {
+	a.options.Note(fmt.Sprintf("changes of %q are not noticed (%v); send SIGHUP after a change", path, err))
+}
+
+// target watches the folder that the file is in behind symbolic links, and the one before no longer.
+func (w *watched) target(a *Authenticator) {
+	file, err := filepath.EvalSymlinks(w.path)
+	if err != nil {
+		return // it is away for a moment, and comes back into the folder of its name
+	}
+	before, own := w.folder, filepath.Dir(w.path)
+	if w.folder = filepath.Dir(file); w.folder == before {
+		return
+	}
+	if w.folder != own {
+		if err := w.watcher.Add(w.folder); err != nil {
+			a.unnoticed(file, err)
+		}
+	}
+	if before != "" && before != own {
+		_ = w.watcher.Remove(before)
+	}
+}
+
+func (a *Authenticator) follow(ctx context.Context, w *watched) {
 	var due <-chan time.Time // nil: nothing has changed
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-watcher.Events:
+		case <-w.watcher.Events:
 			if due == nil {
 				due = time.After(settle)
 			}
-		case err := <-watcher.Errors:
+		case err := <-w.watcher.Errors:
 			if errors.Is(err, fsnotify.ErrEventOverflow) && due == nil { // some were lost, so there were some
 				due = time.After(settle)
 			}
 		case <-due:
 			due = nil
-			a.reload(ctx, s) // reports what goes wrong
+			w.target(a)                    // first, so that no change is missed
+			a.reload(ctx, w.source, false) // reports what goes wrong
 		}
 	}
 }

@@ -167,6 +167,36 @@ func TestSameFileIsNoChange(t *testing.T) {
 	}
 }
 
+// TestWhatIsWrongIsSaidToWhoAsks: SIGHUP gets an answer, and a folder in which something else changes does not.
+func TestWhatIsWrongIsSaidToWhoAsks(t *testing.T) {
+	path := tempFile(t, loginFile)
+	var told reports
+	a := open(t, Options{Keys: true, File: path, Report: told.report})
+	write(t, path, "a: [")
+	for want := 1; want <= 3; want++ {
+		if err := a.Reload(t.Context()); err == nil {
+			t.Fatal("a bad file was taken")
+		}
+		if err := a.reload(t.Context(), a.file, false); err == nil {
+			t.Fatal("a bad file was taken")
+		}
+		if all, _ := told.lines(); len(all) < want || len(all) > want+1 { // the watch may have been first
+			t.Errorf("got reports %q, want %d", all, want)
+		}
+	}
+	write(t, path, loginFile)
+	if err := a.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := told.lines()
+	if err := a.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := told.lines(); len(after) != len(before) {
+		t.Errorf("got reports %q, want none of what is in force already", after[len(before):])
+	}
+}
+
 func TestOpenRefusesABadFile(t *testing.T) {
 	if _, err := Open(Options{Keys: true, File: tempFile(t, "a: 1")}); err == nil || !strings.Contains(err.Error(), "line 1, a: ") {
 		t.Errorf("got %v, want the place", err)

@@ -151,8 +151,11 @@ func (s *Server) ticketTopics(w http.ResponseWriter, r *http.Request, held *hold
 		return nil, fieldProblem(wire.CodeInvalidTopics, "/topics", "topics must be an array of 1 to 256 filters.")
 	}
 	for _, f := range topics {
-		if err := callerOf(w).checkFilter(f); err != nil {
+		if err := topic.CheckSystemFilter(f); err != nil {
 			return nil, problemAt("/topics", err)
+		}
+		if bad := s.mayReadSystem(callerOf(w), f, "/topics"); bad != nil {
+			return nil, bad
 		}
 	}
 	return topics, nil

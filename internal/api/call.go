@@ -129,7 +129,7 @@ func (s *Server) mayCall(by *caller, c *call) *wire.Problem {
 // wants says which message is the reply. Behind a wildcard, the request's own
 // topic is none.
 func (c *call) wants(rights *hub.Rights) hub.Want {
-	want := hub.Want{Payload: c.expect, Rights: rights}
+	want := hub.Want{Payload: c.expect, Rights: rights, Holder: c.publication.by.client()}
 	if strings.ContainsAny(c.replyTo, "+#") {
 		want.Except = c.publication.topic
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/vulturepi/gateway/internal/access"
 	"github.com/vulturepi/gateway/internal/hub"
-	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -18,7 +17,7 @@ import (
 // once the request is carried out.
 type caller struct {
 	principal *access.Principal
-	addr      netip.Addr // of the client; zero where nothing asks for it
+	addr      netip.Addr // of the client
 	requestID string
 	trace     string      // its traceparent
 	header    http.Header // of the answer; nil: there is none, or it has gone out
@@ -35,15 +34,6 @@ func (c *caller) quiet() *caller {
 }
 
 func (c *caller) client() access.Client { return access.ClientOf(c.principal, c.addr) }
-
-// checkFilter says what is wrong with a filter of the caller's. The broker's own
-// topics are for those who may read them; to others they are reserved.
-func (c *caller) checkFilter(filter string) error {
-	if c.principal.Rights.MaySubscribe(filter) {
-		return topic.CheckSystemFilter(filter)
-	}
-	return topic.CheckFilter(filter)
-}
 
 // owner names the principal in tables: a token of the same name as a key is
 // somebody else.

@@ -17,7 +17,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		s.getDeviceEvents(w, r)
 		return
 	}
-	request, bad := streamRequest(callerOf(w), r, true, eventsParams...)
+	request, bad := streamRequest(r, true, eventsParams...)
 	var response stream.Response
 	if bad == nil {
 		response, bad = responseOptions(r)
@@ -26,6 +26,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		bad = s.maySubscribeAll(callerOf(w), request)
 	}
 	if bad == nil {
+		request.Holder = callerOf(w).client()
 		bad = s.reach(r.Context(), request)
 	}
 	s.respond(w, r, response, bad, func(ctx context.Context, g *guest) (stop func()) {
@@ -131,7 +132,7 @@ func (s *Server) maySubscribeAll(c *caller, r *hub.Request) *wire.Problem {
 // status to tell it with.
 func (s *Server) reach(ctx context.Context, r *hub.Request) *wire.Problem {
 	for _, res := range r.Results {
-		if err := s.opts.Hub.Reach(ctx, res.Topic); err != nil {
+		if err := s.opts.Hub.Reach(ctx, res.Topic, r.Holder); err != nil {
 			return problemAt("/topic", err)
 		}
 	}

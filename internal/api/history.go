@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/vulturepi/gateway/internal/hub"
+	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -19,7 +20,7 @@ const (
 // stands where messages are missing, as on a stream.
 func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 	c := callerOf(w)
-	filter, since, limit, bad := historyQuery(c, r)
+	filter, since, limit, bad := historyQuery(r)
 	if bad == nil {
 		bad = s.maySubscribe(c, filter, "/filter")
 	}
@@ -49,7 +50,7 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 	writeObjects(w, r, objects)
 }
 
-func historyQuery(c *caller, r *http.Request) (filter string, since *hub.Position, limit int, bad *wire.Problem) {
+func historyQuery(r *http.Request) (filter string, since *hub.Position, limit int, bad *wire.Problem) {
 	if bad = onlyParams(r, "filter", "since", "limit"); bad != nil {
 		return
 	}
@@ -59,7 +60,7 @@ func historyQuery(c *caller, r *http.Request) (filter string, since *hub.Positio
 		return
 	}
 	filter = query.Get("filter")
-	if err := c.checkFilter(filter); err != nil {
+	if err := topic.CheckSystemFilter(filter); err != nil {
 		return "", nil, 0, problemAt("/filter", err)
 	}
 	limit, bad = pageLimit(query, defaultPage, maxPage)

@@ -34,9 +34,7 @@ func (s *Server) identify(c *caller, r *http.Request) *wire.Problem {
 	if secretInURL(r) {
 		return problem(wire.CodeTokenInURL, "The URL holds a key or a token. Send it as Authorization: Bearer, or use a ticket; and replace this one, because URLs end up in logs.")
 	}
-	if s.addresses {
-		c.addr, _ = netip.ParseAddr(s.remote(r))
-	}
+	c.addr, _ = netip.ParseAddr(s.remote(r))
 	c.principal = s.access.Anonymous()
 	if !s.asks {
 		return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/hub/outbox"
 	"github.com/vulturepi/gateway/internal/stream"
+	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -40,7 +41,7 @@ func lastEventID(r *http.Request, query url.Values) string {
 // streamRequest reads filters and options from the query and from
 // Last-Event-ID, which wins: a browser that reconnects knows better than the
 // URL it was given.
-func streamRequest(c *caller, r *http.Request, needTopic bool, more ...string) (*hub.Request, *wire.Problem) {
+func streamRequest(r *http.Request, needTopic bool, more ...string) (*hub.Request, *wire.Problem) {
 	if bad := onlyParams(r, append(slices.Clone(streamParams), more...)...); bad != nil {
 		return nil, bad
 	}
@@ -57,7 +58,7 @@ func streamRequest(c *caller, r *http.Request, needTopic bool, more ...string) (
 		return nil, fieldProblem(wire.CodeFilterRequired, "/topic", "Name at least one filter: ?topic=pi/%2B/battery.")
 	}
 	for _, f := range filters {
-		if err := c.checkFilter(f); err != nil {
+		if err := topic.CheckSystemFilter(f); err != nil {
 			return nil, problemAt("/topic", err)
 		}
 		if !slices.ContainsFunc(req.Results, func(r wire.Result) bool { return r.Topic == f }) {

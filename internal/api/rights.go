@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/vulturepi/gateway/internal/access"
+	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -28,11 +29,25 @@ func (s *Server) mayPublish(c *caller, p *publication) *wire.Problem {
 }
 
 // maySubscribe says what keeps the caller from reading what a filter matches.
+// The broker's own topics are reserved for those who may.
 func (s *Server) maySubscribe(c *caller, filter, pointer string) *wire.Problem {
 	if c.principal.Rights.MaySubscribe(filter) {
 		return nil
 	}
-	return s.deny(c, access.ActionSubscribe, filter, filterForbidden(filter, pointer))
+	bad := filterForbidden(filter, pointer)
+	if err := topic.CheckFilter(filter); err != nil {
+		bad = problemAt(pointer, err)
+	}
+	return s.deny(c, access.ActionSubscribe, filter, bad)
+}
+
+// mayReadSystem is maySubscribe where others than the broker's own topics are
+// granted, or not, later on.
+func (s *Server) mayReadSystem(c *caller, filter, pointer string) *wire.Problem {
+	if topic.CheckFilter(filter) == nil {
+		return nil
+	}
+	return s.maySubscribe(c, filter, pointer)
 }
 
 func filterForbidden(filter, pointer string) *wire.Problem {

@@ -91,7 +91,6 @@ type Server struct {
 
 	access                     *access.Authenticator
 	asks                       bool // callers have to show who they are
-	addresses                  bool // and their addresses count
 	logins                     *access.Logins
 	publishRates, requestRates *access.Rates
 	perClient                  *access.Streams
@@ -136,7 +135,6 @@ func (s *Server) openAccess() {
 		s.access, _ = access.Open(access.Options{None: true}) // which cannot fail
 	}
 	s.asks = s.access.Anonymous().Via != access.ViaNone
-	s.addresses = s.asks || o.RatePublish > 0 || o.RateRequests > 0 || o.StreamsPerClient > 0 || o.Audit != nil
 	s.logins = access.NewLogins(time.Now)
 	s.publishRates, s.requestRates = access.NewRates(o.RatePublish, time.Now), access.NewRates(o.RateRequests, time.Now)
 	s.perClient = access.NewStreams(o.StreamsPerClient)

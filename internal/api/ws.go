@@ -84,7 +84,15 @@ func (s *Server) checkWS(w http.ResponseWriter, r *http.Request) (*hub.Request, 
 	if len(r.Header.Values("Sec-WebSocket-Protocol")) > 0 && !hasToken(r.Header, "Sec-WebSocket-Protocol", wire.Subprotocol) {
 		return nil, problem(wire.CodeUnsupportedSubprotocol, "The gateway speaks gateway.v1; offer that, or no subprotocol.")
 	}
-	return streamRequest(callerOf(w), r, false)
+	request, bad := streamRequest(r, false)
+	if c := callerOf(w); bad == nil && c.principal.Via != access.ViaAnonymous { // who is nobody yet may be an operator soon
+		for _, res := range request.Results {
+			if bad := s.mayReadSystem(c, res.Topic, "/topic"); bad != nil {
+				return nil, bad
+			}
+		}
+	}
+	return request, bad
 }
 
 // hasToken looks for token in a comma-separated header, ignoring case.

@@ -92,7 +92,7 @@ func expires(p *access.Principal) *time.Time {
 func (ws *wsSession) subscribe(r *hub.Request) {
 	c := ws.guest.now()
 	copied := *r
-	copied.Results = slices.Clone(r.Results)
+	copied.Results, copied.Holder = slices.Clone(r.Results), c.client()
 	for i := range copied.Results {
 		res := &copied.Results[i]
 		if !res.OK {

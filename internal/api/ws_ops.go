@@ -9,6 +9,7 @@ import (
 
 	"github.com/vulturepi/gateway/internal/hub"
 	"github.com/vulturepi/gateway/internal/stream"
+	"github.com/vulturepi/gateway/internal/topic"
 	"github.com/vulturepi/gateway/wire"
 )
 
@@ -194,7 +195,7 @@ func (ws *wsSession) filters(raw jsontext.Value, subscribe bool) ([]wire.Result,
 	if raw.Kind() != '[' || !stringArray(raw, &names) || len(names) == 0 || len(names) > maxTopics {
 		return nil, wrong
 	}
-	held, caller := 0, ws.guest.now()
+	held := 0
 	if subscribe {
 		held = ws.client.Filters()
 	}
@@ -202,7 +203,7 @@ func (ws *wsSession) filters(raw jsontext.Value, subscribe bool) ([]wire.Result,
 	counted := map[string]bool{}
 	for _, name := range names {
 		r := wire.Result{Topic: name, OK: true}
-		if err := caller.checkFilter(name); err != nil {
+		if err := topic.CheckSystemFilter(name); err != nil {
 			r.Refuse(ProblemOf(err))
 		} else if subscribe && !counted[name] && !ws.client.Has(name) {
 			counted[name] = true

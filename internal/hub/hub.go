@@ -135,7 +135,8 @@ type Hub struct {
 	seq          uint64
 	interests    topic.Trie[*interest]
 	byFilter     map[string]*interest
-	filters      int // subscriptions in force
+	levels       map[any]int // of the filters of each holder: see charge
+	filters      int         // subscriptions in force
 	clients      clients
 	fetches      map[string]*fetch
 	watches      map[string]*watch
@@ -196,6 +197,7 @@ func New(o Options) *Hub {
 		seeds:     [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 
 		byFilter:    map[string]*interest{},
+		levels:      map[any]int{},
 		fetches:     map[string]*fetch{},
 		watches:     map[string]*watch{},
 		clears:      clears{byTopic: map[string][]*expected{}},

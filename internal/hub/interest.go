@@ -16,6 +16,8 @@ type interest struct {
 	waiting   map[payloadKey]map[exception]waiters // by the payload that is wanted, and by what does not count
 	filter    string
 	held      int // by those who watch it: a place is kept for it
+	holder    any // who was the first of them
+	levels    int // that the holder bears: see charge
 }
 
 // subscription is one filter of one client.
@@ -43,6 +45,7 @@ func (h *Hub) interested(filter string) *interest {
 // dropped forgets an interest that nobody has any more.
 func (h *Hub) dropped(in *interest) {
 	if in.held == 0 && len(in.subs) == 0 && len(in.recorders) == 0 && len(in.waiting) == 0 {
+		h.discharge(in)
 		delete(h.byFilter, in.filter)
 		h.interests.Remove(in.filter, in)
 	}

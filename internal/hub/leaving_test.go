@@ -67,7 +67,7 @@ func TestWatchDoesNotEndWithWhoAskedFirst(t *testing.T) {
 	h := setup(t, b, Options{FetchTime: time.Minute, Linger: time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	first, second := make(chan error, 1), make(chan error, 1)
-	go func() { first <- h.watch(ctx, "a") }()
+	go func() { first <- h.watch(ctx, "a", nil) }()
 	refs := func(n int) func() bool {
 		return func() bool {
 			h.mu.Lock()
@@ -76,7 +76,7 @@ func TestWatchDoesNotEndWithWhoAskedFirst(t *testing.T) {
 		}
 	}
 	eventually(t, "the first waits", refs(1))
-	go func() { second <- h.watch(t.Context(), "a") }()
+	go func() { second <- h.watch(t.Context(), "a", nil) }()
 	eventually(t, "both wait", refs(2))
 	cancel()
 	if err := <-first; err == nil {
@@ -98,7 +98,7 @@ func TestWatchThatNobodyWaitedForEnds(t *testing.T) {
 	h := setup(t, b, Options{FetchTime: time.Minute, Linger: time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := h.watch(ctx, "a"); err == nil {
+	if err := h.watch(ctx, "a", nil); err == nil {
 		t.Error("got no error")
 	}
 	close(b.confirm)

@@ -68,7 +68,7 @@ func (h *Hub) value(name string, t *memory.Topic) *message.Message {
 // the filter for a moment, so that who asks again soon finds it there, and gives
 // the copies that the broker has sent.
 func (h *Hub) ask(ctx context.Context, filter string) ([]*message.Message, error) {
-	if err := h.hold(ctx, filter); err != nil {
+	if err := h.hold(ctx, filter, nil); err != nil {
 		return nil, err
 	}
 	defer h.unwatch([]string{filter})

@@ -18,6 +18,7 @@ type Request struct {
 	Snapshot    bool          // send the newest message of every topic first
 	Overflow    outbox.Overflow
 	MinInterval time.Duration // 0: every message
+	Holder      any           // who asks, as one of those who share the places for filters; comparable
 }
 
 // joining is a subscribe on its way.
@@ -72,7 +73,7 @@ func (j *joining) watch(ctx context.Context) {
 		if !r.OK || c.Has(r.Topic) || slices.Contains(j.filters, r.Topic) {
 			continue
 		}
-		if err := c.hub.watch(ctx, r.Topic); err != nil {
+		if err := c.hub.watch(ctx, r.Topic, j.Holder); err != nil {
 			r.Refuse(c.hub.opts.Problem(explained(err)))
 			continue
 		}
@@ -80,10 +81,10 @@ func (j *joining) watch(ctx context.Context) {
 	}
 }
 
-// Reach tells why a subscription to filter would be refused; nil means that it
-// would not.
-func (h *Hub) Reach(ctx context.Context, filter string) error {
-	if err := h.hold(ctx, filter); err != nil {
+// Reach tells why a subscription of holder's to filter would be refused; nil
+// means that it would not.
+func (h *Hub) Reach(ctx context.Context, filter string, holder any) error {
+	if err := h.hold(ctx, filter, holder); err != nil {
 		return err
 	}
 	h.unwatch([]string{filter}) // it lingers until the subscription comes
@@ -91,10 +92,10 @@ func (h *Hub) Reach(ctx context.Context, filter string) error {
 }
 
 // hold is watch, with an error for the client; unwatch ends it.
-func (h *Hub) hold(ctx context.Context, filter string) error {
+func (h *Hub) hold(ctx context.Context, filter string, holder any) error {
 	ctx, cancel := context.WithTimeout(ctx, h.opts.FetchTime)
 	defer cancel()
-	if err := h.watch(ctx, filter); err != nil {
+	if err := h.watch(ctx, filter, holder); err != nil {
 		return explained(err)
 	}
 	return nil

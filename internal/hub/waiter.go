@@ -12,6 +12,7 @@ type Want struct {
 	Payload []byte  // exactly these bytes; nil: any
 	Except  string  // not on this topic; empty: on any
 	Rights  *Rights // and only what they grant
+	Holder  any     // who waits: see Request
 }
 
 // Waiter hears the live messages that match one filter, without being a
@@ -52,7 +53,7 @@ func (h *Hub) keyOf(payload []byte) payloadKey {
 // Wait begins to wait. When it returns, the filter is in force: whatever is
 // published from then on is heard. An error says why it cannot be in force.
 func (h *Hub) Wait(ctx context.Context, filter string, want Want) (*Waiter, error) {
-	if err := h.hold(ctx, filter); err != nil {
+	if err := h.hold(ctx, filter, want.Holder); err != nil {
 		return nil, err
 	}
 	w := &Waiter{hub: h, filter: filter, found: make(chan *message.Message, 1)}

@@ -15,9 +15,10 @@ type watch struct {
 	timer *time.Timer // runs while refs is 0
 }
 
-// watch holds filter until unwatch, and returns when it is in force.
-func (h *Hub) watch(ctx context.Context, filter string) error {
-	if err := h.reserve(filter); err != nil {
+// watch holds filter until unwatch, and returns when it is in force. For holder:
+// see Request.
+func (h *Hub) watch(ctx context.Context, filter string, holder any) error {
+	if err := h.reserve(filter, holder); err != nil {
 		return err
 	}
 	err := h.watchUpstream(ctx, filter)
@@ -29,19 +30,19 @@ func (h *Hub) watch(ctx context.Context, filter string) error {
 	return err
 }
 
-// maxWidth is how many places a look-up of a topic may lead to, among all
-// filters: some 0.2 ms.
-const maxWidth = 2048
-
 // reserve makes room for filter where messages are looked up, so that no number
 // of filters makes that take long.
-func (h *Hub) reserve(filter string) error {
+func (h *Hub) reserve(filter string, holder any) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	before := h.interests.Width()
 	in := h.interested(filter)
-	if in.held == 0 && h.interests.Width() > maxWidth {
-		h.dropped(in)
-		return ErrTooWide
+	if in.held == 0 {
+		h.charge(in, holder)
+		if h.tooWide(before, holder) {
+			h.dropped(in)
+			return ErrTooWide
+		}
 	}
 	in.held++
 	return nil
@@ -129,9 +130,14 @@ func (h *Hub) inForce(filter string, w *watch) bool {
 	return true
 }
 
-// lingers keeps a watch that nobody holds for a moment.
+// lingers keeps a watch that nobody holds for a moment, as long as those that
+// linger leave room for what is held.
 func (h *Hub) lingers(filter string, w *watch) {
-	w.timer = time.AfterFunc(h.opts.Linger, func() { h.endWatch(filter, w) })
+	linger := h.opts.Linger
+	if h.watched.Width() > maxWidth/4 {
+		linger = 0
+	}
+	w.timer = time.AfterFunc(linger, func() { h.endWatch(filter, w) })
 }
 
 // unwatch gives filters back. Each stays in force upstream a little longer.
