@@ -100,7 +100,7 @@ type Bridge struct {
 	suspects *suspects
 	trial    *trial
 	links    links
-	fought   atomic.Int64 // until when somebody else is taken to use our client ids, in nanoseconds
+	fought   atomic.Pointer[time.Time] // until when somebody else is taken to use our client ids; nil: nobody has
 	sys      *sys
 	system   systemWants
 	roles    []*role

@@ -282,7 +282,7 @@ func (b *Bridge) ending(k *mqtt.Conn) ending {
 	if !e.answer || e.reason != 0 {
 		return e
 	}
-	if time.Now().UnixNano() < b.fought.Load() {
+	if until := b.fought.Load(); until != nil && time.Now().Before(*until) {
 		return ending{}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), b.timing.alive)
@@ -299,7 +299,7 @@ func (b *Bridge) ending(k *mqtt.Conn) ending {
 // ids, somebody else uses them: for a while no end is an answer to what was sent.
 func (b *Bridge) endedIdle(k *mqtt.Conn) {
 	if b.cfg.ClientID != "" && endingOf(k.Err()).answer && time.Since(k.Since()) < b.timing.flap {
-		b.fought.Store(time.Now().Add(2 * b.timing.backoffTakeover).UnixNano())
+		b.fought.Store(new(time.Now().Add(2 * b.timing.backoffTakeover)))
 	}
 }
 
