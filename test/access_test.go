@@ -231,6 +231,29 @@ func TestFailedLoginsHaveToWait(t *testing.T) {
 	s.closedWith(wire.CloseRate)
 }
 
+// WebSockets that have not said who they are have a quarter of the places, and
+// no longer than until they do.
+func TestStrangersLeaveRoomForOthers(t *testing.T) {
+	t.Parallel()
+	env, _ := withAccess(t, strings.Replace(accessRules(""), `subscribe: ["public/#"]`, "subscribe: []", 1))
+	env["GATEWAY_MAX_CONNECTIONS"] = "8"
+	g := start(t, env)
+	g.waitReady(http.StatusOK)
+	first, second := g.dial(""), g.dial("")
+	if _, err := g.tryDial(""); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("a third that has not said who it is: got %v, want 503", err)
+	}
+	g.dialAs("", bearer(fleetKey))
+	first.send(`{"op":"auth","id":1,"token":"` + fleetKey + `"}`)
+	first.wait("ack", func(f frame) bool { return f.Type == "ack" })
+	g.dial("")
+	_ = second.conn.CloseNow()
+	eventually(t, "there is room again", func() bool {
+		s, err := g.tryDial("")
+		return err == nil && s != nil
+	})
+}
+
 func TestWebSocketSaysWhoItIsFirst(t *testing.T) {
 	t.Parallel()
 	env, _ := withAccess(t, strings.Replace(accessRules(""), `subscribe: ["public/#"]`, "subscribe: []", 1))

@@ -33,6 +33,11 @@ func (c *caller) quiet() *caller {
 	return &copied
 }
 
+// stranger reports whether the caller has to say who it is before it may do anything.
+func (c *caller) stranger() bool {
+	return c.principal.Via == access.ViaAnonymous && c.principal.Rights.Empty()
+}
+
 func (c *caller) client() access.Client { return access.ClientOf(c.principal, c.addr) }
 
 // owner names the principal in tables: a token of the same name as a key is

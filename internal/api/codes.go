@@ -127,7 +127,7 @@ var kinds = []kind{
 	{wire.CodeBrokerTooLarge, http.StatusRequestEntityTooLarge, "Too large for the broker", false, "The message is larger than the broker takes. `reason_code` is the broker's (MQTT 5)."},
 	{wire.CodeBrokerQuota, http.StatusTooManyRequests, "Over the broker's quota", true, "The broker takes no more messages from the gateway for now. `reason_code` is the broker's (MQTT 5). Try again after `Retry-After` seconds."},
 	{wire.CodeBrokerRefused, http.StatusUnprocessableEntity, "Refused by the broker", false, "The broker refuses the message, and would refuse it again: by a reason, which is the `reason_code` (MQTT 5), or by closing the connection on it. After that, messages like it (topic, QoS, retain, about that size) are refused at once for GATEWAY_REFUSED_FOR, so that nobody else's are lost with them."},
-	{wire.CodeTooManyConnections, http.StatusServiceUnavailable, "Too many connections", true, "GATEWAY_MAX_CONNECTIONS streams are open, or very many are being opened at this moment. Try again after `Retry-After` seconds."},
+	{wire.CodeTooManyConnections, http.StatusServiceUnavailable, "Too many connections", true, "GATEWAY_MAX_CONNECTIONS streams are open, or a quarter of them have not said who they are, or very many are being opened at this moment. Try again after `Retry-After` seconds."},
 	{wire.CodeShuttingDown, http.StatusServiceUnavailable, "Shutting down", true, "The gateway is going down. Nothing was sent; try again after `Retry-After` seconds."},
 }
 

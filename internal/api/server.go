@@ -74,20 +74,21 @@ type Health struct {
 
 // Server answers HTTP requests. Its handlers may be called concurrently.
 type Server struct {
-	opts     Options
-	guard    *guard
-	metrics  *metrics
-	streams  atomic.Int64 // open now
-	joining  atomic.Int64 // of them, those whose subscriptions are not in force yet
-	inFlight tally        // publishes that have not ended
-	waiting  atomic.Int64 // requests that wait for a reply
-	orphaned atomic.Int64 // of them, those whose clients are gone
-	draining atomic.Bool
-	closing  chan struct{} // closed by Drain
-	drain    sync.Once
-	writing  writing // answers that are being written
-	bodies   *budget // of what has come of bodies and frames under way
-	answers  *budget // of what is being written
+	opts      Options
+	guard     *guard
+	metrics   *metrics
+	streams   atomic.Int64 // open now
+	strangers atomic.Int64 // of them, those that have to say who they are
+	joining   atomic.Int64 // of them, those whose subscriptions are not in force yet
+	inFlight  tally        // publishes that have not ended
+	waiting   atomic.Int64 // requests that wait for a reply
+	orphaned  atomic.Int64 // of them, those whose clients are gone
+	draining  atomic.Bool
+	closing   chan struct{} // closed by Drain
+	drain     sync.Once
+	writing   writing // answers that are being written
+	bodies    *budget // of what has come of bodies and frames under way
+	answers   *budget // of what is being written
 
 	access                     *access.Authenticator
 	asks                       bool // callers have to show who they are
@@ -201,6 +202,20 @@ func (s *Server) admit() *wire.Problem {
 		return problem(wire.CodeTooManyConnections, "Very many clients are connecting at this moment.")
 	}
 	return nil
+}
+
+// admitStranger is admit for a WebSocket that has to say who it is. They get a
+// quarter of the places, so that those who never do leave room for the others.
+func (s *Server) admitStranger() *wire.Problem {
+	if s.strangers.Add(1) > max(1, int64(s.opts.MaxConnections)/4) {
+		s.strangers.Add(-1)
+		return problem(wire.CodeTooManyConnections, "Very many clients that have not said who they are are connected; send Authorization or a ticket with the handshake, or try again.")
+	}
+	bad := s.admit()
+	if bad != nil {
+		s.strangers.Add(-1)
+	}
+	return bad
 }
 
 func (s *Server) joined() { s.joining.Add(-1) }

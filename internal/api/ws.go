@@ -30,7 +30,11 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 		ws.guest.leave, bad = s.takeStream(c)
 	}
 	if bad == nil {
-		if bad = s.admit(); bad != nil {
+		admit := s.admit
+		if ws.stranger = c.stranger(); ws.stranger {
+			admit = s.admitStranger
+		}
+		if bad = admit(); bad != nil {
 			ws.guest.leave()
 		}
 	}
@@ -41,7 +45,7 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 	conn, err := stream.AcceptWebSocket(w, r, s.opts.Stream)
 	if err != nil {
 		s.joined()
-		s.release()
+		ws.release()
 		ws.guest.leave()
 		return
 	}
@@ -54,7 +58,7 @@ func (s *Server) getWS(w http.ResponseWriter, r *http.Request) {
 	if client == nil {
 		conn.Refuse(wire.CloseGoingAway, "shutting down")
 		s.joined()
-		s.release()
+		ws.release()
 		ws.guest.leave()
 		return
 	}
@@ -118,6 +122,7 @@ type wsSession struct {
 	errors    int
 	overs     int // ops in a row that were over a limit
 	guest     guest
+	stranger  bool     // has its place among those who have to say who they are
 	unknown   *unknown // nil: the caller is known, or may be anybody
 	held      hold     // of a message that is not read to its end
 
@@ -133,7 +138,7 @@ type wsSession struct {
 func (ws *wsSession) start(request *hub.Request, c *caller) {
 	ws.server.enter(&ws.guest, c)
 	switch {
-	case c.principal.Via == access.ViaAnonymous && c.principal.Rights.Empty():
+	case ws.stranger:
 		ws.awaitAuth(request)
 	case len(request.Results) > 0:
 		ws.conn.While(func() { ws.subscribe(request) })
@@ -144,7 +149,7 @@ func (ws *wsSession) start(request *hub.Request, c *caller) {
 
 // run carries out ops until the connection ends.
 func (ws *wsSession) run() {
-	defer ws.server.release()
+	defer ws.release()
 	code, reason := ws.ops()
 	if ws.end != nil {
 		ws.end()
@@ -154,6 +159,12 @@ func (ws *wsSession) run() {
 	ws.client.Detach()
 	ws.endDevices()
 	ws.server.metrics.wsClosed(ws.conn.CloseCode())
+}
+
+// release gives its place back.
+func (ws *wsSession) release() {
+	ws.met()
+	ws.server.release()
 }
 
 // ops reads frames and carries them out. A code says how to close the

@@ -29,6 +29,14 @@ func (ws *wsSession) awaitAuth(request *hub.Request) {
 	ws.unknown = &unknown{request, time.AfterFunc(ws.server.opts.Timing.Auth, func() { ws.client.Close(outbox.CloseUnknown) })}
 }
 
+// met: the client is a stranger no longer.
+func (ws *wsSession) met() {
+	if ws.stranger {
+		ws.stranger = false
+		ws.server.strangers.Add(-1)
+	}
+}
+
 // auth is the auth op: it says who the client is, or says so again before the
 // time of its credentials is over.
 func (ws *wsSession) auth(id hub.ID, token jsontext.Value) (code wire.CloseCode, reason string) {
@@ -61,6 +69,7 @@ func (ws *wsSession) auth(id hub.ID, token jsontext.Value) (code wire.CloseCode,
 	if u := ws.unknown; u != nil {
 		u.timer.Stop()
 		ws.unknown = nil
+		ws.met()
 		if len(u.request.Results) > 0 {
 			ws.subscribe(u.request)
 		}

@@ -56,7 +56,7 @@ func (c *certificates) read() (changed bool, err error) {
 		if file.path == "" {
 			continue
 		}
-		if said[i], err = os.ReadFile(file.path); err != nil {
+		if said[i], err = c.readFile(file.path); err != nil {
 			return false, fmt.Errorf("%s: the file cannot be read", file.variable)
 		}
 	}
@@ -83,6 +83,17 @@ func (c *certificates) read() (changed bool, err error) {
 	return true, nil
 }
 
+// readFile reads a file; a pipe only at the start. Later nobody would write to
+// it, and the reader would wait for good.
+func (c *certificates) readFile(path string) ([]byte, error) {
+	if c.current.Load() != nil {
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			return nil, errors.New("no regular file")
+		}
+	}
+	return os.ReadFile(path)
+}
+
 // protocols are what the public listener speaks over TLS.
 func protocols() []string { return []string{"h2", "http/1.1", "http/1.0"} }
 
@@ -94,15 +105,16 @@ func (c *certificates) config() *tls.Config {
 	}
 }
 
-// again reads the files, and says what has become of it.
-func (c *certificates) again(log *slog.Logger) {
+// again reads the files, and says what has become of it; to who asked also what
+// is wrong as before.
+func (c *certificates) again(log *slog.Logger, asked bool) {
 	changed, err := c.read()
 	before := c.wrong
 	if c.wrong = ""; err != nil {
 		c.wrong = err.Error()
 	}
 	switch {
-	case err != nil && c.wrong == before:
+	case err != nil && c.wrong == before && !asked:
 	case err != nil:
 		log.Error("new certificates were refused, and the old ones stay in force", "err", err)
 	case changed:
@@ -139,7 +151,7 @@ func (c *certificates) heed(ctx context.Context, log *slog.Logger, events <-chan
 		case <-ctx.Done():
 			return
 		case <-hangups:
-			c.again(log)
+			c.again(log, true)
 		case <-events:
 			if due == nil {
 				due = time.After(tlsSettle)
@@ -150,7 +162,7 @@ func (c *certificates) heed(ctx context.Context, log *slog.Logger, events <-chan
 			}
 		case <-due:
 			due = nil
-			c.again(log)
+			c.again(log, false)
 		}
 	}
 }

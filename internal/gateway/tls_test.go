@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,15 +61,47 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// A pipe in place of a certificate holds up neither the reading nor the end.
+func TestPipeInPlaceOfACertificateIsNotWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	made, err := certificate.Make(dir, []string{"localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &certificates{certFile: made.Cert, keyFile: made.Key}
+	if _, err := c.read(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(made.Cert); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(made.Cert, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan error, 1)
+	go func() {
+		_, err := c.read()
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		if err == nil {
+			t.Error("got no error, want the pipe refused")
+		}
+	case <-time.After(patience):
+		t.Error("it is waited for")
+	}
+}
+
 // Whatever else changes in the folder of the certificates, what is wrong with
-// them is said once.
+// them is said once, and again to who asks.
 func TestBadCertificatesAreToldOnce(t *testing.T) {
 	dir := t.TempDir()
 	c := &certificates{certFile: filepath.Join(dir, "cert.pem"), keyFile: filepath.Join(dir, "key.pem")}
 	var told strings.Builder
 	log := NewLog("text", "info", &told)
 	for range 3 {
-		c.again(log.Logger)
+		c.again(log.Logger, false)
 	}
 	for _, path := range []string{c.certFile, c.keyFile} {
 		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
@@ -76,12 +109,13 @@ func TestBadCertificatesAreToldOnce(t *testing.T) {
 		}
 	}
 	for range 3 {
-		c.again(log.Logger)
+		c.again(log.Logger, false)
 	}
+	c.again(log.Logger, true)
 	log.Close()
-	for _, want := range []string{"GATEWAY_TLS_CERT_FILE: the file cannot be read", "GATEWAY_TLS_KEY_FILE: it is not the key"} {
-		if n := strings.Count(told.String(), want); n != 1 {
-			t.Errorf("%q is said %d times, want once:\n%s", want, n, told.String())
+	for want, times := range map[string]int{"GATEWAY_TLS_CERT_FILE: the file cannot be read": 1, "GATEWAY_TLS_KEY_FILE: it is not the key": 2} {
+		if n := strings.Count(told.String(), want); n != times {
+			t.Errorf("%q is said %d times, want %d:\n%s", want, n, times, told.String())
 		}
 	}
 }
