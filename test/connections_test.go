@@ -17,6 +17,7 @@ func TestConnectionsMakeRoomForEachOther(t *testing.T) {
 	broker := brokertest.Start(t)
 	g := startReady(t, broker.URL(), map[string]string{"GATEWAY_MAX_CONNECTIONS": "100"})
 	socket := g.dial("?topic=room/%23")
+	socket.wait("ack", func(f frame) bool { return f.Type == "ack" })
 	long := make(chan int, 1)
 	go func() {
 		res, err := http.Post(g.url+"/request/room/nobody?reply=room/reply&timeout=15s", "application/octet-stream", strings.NewReader("?"))

@@ -117,6 +117,7 @@ func TestTenThousandRequestsOfAllKindsOverRestarts(t *testing.T) {
 	oracle.Subscribe("mix/#", 1)
 	g := startReady(t, broker.URL(), map[string]string{"GATEWAY_LOG_LEVEL": "warn", "GATEWAY_PUBLISH_TIMEOUT": "2m"})
 	s := g.dial("?topic=mix/%23")
+	s.wait("ack", func(f frame) bool { return f.Type == "ack" })
 	client := newClient(atOnce)
 	t.Cleanup(client.CloseIdleConnections)
 

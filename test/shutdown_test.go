@@ -109,6 +109,7 @@ func TestSIGTERMEndsTheProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, g := launchReady(t, env)
 			ws := g.dial("?topic=a")
+			ws.wait("ack", func(f frame) bool { return f.Type == "ack" })
 			g.post(`{"topic":"a","payload":1}`)
 			ws.waitMessages(1)
 			if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
