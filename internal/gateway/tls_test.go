@@ -16,18 +16,25 @@ import (
 	"github.com/vulturepi/gateway/internal/certificate"
 )
 
-// A watcher that has lost changes says so and waits until it is heard. The files
-// are read then, and later changes are noticed as before.
-func TestLostChangesOfCertificatesAreReadAgain(t *testing.T) {
-	dir := t.TempDir()
-	made, err := certificate.Make(dir, []string{"localhost"})
+// made are certificates that have been read from a directory.
+func made(t *testing.T) (c *certificates, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	files, err := certificate.Make(dir, []string{"localhost"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &certificates{certFile: made.Cert, keyFile: made.Key}
+	c = &certificates{certFile: files.Cert, keyFile: files.Key}
 	if _, err := c.read(); err != nil {
 		t.Fatal(err)
 	}
+	return c, dir
+}
+
+// A watcher that has lost changes says so and waits until it is heard. The files
+// are read then, and later changes are noticed as before.
+func TestLostChangesOfCertificatesAreReadAgain(t *testing.T) {
+	c, dir := made(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	events, failures := make(chan fsnotify.Event), make(chan error)
 	var following sync.WaitGroup
@@ -63,19 +70,11 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 // A pipe in place of a certificate holds up neither the reading nor the end.
 func TestPipeInPlaceOfACertificateIsNotWaitedFor(t *testing.T) {
-	dir := t.TempDir()
-	made, err := certificate.Make(dir, []string{"localhost"})
-	if err != nil {
+	c, _ := made(t)
+	if err := os.Remove(c.certFile); err != nil {
 		t.Fatal(err)
 	}
-	c := &certificates{certFile: made.Cert, keyFile: made.Key}
-	if _, err := c.read(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(made.Cert); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mkfifo(made.Cert, 0o600); err != nil {
+	if err := syscall.Mkfifo(c.certFile, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	read := make(chan error, 1)
