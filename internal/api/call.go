@@ -212,6 +212,7 @@ func (a *asked) reply(ctx context.Context) (*message.Message, *wire.Problem) {
 	}
 }
 
+// noReply is what to say when the time is over.
 func (a *asked) noReply() *wire.Problem {
 	if a.expect != nil {
 		return problem(wire.CodeNoReply, "The message was published, but the expected payload did not come on the reply topic in time.")

@@ -85,10 +85,7 @@ func (c *connections) note(conn net.Conn, state http.ConnState) (old net.Conn, s
 	if len(c.all) <= c.limit {
 		return nil, false
 	}
-	longest := c.waiting.First()
-	if longest == nil {
-		return nil, false // cannot be: there was room before the newest, and that waits
-	}
+	longest := c.waiting.First() // the newest at least: before it there was room
 	c.waiting.Remove(&longest.place)
 	delete(c.all, longest.conn)
 	c.closed++

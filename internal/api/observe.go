@@ -22,8 +22,9 @@ const requestIDHeader = "X-Request-Id"
 func requestID(w http.ResponseWriter) string { return w.Header().Get(requestIDHeader) }
 
 // observe is around every request: it names it, answers a panic, or cuts the
-// answer off where a part of it has gone out, counts and logs. The log has the route's pattern and never a query, a topic or a header
-// other than the request id and a valid traceparent.
+// answer off where a part of it has gone out, counts and logs. The log has the
+// route's pattern and never a query, a topic or a header other than the request
+// id and a valid traceparent.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()

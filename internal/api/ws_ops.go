@@ -60,6 +60,7 @@ func (f *opFields) set(name string, value jsontext.Value) bool {
 	return true
 }
 
+// noField is about a field that op does not have.
 func noField(op, name string) *wire.Problem {
 	detail := "This op has no such field."
 	if name == wire.FieldTopic && (op == wire.OpSubscribe || op == wire.OpUnsubscribe) {

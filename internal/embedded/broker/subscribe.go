@@ -75,8 +75,8 @@ func (c *conn) subscribe(p *packet.Subscribe) {
 	}
 }
 
-// hasRoom reports whether a new subscription is within the limits. Of those to the tree's width a kept session may bring
-// back more than there may be; then it must not become more.
+// hasRoom reports whether a new subscription is within the limits. Kept sessions may have brought back a tree that is
+// wider than it may be; then what does not widen it further still has room.
 func (b *Broker) hasRoom(sub *subscription) bool {
 	if len(sub.session.subscriptions) >= b.limits.Filters || b.subscriptionBytes+sub.bytes() > b.limits.Subscriptions {
 		return false
